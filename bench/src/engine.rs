@@ -1,0 +1,317 @@
+//! `bench engine`: a scheduler and a worker in this process against a real Postgres on disk.
+//!
+//! A hop begins when a body returns and ends at its successor's first instruction. The limit beside it is an
+//! autocommit one-row UPDATE through the same client, options and pool, interleaved with the runs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+use local::{
+    ports::Ports,
+    postgres::Postgres,
+    state::{State, postgres_data_of_root},
+};
+use orchestrator::{
+    commands::{self, ManualRun, Origin},
+    dag::Registry,
+    engine::Graphs,
+    ids::{DagId, RunId},
+    prelude::*,
+    scheduler::{Scheduler, register},
+    state::RunState,
+    store,
+    wake::Wake,
+    worker::{Settings, Worker},
+};
+use serde::Serialize;
+use sqlx::{PgPool, Row};
+use tokio_util::sync::CancellationToken;
+
+use crate::stopwatch::{Stopwatch, quantile_ms};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The shape of the DAG.
+    #[arg(long, value_enum, default_value = "chain")]
+    shape: Shape,
+    /// How many tasks it has (a fan-out: between the first and the last).
+    #[arg(long, default_value_t = 40)]
+    tasks: usize,
+    /// Hops to measure; as many runs are made.
+    #[arg(long, default_value_t = 1_000)]
+    hops: usize,
+    /// Slots of the worker.
+    #[arg(long, default_value_t = 64)]
+    slots: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Shape {
+    Chain,
+    Fanout,
+}
+
+impl Options {
+    /// So many that the hops are enough, and three at least.
+    fn runs(&self) -> usize {
+        let hops_per_run = match self.shape {
+            Shape::Chain => self.tasks.saturating_sub(1),
+            Shape::Fanout => self.tasks + 1,
+        };
+        self.hops.div_ceil(hops_per_run.max(1)).max(3)
+    }
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures {
+    shape: String,
+    tasks: usize,
+    runs: usize,
+    hops: usize,
+    wall_s: f64,
+    tasks_per_s: f64,
+    hop_ms_p50: f64,
+    hop_ms_p95: f64,
+    hop_ms_p99: f64,
+    commit_ms_p50: f64,
+    /// The hop's median over the commit's.
+    ratio_p50: f64,
+    /// Tasks per second over commits per second of one connection.
+    throughput_ratio: f64,
+    postgres: Durability,
+}
+
+/// What Postgres promises; the figures mean nothing without it.
+#[derive(Debug, Serialize)]
+struct Durability {
+    version: String,
+    fsync: String,
+    synchronous_commit: String,
+    full_page_writes: String,
+    data_directory: String,
+    filesystem: String,
+}
+
+const DAG: &str = "bench";
+
+/// Commits measured after each run.
+const COMMITS_PER_RUN: usize = 40;
+
+/// Runs before the first that counts: connections, plans and caches are made.
+const WARM_UP_RUNS: usize = 3;
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
+    // On disk beside the build, not in a /tmp that may be memory.
+    let folder = std::env::current_dir()?.join("target").join(format!("bench-{}", std::process::id()));
+    let state = State::take(&folder)?;
+    let postgres = Postgres::start(&state, Ports::free()?.postgres).await?;
+    let url = postgres.database("bench").await?;
+    let figures = measure(options, &url).await;
+    postgres.stop().await;
+    let of_root = postgres_data_of_root(state.root());
+    for folder in [folder, of_root] {
+        std::fs::remove_dir_all(folder).ok();
+    }
+    figures
+}
+
+async fn measure(options: &Options, url: &str) -> anyhow::Result<Figures> {
+    store::migrate(&store::pool(url, 1)?).await?;
+    // After the migration, so that its sessions get the settings of the database.
+    let pool = store::pool(url, 16)?;
+    let durability = durability(&pool).await?;
+    let watch = Arc::new(Stopwatch::default());
+    let bench = Bench::start(&pool, Arc::new(Registry::build(vec![dag(options, &watch)])?)).await?;
+    let stop = CancellationToken::new();
+    let services = bench.serve(options.slots, &stop);
+
+    let runs = options.runs();
+    let (mut hops, mut commits, mut walls, mut ended) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for number in 0..WARM_UP_RUNS + runs {
+        bench.one_run().await?;
+        let bodies = watch.take();
+        let measured = commits_of(&pool).await?;
+        if number < WARM_UP_RUNS {
+            continue;
+        }
+        let (first, last) = (bodies.first().context("no body ran")?.1, bodies.last().context("no body ran")?.2);
+        ended += bodies.len();
+        walls.push(last - first);
+        hops.extend(hops_of(options.shape, options.tasks, &bodies));
+        commits.extend(measured);
+    }
+    stop.cancel();
+    services.await?;
+
+    hops.sort_unstable();
+    commits.sort_unstable();
+    walls.sort_unstable();
+    let commit_ms = quantile_ms(&commits, 0.5);
+    let hop_ms = quantile_ms(&hops, 0.5);
+    let busy: Duration = walls.iter().sum();
+    let tasks_per_s = ended as f64 / busy.as_secs_f64();
+    Ok(Figures {
+        shape: format!("{:?}", options.shape).to_lowercase(),
+        tasks: options.tasks,
+        runs,
+        hops: hops.len(),
+        wall_s: quantile_ms(&walls, 0.5) / 1_000.0,
+        tasks_per_s,
+        hop_ms_p50: hop_ms,
+        hop_ms_p95: quantile_ms(&hops, 0.95),
+        hop_ms_p99: quantile_ms(&hops, 0.99),
+        commit_ms_p50: commit_ms,
+        ratio_p50: hop_ms / commit_ms,
+        throughput_ratio: tasks_per_s * commit_ms / 1_000.0,
+        postgres: durability,
+    })
+}
+
+fn dag(options: &Options, watch: &Arc<Stopwatch>) -> Dag {
+    let dag = Dag::new(DAG).max_active_runs(1).is_paused_upon_creation(false);
+    let body = |node: usize| {
+        let watch = Arc::clone(watch);
+        move |_: Context| {
+            let (began, watch) = (Instant::now(), Arc::clone(&watch));
+            async move {
+                watch.ended(node, began);
+                Ok(())
+            }
+        }
+    };
+    match options.shape {
+        Shape::Chain => {
+            let tasks: Vec<_> = (0..options.tasks).map(|node| dag.task(&format!("t{node}"), body(node))).collect();
+            for pair in tasks.windows(2) {
+                dag.chain(pair[0] >> pair[1]);
+            }
+        }
+        Shape::Fanout => {
+            let first = dag.task("first", body(0));
+            let middle: Vec<_> = (1..=options.tasks).map(|node| dag.task(&format!("t{node}"), body(node))).collect();
+            let last = dag.task("last", body(options.tasks + 1));
+            dag.chain(first >> middle >> last);
+        }
+    }
+    dag
+}
+
+/// From the return of a body to the first instruction of the one that waited for it. In a fan-out the tasks of the
+/// middle wait for the first one, most of them for a slot as well; the last one waits for the last of the middle.
+fn hops_of(shape: Shape, tasks: usize, bodies: &[(usize, Instant, Instant)]) -> Vec<Duration> {
+    match shape {
+        Shape::Chain => bodies.windows(2).map(|pair| pair[1].1.saturating_duration_since(pair[0].2)).collect(),
+        Shape::Fanout => {
+            let Some(first_ended) = bodies.first().map(|body| body.2) else { return Vec::new() };
+            let middle = bodies.iter().filter(|body| (1..=tasks).contains(&body.0));
+            let mut hops: Vec<_> = middle.clone().map(|body| body.1.saturating_duration_since(first_ended)).collect();
+            let joined = middle.map(|body| body.2).max().zip(bodies.last().map(|body| body.1));
+            hops.extend(joined.map(|(ended, began)| began.saturating_duration_since(ended)));
+            hops
+        }
+    }
+}
+
+/// The limit: durable one-row commits through the same pool.
+async fn commits_of(pool: &PgPool) -> anyhow::Result<Vec<Duration>> {
+    let mut conn = pool.acquire().await?;
+    let mut commits = Vec::with_capacity(COMMITS_PER_RUN);
+    for _ in 0..COMMITS_PER_RUN {
+        let began = Instant::now();
+        sqlx::query("update bench_row set n = n + 1 where id = 1").execute(&mut *conn).await?;
+        commits.push(began.elapsed());
+    }
+    Ok(commits)
+}
+
+/// Reads what Postgres promises, and refuses to measure a database that promises less than it would in production.
+async fn durability(pool: &PgPool) -> anyhow::Result<Durability> {
+    sqlx::query("create table bench_row (id int primary key, n bigint not null) with (fillfactor = 50)")
+        .execute(pool)
+        .await?;
+    sqlx::query("insert into bench_row values (1, 0)").execute(pool).await?;
+    let row = sqlx::query(
+        "select version(), current_setting('fsync'), current_setting('synchronous_commit'),
+                current_setting('full_page_writes'), current_setting('data_directory')",
+    )
+    .fetch_one(pool)
+    .await?;
+    let data_directory: String = row.get(4);
+    let durability = Durability {
+        version: row.get(0),
+        fsync: row.get(1),
+        synchronous_commit: row.get(2),
+        full_page_writes: row.get(3),
+        filesystem: filesystem_of(&data_directory).await?,
+        data_directory,
+    };
+    for (setting, value) in [
+        ("fsync", &durability.fsync),
+        ("synchronous_commit", &durability.synchronous_commit),
+        ("full_page_writes", &durability.full_page_writes),
+    ] {
+        ensure!(value == "on", "{setting} is {value}: a figure without durability means nothing");
+    }
+    ensure!(durability.filesystem != "tmpfs", "the data lies in memory ({})", durability.data_directory);
+    Ok(durability)
+}
+
+async fn filesystem_of(folder: &str) -> anyhow::Result<String> {
+    let asked = tokio::process::Command::new("stat").args(["-f", "-c", "%T", folder]).output().await?;
+    Ok(String::from_utf8(asked.stdout)?.trim().to_owned())
+}
+
+/// The engine under test.
+struct Bench {
+    pool: PgPool,
+    registry: Arc<Registry>,
+    graphs: Graphs,
+    wake: Wake,
+    dag: DagId,
+}
+
+impl Bench {
+    async fn start(pool: &PgPool, registry: Arc<Registry>) -> anyhow::Result<Self> {
+        register(&mut *pool.acquire().await?, &registry).await?;
+        let (graphs, wake) = (Graphs::default(), Wake::default());
+        Ok(Self { pool: pool.clone(), registry, graphs, wake, dag: DagId::from(DAG) })
+    }
+
+    /// The same services as `standalone` without its web server.
+    fn serve(&self, slots: u32, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        let settings = Settings { slots, ..Settings::default() };
+        let (pool, registry) = (self.pool.clone(), Arc::clone(&self.registry));
+        let worker = Worker::new(pool, registry, self.graphs.clone(), self.wake.clone(), settings);
+        let (pool, registry) = (self.pool.clone(), Arc::clone(&self.registry));
+        let scheduler = Scheduler::new(pool, registry, self.graphs.clone(), self.wake.clone());
+        let (wake, pool, stop) = (self.wake.clone(), self.pool.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::join!(worker.run(stop.clone()), scheduler.run(stop.clone()), wake.carry(pool, stop));
+        })
+    }
+
+    async fn one_run(&self) -> anyhow::Result<()> {
+        let mut conn = self.pool.acquire().await?;
+        let run = commands::trigger(&mut conn, &self.graphs, &self.dag, ManualRun::default(), Origin::Test).await?;
+        self.wake.everybody();
+        let state = loop {
+            let state = self.state(&mut conn, &run).await?;
+            if state.is_finished() {
+                break state;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        ensure!(state == RunState::Success, "the run {run} ended {state}");
+        Ok(())
+    }
+
+    async fn state(&self, conn: &mut sqlx::PgConnection, run: &RunId) -> anyhow::Result<RunState> {
+        let found = store::pages::runs::get(conn, &self.dag, run).await?;
+        Ok(found.context("the run is gone")?.state)
+    }
+}

@@ -1,0 +1,206 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A workflow orchestrator: DAGs in Rust, state in Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "streamcommerce", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
+    /// How lists are written.
+    #[arg(long, short, global = true, default_value = "table")]
+    pub(crate) output: OutputFormat,
+}
+
+/// Where the state is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectionOptions {
+    /// The URL of the database.
+    #[arg(long, global = true, env = "STREAMCOMMERCE_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs scheduler, worker and web server in one process.
+    Standalone(StandaloneOptions),
+    /// Runs a scheduler; any number may run.
+    Scheduler,
+    /// Runs a worker; any number may run.
+    Worker(WorkerOptions),
+    /// Serves the pages and the API.
+    Web(WebOptions),
+    /// The database.
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// DAGs: list, show, check, write, trigger, pause, test.
+    #[command(subcommand)]
+    Dags(DagsCommand),
+    /// Runs of DAGs.
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Task instances.
+    #[command(subcommand)]
+    Tasks(TasksCommand),
+}
+
+impl Command {
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Standalone(_) | Self::Scheduler | Self::Worker(_) | Self::Web(_))
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StandaloneOptions {
+    #[command(flatten)]
+    pub(crate) worker: WorkerOptions,
+    #[command(flatten)]
+    pub(crate) web: WebOptions,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkerOptions {
+    /// How many task instances run at once.
+    #[arg(long, env = "STREAMCOMMERCE_WORKER_SLOTS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) slots: u32,
+    /// How many seconds running tasks have to end when the worker is to stop; then they are handed back.
+    #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 30)]
+    pub(crate) drain_secs: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WebOptions {
+    /// Where the pages and the API are served.
+    #[arg(long, env = "STREAMCOMMERCE_WEB_BIND", default_value = "127.0.0.1:8080")]
+    pub(crate) bind: SocketAddr,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Brings the schema up to date.
+    Migrate,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DagsCommand {
+    /// Lists the DAGs that the database knows.
+    List,
+    /// Shows the tasks of a DAG of this binary and the edges between them.
+    Show {
+        /// The DAG.
+        dag_id: String,
+    },
+    /// Checks every DAG of this binary: cycles, duplicate ids, edges to nowhere, schedules.
+    Check,
+    /// Writes a new DAG file with comments, and its line in `lib.rs`.
+    New {
+        /// Its id: a Rust module name.
+        dag_id: String,
+    },
+    /// Makes a manual run.
+    Trigger {
+        /// The DAG.
+        dag_id: String,
+        /// A JSON object for its tasks to read.
+        #[arg(long, short)]
+        conf: Option<String>,
+        /// The id of the run; made from the time if none is given.
+        #[arg(long, short)]
+        run_id: Option<String>,
+        /// The date that the run stands for, as ISO 8601.
+        #[arg(long, short = 'e', visible_alias = "exec-date")]
+        logical_date: Option<chrono::DateTime<chrono::Utc>>,
+    },
+    /// Stops the schedule of a DAG and the start of its queued runs.
+    Pause {
+        /// The DAG.
+        dag_id: String,
+    },
+    /// Resumes them.
+    Unpause {
+        /// The DAG.
+        dag_id: String,
+    },
+    /// Runs a DAG in this process, without a server and without the database.
+    Test {
+        /// The DAG.
+        dag_id: String,
+        /// A JSON object for its tasks to read.
+        #[arg(long, short)]
+        conf: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Lists runs, the latest first.
+    List {
+        /// Only of this DAG.
+        dag_id: Option<String>,
+        /// Only in this state.
+        #[arg(long, value_parser = ["queued", "running", "success", "failed"])]
+        state: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TasksCommand {
+    /// Lists the task instances of a run.
+    List {
+        /// The DAG.
+        dag_id: String,
+        /// The run.
+        run_id: String,
+    },
+    /// Takes task instances back to the beginning. Shows what it would clear; `--yes` clears it.
+    Clear(ClearOptions),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClearOptions {
+    /// The DAG.
+    pub(crate) dag_id: String,
+    /// The run.
+    pub(crate) run_id: String,
+    /// Only these tasks; all if none is named.
+    #[arg(long = "task", short)]
+    pub(crate) tasks: Vec<String>,
+    /// Also everything that they come after.
+    #[arg(long, short)]
+    pub(crate) upstream: bool,
+    /// Also everything that comes after them.
+    #[arg(long, short)]
+    pub(crate) downstream: bool,
+    /// Only what failed.
+    #[arg(long, short = 'f', conflicts_with = "only_running")]
+    pub(crate) only_failed: bool,
+    /// Only what is running.
+    #[arg(long, short = 'r')]
+    pub(crate) only_running: bool,
+    /// Do it.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Where `dags new` writes.
+#[derive(Clone, Debug)]
+pub(crate) struct ScaffoldPaths {
+    pub(crate) file: PathBuf,
+    pub(crate) list: PathBuf,
+}

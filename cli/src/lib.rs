@@ -1,0 +1,88 @@
+//! The command line: all that the `main.rs` of a team's own binary calls.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     cli::run(vec![/* a Dag for each DAG file */])
+//! }
+//! ```
+
+mod arguments;
+mod dags;
+mod database;
+mod output;
+mod runs;
+mod scaffold;
+mod serve;
+mod settings;
+mod tasks;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use orchestrator::dag::{Dag, Registry};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::arguments::{Arguments, Command, DagsCommand};
+
+/// What a command ends with, for shells and programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// It ran, and the answer is no: a check that fails, a test run that fails.
+    No,
+}
+
+/// Runs the command line of a binary that has these DAGs. Exit codes: 0 done, 1 failed (or the answer is no), 2 the
+/// arguments make no sense.
+#[must_use]
+pub fn run(dags: Vec<Dag>) -> ExitCode {
+    let arguments = Arguments::parse();
+    install_tracing(&arguments.command);
+    // One TLS provider for everything, before anything connects. Fails only if there is one already.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(arguments, dags)) {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::No) => ExitCode::FAILURE,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> {
+    let Arguments { command, connection, output } = arguments;
+    // These two are what helps when the DAGs are faulty, so they come before the DAGs are refused.
+    match &command {
+        Command::Dags(DagsCommand::Check) => return dags::check(dags, output),
+        Command::Dags(DagsCommand::New { dag_id }) => return scaffold::new_dag(dag_id),
+        _ => {}
+    }
+    let registry = Arc::new(Registry::build(dags)?);
+    match command {
+        Command::Standalone(options) => serve::standalone(&connection, registry, &options).await,
+        Command::Scheduler => serve::scheduler(&connection, registry).await,
+        Command::Worker(options) => serve::worker(&connection, registry, &options).await,
+        Command::Web(options) => serve::web(&connection, registry, &options).await,
+        Command::Db(command) => database::dispatch(&connection, &command).await,
+        Command::Dags(command) => dags::dispatch(&connection, &registry, command, output).await,
+        Command::Runs(command) => runs::dispatch(&connection, command, output).await,
+        Command::Tasks(command) => tasks::dispatch(&connection, command, output).await,
+    }
+}
+
+/// Logs go to stderr, the answer of a command to stdout. What task bodies say goes to their logs, and only there.
+fn install_tracing(command: &Command) {
+    let default = if command.is_service() { "info,sqlx=warn" } else { "warn" };
+    let filter = EnvFilter::try_from_env("STREAMCOMMERCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    tracing_subscriber::registry().with(orchestrator::task_log::Capture).with(console).init();
+}

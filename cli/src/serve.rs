@@ -1,0 +1,135 @@
+//! The services: scheduler, worker, web server, or all three in one process.
+
+use std::{sync::Arc, time::Duration};
+
+use orchestrator::{
+    dag::Registry,
+    engine::Graphs,
+    process,
+    scheduler::Scheduler,
+    store::processes::ProcessKind,
+    wake::Wake,
+    worker::{Settings, Worker},
+};
+use sqlx::PgPool;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Exit,
+    arguments::{ConnectionOptions, StandaloneOptions, WebOptions, WorkerOptions},
+    settings,
+};
+
+/// What the services of one process share.
+struct Services {
+    pool: PgPool,
+    registry: Arc<Registry>,
+    graphs: Graphs,
+    wake: Wake,
+    stop: CancellationToken,
+    running: JoinSet<anyhow::Result<()>>,
+}
+
+pub(crate) async fn standalone(
+    connection: &ConnectionOptions,
+    registry: Arc<Registry>,
+    options: &StandaloneOptions,
+) -> anyhow::Result<Exit> {
+    let mut services = Services::new(connection, registry)?;
+    services.start_web(&options.web)?;
+    services.start_scheduler();
+    services.start_worker(&options.worker);
+    services.until_stopped().await
+}
+
+pub(crate) async fn scheduler(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Exit> {
+    let mut services = Services::new(connection, registry)?;
+    services.start_scheduler();
+    services.until_stopped().await
+}
+
+pub(crate) async fn worker(
+    connection: &ConnectionOptions,
+    registry: Arc<Registry>,
+    options: &WorkerOptions,
+) -> anyhow::Result<Exit> {
+    let mut services = Services::new(connection, registry)?;
+    services.start_worker(options);
+    services.until_stopped().await
+}
+
+pub(crate) async fn web(
+    connection: &ConnectionOptions,
+    registry: Arc<Registry>,
+    options: &WebOptions,
+) -> anyhow::Result<Exit> {
+    let mut services = Services::new(connection, registry)?;
+    services.start_web(options)?;
+    services.until_stopped().await
+}
+
+impl Services {
+    fn new(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Self> {
+        let pool = settings::pool(connection)?;
+        let (wake, stop) = (Wake::default(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        running.spawn(wait(wake.clone().carry(pool.clone(), stop.clone())));
+        Ok(Self { pool, registry, graphs: Graphs::default(), wake, stop, running })
+    }
+
+    fn start_scheduler(&mut self) {
+        let scheduler =
+            Scheduler::new(self.pool.clone(), Arc::clone(&self.registry), self.graphs.clone(), self.wake.clone());
+        self.running.spawn(wait(scheduler.run(self.stop.clone())));
+    }
+
+    fn start_worker(&mut self, options: &WorkerOptions) {
+        let settings = Settings { slots: options.slots, drain: Duration::from_secs(options.drain_secs) };
+        let worker = Worker::new(
+            self.pool.clone(),
+            Arc::clone(&self.registry),
+            self.graphs.clone(),
+            self.wake.clone(),
+            settings,
+        );
+        self.running.spawn(wait(worker.run(self.stop.clone())));
+    }
+
+    fn start_web(&mut self, options: &WebOptions) -> anyhow::Result<()> {
+        let server = web::Server {
+            pool: self.pool.clone(),
+            graphs: self.graphs.clone(),
+            wake: self.wake.clone(),
+            bind: options.bind,
+            unauthenticated: web::Unauthenticated::from_env(options.bind)?,
+        };
+        self.running.spawn(server.serve(self.stop.clone()));
+        self.running.spawn(wait(process::stay_registered(self.pool.clone(), ProcessKind::Web, self.stop.clone())));
+        Ok(())
+    }
+
+    /// Until SIGTERM, SIGINT, or the failure of a service; then stops all of them in order.
+    async fn until_stopped(mut self) -> anyhow::Result<Exit> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let first = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(ended) = self.running.join_next() => ended.map_err(Into::into).flatten(),
+        };
+        tracing::info!("stopping");
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.map_err(Into::into).flatten()?;
+        }
+        first.map(|()| Exit::Done)
+    }
+}
+
+async fn wait(service: impl Future<Output = ()>) -> anyhow::Result<()> {
+    service.await;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The ports of a stack, all on loopback.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::{Context, bail};
+
+/// The host of everything.
+pub const HOST: &str = "127.0.0.1";
+
+/// Which part listens where.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// The pages and the API.
+    pub web: u16,
+    /// Postgres.
+    pub postgres: u16,
+    /// Kafka, for clients.
+    pub kafka: u16,
+    /// Kafka, for its controller.
+    pub kafka_controller: u16,
+    /// The GCS emulator.
+    pub gcs: u16,
+    /// The BigQuery emulator.
+    pub bigquery: u16,
+    /// The BigQuery emulator's gRPC side, which nobody uses.
+    pub bigquery_grpc: u16,
+}
+
+impl Ports {
+    /// The default ports, or what `STREAMCOMMERCE_*_PORT` say.
+    ///
+    /// # Errors
+    /// A setting is not a port.
+    pub fn from_env() -> anyhow::Result<Self> {
+        Ok(Self {
+            web: port("STREAMCOMMERCE_WEB_PORT", 8080)?,
+            postgres: port("STREAMCOMMERCE_POSTGRES_PORT", 55432)?,
+            kafka: port("STREAMCOMMERCE_KAFKA_PORT", 59092)?,
+            kafka_controller: port("STREAMCOMMERCE_KAFKA_CONTROLLER_PORT", 59093)?,
+            gcs: port("STREAMCOMMERCE_GCS_PORT", 54443)?,
+            bigquery: port("STREAMCOMMERCE_BIGQUERY_PORT", 59050)?,
+            bigquery_grpc: port("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", 59060)?,
+        })
+    }
+
+    /// Ports that are free at this moment, for tests.
+    ///
+    /// # Errors
+    /// The machine has none left.
+    pub fn free() -> anyhow::Result<Self> {
+        // All are held until the last one is known, so that no two are the same.
+        let held = (0..7).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
+        let ports =
+            held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self {
+            web: ports[0],
+            postgres: ports[1],
+            kafka: ports[2],
+            kafka_controller: ports[3],
+            gcs: ports[4],
+            bigquery: ports[5],
+            bigquery_grpc: ports[6],
+        })
+    }
+
+    /// Refuses ports that somebody else has.
+    ///
+    /// # Errors
+    /// Names every port that is taken, and the setting that changes it.
+    pub fn check_free(&self) -> anyhow::Result<()> {
+        let wanted = [
+            ("STREAMCOMMERCE_WEB_PORT", self.web),
+            ("STREAMCOMMERCE_POSTGRES_PORT", self.postgres),
+            ("STREAMCOMMERCE_KAFKA_PORT", self.kafka),
+            ("STREAMCOMMERCE_KAFKA_CONTROLLER_PORT", self.kafka_controller),
+            ("STREAMCOMMERCE_GCS_PORT", self.gcs),
+            ("STREAMCOMMERCE_BIGQUERY_PORT", self.bigquery),
+            ("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", self.bigquery_grpc),
+        ];
+        let is_taken = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
+        let taken: Vec<_> = wanted
+            .into_iter()
+            .filter(|(_, port)| is_taken(*port))
+            .map(|(setting, port)| format!("port {port} is taken: free it, or set {setting} to another one"))
+            .collect();
+        if !taken.is_empty() {
+            bail!("{}", taken.join("\n"));
+        }
+        Ok(())
+    }
+}
+
+fn port(setting: &str, default: u16) -> anyhow::Result<u16> {
+    match std::env::var(setting) {
+        Err(_) => Ok(default),
+        Ok(text) => text.parse().with_context(|| format!("{setting}={text} is not a port")),
+    }
+}

@@ -1,0 +1,207 @@
+//! What a task does: functions, functions with inputs, operators, all made into one kind of body.
+
+use std::{fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
+
+use anyhow::Context as _;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::draft::Task;
+use crate::{
+    context::{Context, TaskResult},
+    ids::TaskId,
+};
+
+/// The future of one try; its value is what the task returns.
+pub type BodyFuture = Pin<Box<dyn Future<Output = TaskResult<Value>> + Send>>;
+
+/// What a task does, once per try.
+pub type Body = Arc<dyn Fn(Context) -> BodyFuture + Send + Sync>;
+
+/// A reusable kind of task. Implement it on a struct whose fields are the settings of one task.
+pub trait Operator: Send + Sync + 'static {
+    /// What the task returns.
+    type Output: Serialize + Send;
+
+    /// Does the work of one try. Errors are retried; see [`TaskResult`] for those that are not.
+    fn run(&self, context: Context) -> impl Future<Output = TaskResult<Self::Output>> + Send;
+}
+
+/// Anything that [`Dag::task`](super::Dag::task) takes. `M` tells the implementations apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the body of a task",
+    note = "a body is an `async fn(Context) -> TaskResult<T>`, such a function `.with(…)` the handles of tasks that \
+            return its further arguments, or an `Operator`"
+)]
+pub trait IntoTask<M> {
+    /// What the task returns.
+    type Output;
+
+    /// Takes the body apart.
+    fn into_parts(self) -> Parts;
+}
+
+/// A body and what the graph must know of it.
+pub struct Parts {
+    /// The name of its kind, for people.
+    pub operator: String,
+    /// The body.
+    pub body: Body,
+    pub(super) inputs: Vec<InputTask>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.operator)
+    }
+}
+
+/// A task whose result another one takes.
+#[derive(Clone, Debug)]
+pub struct InputTask {
+    pub(super) dag: usize,
+    pub(super) node: usize,
+    pub(super) task_id: TaskId,
+}
+
+/// Marks functions among the implementations of [`IntoTask`].
+#[derive(Debug)]
+pub struct Function;
+
+/// Marks operators among the implementations of [`IntoTask`].
+#[derive(Debug)]
+pub struct OperatorKind;
+
+impl<F, Fut, T> IntoTask<(Function, T)> for F
+where
+    F: Fn(Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = TaskResult<T>> + Send + 'static,
+    T: Serialize,
+{
+    type Output = T;
+
+    fn into_parts(self) -> Parts {
+        let body: Body = Arc::new(move |context| {
+            let work = self(context);
+            Box::pin(async move { to_value(&work.await?) })
+        });
+        Parts { operator: "function".to_owned(), body, inputs: Vec::new() }
+    }
+}
+
+impl<O: Operator> IntoTask<OperatorKind> for O {
+    type Output = O::Output;
+
+    fn into_parts(self) -> Parts {
+        let operator = short_name(std::any::type_name::<O>());
+        let this = Arc::new(self);
+        let body: Body = Arc::new(move |context| {
+            let this = Arc::clone(&this);
+            Box::pin(async move { to_value(&this.run(context).await?) })
+        });
+        Parts { operator, body, inputs: Vec::new() }
+    }
+}
+
+/// A function together with the tasks whose results it takes.
+#[derive(Debug)]
+pub struct With<F, V> {
+    function: F,
+    inputs: Vec<InputTask>,
+    values: PhantomData<fn() -> V>,
+}
+
+/// Gives a function the results of other tasks: `summarise.with(orders)`, `join.with((left, right))`. The tasks
+/// become its upstream. `V` are the types of the arguments after the context.
+pub trait TakeInputs<V>: Sized {
+    /// Binds the handles to the arguments after the context, in order.
+    fn with<I: Inputs<Values = V>>(self, inputs: I) -> With<Self, V> {
+        With { function: self, inputs: inputs.tasks(), values: PhantomData }
+    }
+}
+
+/// One handle, or a tuple of handles.
+pub trait Inputs {
+    /// What the tasks return, as a tuple.
+    type Values;
+
+    /// The tasks, in order.
+    fn tasks(&self) -> Vec<InputTask>;
+}
+
+impl<T> Task<'_, T> {
+    fn as_input(&self) -> InputTask {
+        InputTask { dag: self.dag.token(), node: self.node, task_id: self.dag.task_id(self.node) }
+    }
+}
+
+impl<A> Inputs for Task<'_, A> {
+    type Values = (A,);
+
+    fn tasks(&self) -> Vec<InputTask> {
+        vec![self.as_input()]
+    }
+}
+
+macro_rules! inputs_of_tuple {
+    ($($value:ident $index:tt),+) => {
+        impl<$($value),+> Inputs for ($(Task<'_, $value>,)+) {
+            type Values = ($($value,)+);
+
+            fn tasks(&self) -> Vec<InputTask> {
+                vec![$(self.$index.as_input()),+]
+            }
+        }
+    };
+}
+
+macro_rules! function_with_inputs {
+    ($($value:ident $index:tt),+) => {
+        impl<F, Fut, $($value),+> TakeInputs<($($value,)+)> for F where F: Fn(Context, $($value),+) -> Fut {}
+
+        impl<F, Fut, T, $($value),+> IntoTask<(Function, T)> for With<F, ($($value,)+)>
+        where
+            F: Fn(Context, $($value),+) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = TaskResult<T>> + Send + 'static,
+            T: Serialize + 'static,
+            $($value: DeserializeOwned + Send + 'static),+
+        {
+            type Output = T;
+
+            fn into_parts(self) -> Parts {
+                let function = Arc::new(self.function);
+                let upstream: Arc<[TaskId]> = self.inputs.iter().map(|input| input.task_id.clone()).collect();
+                let body: Body = Arc::new(move |context| {
+                    let (function, upstream) = (Arc::clone(&function), Arc::clone(&upstream));
+                    Box::pin(async move {
+                        let values = ($(context.result_of::<$value>(&upstream[$index]).await?,)+);
+                        let result = function(context, $(values.$index),+).await?;
+                        to_value(&result)
+                    })
+                });
+                Parts { operator: "function".to_owned(), body, inputs: self.inputs }
+            }
+        }
+    };
+}
+
+inputs_of_tuple!(A 0, B 1);
+inputs_of_tuple!(A 0, B 1, C 2);
+inputs_of_tuple!(A 0, B 1, C 2, D 3);
+inputs_of_tuple!(A 0, B 1, C 2, D 3, E 4);
+inputs_of_tuple!(A 0, B 1, C 2, D 3, E 4, G 5);
+function_with_inputs!(A 0);
+function_with_inputs!(A 0, B 1);
+function_with_inputs!(A 0, B 1, C 2);
+function_with_inputs!(A 0, B 1, C 2, D 3);
+function_with_inputs!(A 0, B 1, C 2, D 3, E 4);
+function_with_inputs!(A 0, B 1, C 2, D 3, E 4, G 5);
+
+fn to_value<T: Serialize>(result: &T) -> TaskResult<Value> {
+    serde_json::to_value(result).context("cannot write what the task returned as JSON")
+}
+
+fn short_name(type_name: &str) -> String {
+    let bare = type_name.split('<').next().unwrap_or(type_name);
+    bare.rsplit("::").next().unwrap_or(bare).to_owned()
+}

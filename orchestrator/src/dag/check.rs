@@ -1,0 +1,113 @@
+//! What can be wrong with a DAG that compiles.
+
+use petgraph::{algo::tarjan_scc, graph::DiGraph};
+
+use super::graph::Graph;
+use crate::{
+    ids::{DagId, TaskId, is_valid_key},
+    schedule::ScheduleError,
+};
+
+/// A fault of a DAG, told with the names that it is about.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// Tasks wait for each other.
+    #[error("dag {dag}: the tasks {} wait for each other", names(.tasks))]
+    Cycle {
+        /// The DAG.
+        dag: DagId,
+        /// The tasks of the cycle.
+        tasks: Vec<TaskId>,
+    },
+    /// Two tasks of one name.
+    #[error("dag {dag}: two tasks are called {task}")]
+    DuplicateTask {
+        /// The DAG.
+        dag: DagId,
+        /// The name.
+        task: TaskId,
+    },
+    /// Two DAGs of one name.
+    #[error("two dags are called {0}")]
+    DuplicateDag(DagId),
+    /// An edge to a task of another DAG.
+    #[error("dag {dag}: an edge leads to the task {task}, which belongs to another dag")]
+    ForeignTask {
+        /// The DAG that has the edge.
+        dag: DagId,
+        /// The task that it does not have.
+        task: TaskId,
+    },
+    /// A name that Airflow's API and our URLs do not allow.
+    #[error("dag {dag}: {name:?} cannot be an id: use letters, digits, `_`, `-` and `.`, at most 250 of them")]
+    BadKey {
+        /// The DAG.
+        dag: DagId,
+        /// The name.
+        name: String,
+    },
+    /// A schedule that cannot be used.
+    #[error("dag {dag}: {error}")]
+    BadSchedule {
+        /// The DAG.
+        dag: DagId,
+        /// What is wrong with it.
+        error: ScheduleError,
+    },
+    /// A DAG that would never do anything.
+    #[error("dag {0}: it has no tasks")]
+    NoTasks(DagId),
+    /// A DAG that could never run.
+    #[error("dag {0}: max_active_runs must be at least 1")]
+    NoActiveRuns(DagId),
+}
+
+/// Everything that is wrong with the graph.
+pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
+    let dag = graph.dag_id();
+    let mut faults = Vec::new();
+    if graph.tasks().is_empty() {
+        faults.push(Fault::NoTasks(dag.clone()));
+    }
+    if graph.max_active_runs() == 0 {
+        faults.push(Fault::NoActiveRuns(dag.clone()));
+    }
+    if let Err(error) = graph.schedule().parse() {
+        faults.push(Fault::BadSchedule { dag: dag.clone(), error });
+    }
+    let names = graph.tasks().iter().map(|task| task.task_id.as_str());
+    faults.extend(
+        std::iter::once(dag.as_str())
+            .chain(names)
+            .filter(|name| !is_valid_key(name))
+            .map(|name| Fault::BadKey { dag: dag.clone(), name: name.to_owned() }),
+    );
+    let mut duplicates: Vec<_> =
+        graph.positions().into_iter().filter(|(_, at)| at.len() > 1).map(|(task, _)| task.clone()).collect();
+    duplicates.sort();
+    faults.extend(duplicates.into_iter().map(|task| Fault::DuplicateTask { dag: dag.clone(), task }));
+    faults.extend(cycles(graph).into_iter().map(|tasks| Fault::Cycle { dag: dag.clone(), tasks }));
+    faults
+}
+
+fn cycles(graph: &Graph) -> Vec<Vec<TaskId>> {
+    let mut petgraph: DiGraph<&TaskId, ()> = DiGraph::new();
+    let places: Vec<_> = graph.tasks().iter().map(|task| petgraph.add_node(&task.task_id)).collect();
+    for (from, to) in graph.edges() {
+        petgraph.add_edge(places[from.0 as usize], places[to.0 as usize], ());
+    }
+    let waits_for_itself =
+        |component: &Vec<_>| component.len() > 1 || petgraph.contains_edge(component[0], component[0]);
+    tarjan_scc(&petgraph)
+        .into_iter()
+        .filter(waits_for_itself)
+        .map(|mut component| {
+            component.sort_unstable();
+            component.into_iter().map(|place| petgraph[place].clone()).collect()
+        })
+        .collect()
+}
+
+fn names(tasks: &[TaskId]) -> String {
+    tasks.iter().map(TaskId::as_str).collect::<Vec<_>>().join(", ")
+}

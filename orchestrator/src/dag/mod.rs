@@ -1,0 +1,16 @@
+//! DAGs as Rust modules: what an author writes ([`Dag`], [`Task`], `>>`), and what the engine makes of it
+//! ([`Definition`], [`Graph`]).
+
+mod body;
+mod chain;
+mod check;
+mod draft;
+mod graph;
+mod registry;
+
+pub use body::{Body, BodyFuture, Function, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With};
+pub use chain::{Chain, Link};
+pub use check::Fault;
+pub use draft::{Dag, Task};
+pub use graph::{Graph, TaskSpec};
+pub use registry::{Definition, Registry, RegistryFaults};

@@ -1,0 +1,99 @@
+//! The DAGs that a binary knows.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use super::{body::Body, check::Fault, draft::Dag, graph::Graph};
+use crate::ids::{DagId, TaskId};
+
+/// A DAG that has been checked: its graph, and what its tasks do.
+#[derive(Clone)]
+pub struct Definition {
+    graph: Arc<Graph>,
+    bodies: Arc<HashMap<TaskId, Body>>,
+}
+
+impl Definition {
+    pub(super) fn new(graph: Graph, bodies: HashMap<TaskId, Body>) -> Self {
+        Self { graph: Arc::new(graph), bodies: Arc::new(bodies) }
+    }
+
+    /// The DAG as data.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// What the task of that name does.
+    #[must_use]
+    pub fn body(&self, task: &TaskId) -> Option<&Body> {
+        self.bodies.get(task)
+    }
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.graph.fmt(out)
+    }
+}
+
+/// All DAGs of a binary, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    dags: HashMap<DagId, Definition>,
+}
+
+impl Registry {
+    /// Checks every DAG.
+    ///
+    /// # Errors
+    /// All faults of all DAGs.
+    pub fn build(dags: Vec<Dag>) -> Result<Self, RegistryFaults> {
+        let mut registry = Self::default();
+        let mut faults = Vec::new();
+        for dag in dags {
+            match dag.build() {
+                Ok(definition) => {
+                    let dag_id = definition.graph().dag_id().clone();
+                    if registry.dags.insert(dag_id.clone(), definition).is_some() {
+                        faults.push(Fault::DuplicateDag(dag_id));
+                    }
+                }
+                Err(of_dag) => faults.extend(of_dag),
+            }
+        }
+        if faults.is_empty() { Ok(registry) } else { Err(RegistryFaults(faults)) }
+    }
+
+    /// The DAG of that id.
+    #[must_use]
+    pub fn get(&self, dag: &DagId) -> Option<&Definition> {
+        self.dags.get(dag)
+    }
+
+    /// All DAGs, in the order of their ids.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<&Definition> {
+        let mut all: Vec<_> = self.dags.values().collect();
+        all.sort_by_key(|definition| definition.graph().dag_id());
+        all
+    }
+
+    /// The ids of all DAGs.
+    #[must_use]
+    pub fn dag_ids(&self) -> Vec<DagId> {
+        self.definitions().into_iter().map(|definition| definition.graph().dag_id().clone()).collect()
+    }
+}
+
+/// Everything that is wrong with the DAGs of a binary.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegistryFaults(pub Vec<Fault>);
+
+impl fmt::Display for RegistryFaults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        out.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for RegistryFaults {}

@@ -1,0 +1,16 @@
+//! What happens in one transaction: runs are made, attempts end, tasks become ready, runs finish.
+//!
+//! Locks, in this order: the `dag` row (only where runs are made or promoted), then runs, then the task instances of
+//! the runs that are held; after that only `SKIP LOCKED`. A transaction never locks another run later.
+
+mod advance;
+mod create;
+mod graphs;
+mod outcome;
+mod settle;
+
+pub use advance::{Steps, advance};
+pub use create::{Trigger, create_run};
+pub use graphs::Graphs;
+pub use outcome::{Ending, Outcome};
+pub use settle::{Claimant, Settled, move_on, settle};

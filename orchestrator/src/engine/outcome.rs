@@ -1,0 +1,93 @@
+//! How an attempt ended.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    ids::{AttemptId, InstanceKey, Node, ProcessId, RunKey, VersionId},
+    state::TaskState,
+};
+
+/// The end of one attempt, as the worker (or whoever rescues it) reports it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// The claim that ended; another claim's outcome is refused.
+    pub attempt: AttemptId,
+    /// Who ran it.
+    pub worker: ProcessId,
+    /// Its run.
+    pub run_key: RunKey,
+    /// The version that the run is under.
+    pub version: VersionId,
+    /// Its node.
+    pub node: Node,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How an attempt ends.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ending {
+    /// The body returned this.
+    Success(Value),
+    /// The body says that there is nothing to do.
+    Skipped {
+        /// Why.
+        cause: String,
+    },
+    /// The try failed, and another one follows.
+    Retry {
+        /// How long after the end of this one, by the database's clock.
+        delay: Duration,
+        /// Why it failed.
+        cause: String,
+    },
+    /// The try failed, and no other one follows.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl Ending {
+    /// The state that it leads to, unless the task was cleared meanwhile.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        match self {
+            Self::Success(_) => TaskState::Success,
+            Self::Skipped { .. } => TaskState::Skipped,
+            Self::Retry { .. } => TaskState::UpForRetry,
+            Self::Failed { .. } => TaskState::Failed,
+        }
+    }
+
+    /// How long the next try has to wait.
+    #[must_use]
+    pub fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Retry { delay, .. } => Some(*delay),
+            _ => None,
+        }
+    }
+
+    /// Why it did not succeed.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Success(_) => None,
+            Self::Skipped { cause } | Self::Retry { cause, .. } | Self::Failed { cause } => Some(cause),
+        }
+    }
+
+    /// What later tasks may take; a body that returns nothing leaves nothing.
+    #[must_use]
+    pub fn result(&self) -> Option<&Value> {
+        match self {
+            Self::Success(value) if !value.is_null() => Some(value),
+            _ => None,
+        }
+    }
+}

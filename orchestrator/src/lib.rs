@@ -1,0 +1,33 @@
+//! The workflow engine: knows DAGs, time, states and Postgres. No HTTP, no HTML, no BigQuery, no Kafka.
+//!
+//! Read in this order: [`dag`] (what an author writes), [`state`] (the moves that a task can make), [`readiness`],
+//! [`schedule`] and [`retry`] (the pure decisions), [`store`] (the only SQL), [`engine`] (what happens in one
+//! transaction), then the processes: [`scheduler`] and [`worker`].
+
+pub mod commands;
+pub mod context;
+pub mod dag;
+pub mod engine;
+pub mod ids;
+pub mod process;
+pub mod readiness;
+pub mod retry;
+pub mod schedule;
+pub mod scheduler;
+pub mod state;
+pub mod store;
+pub mod task_log;
+pub mod testing;
+pub mod wake;
+pub mod worker;
+
+/// What a DAG file needs.
+pub mod prelude {
+    pub use crate::{
+        context::{Context, FailWithoutRetry, Skip, TaskResult},
+        dag::{Dag, Operator, TakeInputs, Task},
+        readiness::TriggerRule,
+        retry::RetryPolicy,
+        schedule::Schedule,
+    };
+}

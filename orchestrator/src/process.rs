@@ -1,0 +1,63 @@
+//! The incarnation of a scheduler, worker or web server: its row, and its lease.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ids::ProcessId,
+    store::processes::{self, ProcessKind},
+};
+
+/// A process is heard this often, and lost when it has not been heard for [`LEASE`].
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// Three heartbeats may be late before the tasks of a worker are taken from it.
+pub const LEASE: Duration = Duration::from_secs(12);
+
+/// Registers an incarnation under a fresh id.
+///
+/// # Errors
+/// The database is down.
+pub async fn register(pool: &PgPool, kind: ProcessKind, slots: u32) -> sqlx::Result<ProcessId> {
+    let id = ProcessId(uuid::Uuid::new_v4());
+    let slots = i32::try_from(slots).unwrap_or(i32::MAX);
+    processes::insert(&mut *pool.acquire().await?, id, kind, &hostname(), slots).await?;
+    Ok(id)
+}
+
+/// Keeps a scheduler or web process registered until `stop`; registers anew when it was marked lost. (A worker does
+/// this itself, because it holds claims.)
+pub async fn stay_registered(pool: PgPool, kind: ProcessKind, stop: CancellationToken) {
+    let mut registered: Option<ProcessId> = None;
+    loop {
+        match beat(&pool, kind, registered).await {
+            Ok(id) => registered = Some(id),
+            Err(error) => tracing::warn!(?kind, %error, "heartbeat failed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    if let (Some(id), Ok(mut conn)) = (registered, pool.acquire().await) {
+        processes::stop(&mut conn, id).await.ok();
+    }
+}
+
+async fn beat(pool: &PgPool, kind: ProcessKind, registered: Option<ProcessId>) -> sqlx::Result<ProcessId> {
+    if let Some(id) = registered
+        && processes::heartbeat_if_alive(&mut *pool.acquire().await?, id).await?
+    {
+        return Ok(id);
+    }
+    register(pool, kind, 0).await
+}
+
+/// The name of this machine, for people.
+#[must_use]
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}

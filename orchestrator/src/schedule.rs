@@ -1,0 +1,287 @@
+//! When a DAG runs. Airflow's `CronTriggerTimetable` and `DeltaTriggerTimetable`: the logical date of a run is the
+//! instant at which it is due.
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use serde::{Deserialize, Serialize};
+
+/// The timetable of a DAG, as the author wrote it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Schedule {
+    /// Only when somebody asks.
+    #[default]
+    None,
+    /// A cron expression of five fields (Vixie cron; `@daily` and its kin too), read in a time zone. When clocks go
+    /// forward, a fixed time in the missing hour fires at the first instant after it; when they go back, it fires
+    /// once.
+    Cron {
+        /// The five fields.
+        expression: String,
+        /// The IANA name of the zone in which the fields are read.
+        timezone: String,
+    },
+    /// Every so many seconds, counted from the start date or, without one, from the epoch.
+    Interval {
+        /// Seconds between two runs; at least one.
+        seconds: u64,
+    },
+}
+
+/// Why a schedule cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// Not a cron expression.
+    #[error("cron expression {expression:?} is not valid: {reason}")]
+    Cron {
+        /// What the author wrote.
+        expression: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not a time zone.
+    #[error("time zone {0:?} is not known: use an IANA name such as Europe/Amsterdam")]
+    TimeZone(String),
+    /// Would fire without end.
+    #[error("an interval must be at least one second long")]
+    Interval,
+}
+
+impl Schedule {
+    /// A cron schedule in UTC.
+    #[must_use]
+    pub fn cron(expression: &str) -> Self {
+        Self::cron_in(expression, "UTC")
+    }
+
+    /// A cron schedule in the time zone of that IANA name.
+    #[must_use]
+    pub fn cron_in(expression: &str, timezone: &str) -> Self {
+        Self::Cron { expression: expression.to_owned(), timezone: timezone.to_owned() }
+    }
+
+    /// A run every `interval`, to the second.
+    #[must_use]
+    pub fn every(interval: Duration) -> Self {
+        Self::Interval { seconds: interval.as_secs() }
+    }
+
+    /// The schedule in a few words, as the UI and the API show it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::None => "no schedule".to_owned(),
+            Self::Cron { expression, timezone } if timezone == "UTC" => expression.clone(),
+            Self::Cron { expression, timezone } => format!("{expression} ({timezone})"),
+            Self::Interval { seconds } => format!("every {seconds} s"),
+        }
+    }
+
+    /// Checks the schedule and makes it ready to be asked.
+    ///
+    /// # Errors
+    /// What the author wrote is not a cron expression, a time zone, or an interval.
+    pub fn parse(&self) -> Result<Timetable, ScheduleError> {
+        match self {
+            Self::None => Ok(Timetable::None),
+            Self::Cron { expression, timezone } => {
+                let cron = Cron::from_str(expression).map_err(|error| ScheduleError::Cron {
+                    expression: expression.clone(),
+                    reason: error.to_string(),
+                })?;
+                let zone = Tz::from_str(timezone).map_err(|_| ScheduleError::TimeZone(timezone.clone()))?;
+                Ok(Timetable::Cron(Box::new(cron), zone))
+            }
+            Self::Interval { seconds } => match i64::try_from(*seconds) {
+                Ok(seconds) if seconds > 0 => Ok(Timetable::Interval(seconds)),
+                _ => Err(ScheduleError::Interval),
+            },
+        }
+    }
+}
+
+/// A schedule that has been checked.
+#[derive(Clone, Debug)]
+pub enum Timetable {
+    /// Never.
+    None,
+    /// By cron, in a zone.
+    Cron(Box<Cron>, Tz),
+    /// Every so many seconds.
+    Interval(i64),
+}
+
+/// What besides the timetable says when a DAG runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Window {
+    /// No slot before it.
+    pub start: Option<DateTime<Utc>>,
+    /// No slot after it.
+    pub end: Option<DateTime<Utc>>,
+    /// Whether slots that were missed are made up for. If not, only the latest one is.
+    pub catchup: bool,
+}
+
+impl Timetable {
+    /// The next slot to make a run for, after `last` (the slot of the latest scheduled run), seen from `now`. It may
+    /// lie in the past: then it is due. Airflow's `next_dagrun_info`.
+    #[must_use]
+    pub fn next_slot(&self, window: Window, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let anchor = window.start.unwrap_or(DateTime::UNIX_EPOCH);
+        let after_last = match (last, window.start) {
+            (Some(last), _) => self.after(last, anchor),
+            (None, Some(start)) => self.at_or_after(start, anchor),
+            (None, None) => self.after(now, anchor),
+        }?;
+        let slot = if window.catchup {
+            after_last
+        } else {
+            self.at_or_before(now, anchor).map_or(after_last, |latest| latest.max(after_last))
+        };
+        window.end.is_none_or(|end| slot <= end).then_some(slot)
+    }
+
+    fn after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::None => None,
+            Self::Cron(cron, zone) => {
+                let local = instant.with_timezone(zone);
+                cron.find_next_occurrence(&local, false).ok().map(|slot| slot.with_timezone(&Utc))
+            }
+            Self::Interval(seconds) => {
+                let steps = (instant - anchor).num_seconds().div_euclid(*seconds) + 1;
+                anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
+            }
+        }
+    }
+
+    fn at_or_after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::None => None,
+            Self::Cron(cron, zone) => {
+                let local = instant.with_timezone(zone);
+                cron.find_next_occurrence(&local, true).ok().map(|slot| slot.with_timezone(&Utc))
+            }
+            Self::Interval(_) => self.after(instant - chrono::Duration::seconds(1), anchor),
+        }
+    }
+
+    fn at_or_before(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::None => None,
+            Self::Cron(cron, zone) => {
+                let local = instant.with_timezone(zone);
+                cron.find_previous_occurrence(&local, true).ok().map(|slot| slot.with_timezone(&Utc))
+            }
+            Self::Interval(seconds) => {
+                let steps = (instant - anchor).num_seconds().div_euclid(*seconds);
+                anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn next(schedule: &Schedule, window: Window, last: Option<&str>, now: &str) -> Option<DateTime<Utc>> {
+        schedule.parse().unwrap().next_slot(window, last.map(at), at(now))
+    }
+
+    fn since(start: &str) -> Window {
+        Window { start: Some(at(start)), ..Window::default() }
+    }
+
+    #[test]
+    fn without_catchup_only_the_latest_missed_slot_is_due() {
+        let every_ten = Schedule::cron("*/10 * * * *");
+        let window = since("2023-01-01T00:00:00Z");
+        assert_eq!(next(&every_ten, window, None, "2026-11-22T13:47:00Z"), Some(at("2026-11-22T13:40:00Z")));
+        assert_eq!(
+            next(&every_ten, window, Some("2026-11-22T10:00:00Z"), "2026-11-22T13:47:00Z"),
+            Some(at("2026-11-22T13:40:00Z"))
+        );
+        assert_eq!(
+            next(&every_ten, window, Some("2026-11-22T13:40:00Z"), "2026-11-22T13:47:00Z"),
+            Some(at("2026-11-22T13:50:00Z"))
+        );
+    }
+
+    #[test]
+    fn with_catchup_no_slot_is_left_out() {
+        let window = Window { catchup: true, ..since("2026-01-01T00:30:00Z") };
+        let hourly = Schedule::cron("@hourly");
+        assert_eq!(next(&hourly, window, None, "2026-01-05T00:00:00Z"), Some(at("2026-01-01T01:00:00Z")));
+        assert_eq!(
+            next(&hourly, window, Some("2026-01-01T01:00:00Z"), "2026-01-05T00:00:00Z"),
+            Some(at("2026-01-01T02:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn without_a_start_date_the_first_slot_lies_ahead() {
+        let daily = Schedule::cron("0 6 * * *");
+        assert_eq!(next(&daily, Window::default(), None, "2026-11-22T13:47:00Z"), Some(at("2026-11-23T06:00:00Z")));
+    }
+
+    #[test]
+    fn nothing_after_the_end_date_and_nothing_without_a_schedule() {
+        let window = Window { end: Some(at("2026-01-01T00:00:00Z")), ..Window::default() };
+        assert_eq!(next(&Schedule::cron("@daily"), window, None, "2026-01-01T00:00:01Z"), None);
+        assert_eq!(next(&Schedule::None, Window::default(), None, "2026-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn clocks_that_change() {
+        let schedule = Schedule::cron_in("30 2 * * *", "Europe/Amsterdam");
+        let table = [
+            ("2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"), // 02:30 does not exist: 03:00 local
+            ("2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"), // 02:30 exists twice: the first one
+            ("2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"), // and not the second
+        ];
+        for (now, expected) in table {
+            assert_eq!(next(&schedule, Window::default(), None, now), Some(at(expected)), "after {now}");
+        }
+    }
+
+    #[test]
+    fn a_bad_schedule_says_what_is_wrong() {
+        assert!(matches!(Schedule::cron("61 * * * *").parse(), Err(ScheduleError::Cron { .. })));
+        assert_eq!(
+            Schedule::cron_in("@daily", "Mars/Olympus").parse().unwrap_err(),
+            ScheduleError::TimeZone("Mars/Olympus".to_owned())
+        );
+        assert_eq!(Schedule::every(Duration::ZERO).parse().unwrap_err(), ScheduleError::Interval);
+    }
+
+    proptest! {
+        #[test]
+        fn slots_go_forward_and_intervals_keep_their_grid(
+            seconds in 1_u64..100_000, start in 0_i64..2_000_000_000, ahead in 0_i64..100_000_000, catchup: bool,
+        ) {
+            let timetable = Schedule::every(Duration::from_secs(seconds)).parse().unwrap();
+            let start = DateTime::from_timestamp(start, 0).unwrap();
+            let now = start + chrono::Duration::seconds(ahead);
+            let window = Window { start: Some(start), end: None, catchup };
+            let first = timetable.next_slot(window, None, now).unwrap();
+            let second = timetable.next_slot(window, Some(first), now).unwrap();
+            prop_assert!(first >= start && second > first);
+            prop_assert_eq!((second - start).num_seconds() % seconds as i64, 0);
+            if catchup {
+                prop_assert_eq!(first, start);
+            } else {
+                prop_assert!(second > now);
+            }
+        }
+    }
+}

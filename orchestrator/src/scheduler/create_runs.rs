@@ -1,0 +1,60 @@
+//! Duty: make a run for every slot that has come.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    engine::{Graphs, Trigger, create_run},
+    ids::{DagId, RunId},
+    state::RunType,
+    store::{dags, runs},
+};
+
+/// Slots of one DAG in one pass, so that a long catchup does not keep the other DAGs waiting (Airflow's
+/// `max_dagruns_to_create_per_loop`).
+const SLOTS_PER_PASS: usize = 10;
+
+pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let mut created = 0;
+    for dag in dags::due(conn, now).await? {
+        created += create_due(conn, graphs, &dag, now).await?;
+    }
+    Ok(created)
+}
+
+/// Makes the runs of one DAG, under its lock: two schedulers at once make each slot's run once.
+async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
+    let graph = graphs.get(&mut tx, row.current_version_id).await?;
+    let timetable = graph.schedule().parse()?;
+    let mut room = i64::from(graph.max_active_runs()) - runs::count_active(&mut tx, dag).await?;
+    let mut last = row.last_slot;
+    let mut next = timetable.next_slot(graph.window(), last, now);
+    let mut created = 0;
+    for _ in 0..SLOTS_PER_PASS {
+        let Some(slot) = next.filter(|slot| *slot <= now && room > 0) else { break };
+        let made = create_run(&mut tx, graphs, row.current_version_id, &scheduled(dag, slot), now).await?;
+        created += u64::from(made.is_some());
+        room -= i64::from(made.is_some());
+        last = Some(slot);
+        next = timetable.next_slot(graph.window(), last, now);
+    }
+    dags::set_slots(&mut tx, dag, last, next).await?;
+    tx.commit().await?;
+    Ok(created)
+}
+
+fn scheduled(dag: &DagId, slot: DateTime<Utc>) -> Trigger {
+    Trigger {
+        dag_id: dag.clone(),
+        run_id: RunId::from(format!("scheduled__{}", slot.to_rfc3339_opts(SecondsFormat::AutoSi, false))),
+        run_type: RunType::Scheduled,
+        logical_date: Some(slot),
+        run_after: slot,
+        conf: json!({}),
+        note: None,
+        triggered_by: "timetable",
+    }
+}

@@ -1,0 +1,121 @@
+//! The scheduler: one file a duty, each a `run_once(now)` that may run anywhere, any number of times at once. There is
+//! no leader, for nothing here depends on being the only one.
+
+mod create_runs;
+mod housekeeping;
+mod promote_runs;
+mod register;
+mod requeue_due;
+mod rescue_lost;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{promote_runs::promote, register::register};
+use crate::{
+    dag::Registry,
+    engine::Graphs,
+    process,
+    store::{self, processes::ProcessKind},
+    wake::{self, Wake},
+};
+
+/// How long to wait after a pass that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Makes runs when they are due, starts them when they may, repeats what failed, and rescues what was lost.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    pool: PgPool,
+    registry: Arc<Registry>,
+    graphs: Graphs,
+    wake: Wake,
+}
+
+/// What one pass did, duty by duty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pass {
+    /// Runs made.
+    pub created: u64,
+    /// Runs started.
+    pub promoted: u64,
+    /// Retries queued.
+    pub requeued: u64,
+    /// Attempts taken from lost workers.
+    pub rescued: u64,
+}
+
+impl Scheduler {
+    /// A scheduler for the DAGs of this binary.
+    #[must_use]
+    pub fn new(pool: PgPool, registry: Arc<Registry>, graphs: Graphs, wake: Wake) -> Self {
+        Self { pool, registry, graphs, wake }
+    }
+
+    /// Registers the DAGs, then does its duties until `stop`. A database that is down is waited for.
+    pub async fn run(self, stop: CancellationToken) {
+        let beats = tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, stop.clone()));
+        let mut registered = false;
+        let mut housekept: Option<tokio::time::Instant> = None;
+        while !stop.is_cancelled() {
+            let pass = self.pass(&mut registered, &mut housekept).await;
+            let pause = match pass {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "scheduler pass failed; trying again");
+                    AFTER_FAILURE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.wake.scheduler_woken() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        beats.await.ok();
+    }
+
+    async fn pass(
+        &self,
+        registered: &mut bool,
+        housekept: &mut Option<tokio::time::Instant>,
+    ) -> anyhow::Result<Duration> {
+        let mut conn = self.pool.acquire().await?;
+        if !*registered {
+            register(&mut conn, &self.registry).await?;
+            *registered = true;
+        }
+        if housekept.is_none_or(|last| last.elapsed() >= housekeeping::EVERY) {
+            housekeeping::run_once(&mut conn).await?;
+            *housekept = Some(tokio::time::Instant::now());
+        }
+        let now = store::now(&mut conn).await?;
+        let pass = self.run_once(&mut conn, now).await?;
+        if pass != Pass::default() {
+            tracing::debug!(?pass, "scheduler pass");
+            self.wake.everybody();
+        }
+        let due = store::runs::next_due(&mut conn).await?;
+        let until_due = due.map_or(wake::POLL, |due| (due - now).to_std().unwrap_or_default());
+        Ok(until_due.clamp(SHORTEST_PAUSE, wake::POLL))
+    }
+
+    /// Every duty once, as of `now`.
+    ///
+    /// # Errors
+    /// The database is down.
+    pub async fn run_once(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
+        Ok(Pass {
+            created: create_runs::run_once(conn, &self.graphs, now).await?,
+            rescued: rescue_lost::run_once(conn, &self.graphs, now).await?,
+            requeued: requeue_due::run_once(conn, now).await?,
+            promoted: promote_runs::run_once(conn, &self.graphs, now).await?,
+        })
+    }
+}
+
+/// Something that is due but cannot be done yet must not make the loop spin.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

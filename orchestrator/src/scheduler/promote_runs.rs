@@ -1,0 +1,40 @@
+//! Duty: start the queued runs that `max_active_runs` has room for.
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    engine::{Graphs, move_on},
+    ids::DagId,
+    state::RunState,
+    store::{dags, runs},
+};
+
+pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let mut promoted = 0;
+    for dag in runs::dags_with_queued(conn, now).await? {
+        promoted += promote(conn, graphs, &dag, now).await?;
+    }
+    Ok(promoted)
+}
+
+/// Starts queued runs of one DAG. The DAG's row is locked first: two schedulers together must not start more than
+/// `max_active_runs`.
+///
+/// # Errors
+/// The database is down.
+pub async fn promote(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
+    let max_active_runs = graphs.get(&mut tx, row.current_version_id).await?.max_active_runs();
+    let mut promoted = 0;
+    for mut run in runs::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await? {
+        if runs::start_if_queued(&mut tx, run.run_key, now).await? {
+            run.state = RunState::Running;
+            move_on(&mut tx, graphs, run).await?;
+            promoted += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(promoted)
+}

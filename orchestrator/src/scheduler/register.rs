@@ -1,0 +1,37 @@
+//! Duty: tell Postgres which DAGs this binary has. The same graph makes no new version.
+
+use anyhow::Context as _;
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    dag::{Definition, Registry},
+    store::{self, dags},
+};
+
+/// Stores each DAG's graph as its current version, and its next slot.
+///
+/// # Errors
+/// The database is down.
+pub async fn register(conn: &mut PgConnection, registry: &Registry) -> anyhow::Result<()> {
+    for definition in registry.definitions() {
+        register_one(conn, definition)
+            .await
+            .with_context(|| format!("cannot register the dag {}", definition.graph().dag_id()))?;
+    }
+    Ok(())
+}
+
+async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyhow::Result<()> {
+    let graph = definition.graph();
+    let dag_id = graph.dag_id();
+    let mut tx = conn.begin().await?;
+    let version = dags::ensure_version(&mut tx, dag_id, &graph.hash(), &serde_json::to_value(&**graph)?).await?;
+    dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
+    if let Some(row) = dags::lock(&mut tx, dag_id).await? {
+        let now = store::now(&mut tx).await?;
+        let next = graph.schedule().parse()?.next_slot(graph.window(), row.last_slot, now);
+        dags::set_slots(&mut tx, dag_id, row.last_slot, next).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Duty: take the tasks of workers that are gone, to their next try or to failure, with the cause in their log.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{
+    engine::{Ending, Graphs, Outcome, settle},
+    process::LEASE,
+    retry::{FailedTry, delay_before_next_try},
+    store::{
+        instances::{self, LostAttempt},
+        logs, processes,
+    },
+    task_log::{LogLine, LogOf},
+};
+
+/// Attempts in one pass; the rest is the next pass's.
+const BATCH: i64 = 500;
+
+pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    for process in processes::mark_lost(conn, now - LEASE).await? {
+        tracing::warn!(process = %process.process_id, kind = ?process.kind, host = process.hostname, "lost: no heartbeat");
+    }
+    let lost = instances::lost(conn, BATCH).await?;
+    let mut rescued = 0;
+    for attempt in lost {
+        rescued += u64::from(rescue(conn, graphs, attempt).await?);
+    }
+    Ok(rescued)
+}
+
+async fn rescue(conn: &mut PgConnection, graphs: &Graphs, attempt: LostAttempt) -> anyhow::Result<bool> {
+    let host = attempt.hostname.as_deref().unwrap_or("an unknown host");
+    let cause = format!("the worker {} on {host} is gone: no heartbeat for {} s", attempt.worker, LEASE.as_secs());
+    let ending = after_loss(conn, graphs, &attempt, cause.clone()).await?;
+    let outcome = Outcome {
+        instance: attempt.instance,
+        attempt: attempt.attempt,
+        worker: attempt.worker,
+        run_key: attempt.run_key,
+        version: attempt.version,
+        node: attempt.node,
+        ending,
+    };
+    let settled = settle(conn, graphs, vec![outcome], None).await?;
+    // Its own last result came first, or another scheduler was faster.
+    if !settled.stale.is_empty() {
+        return Ok(false);
+    }
+    let of = LogOf { instance: attempt.instance, try_number: attempt.try_number, run_day: attempt.run_day };
+    let line = LogLine { at: Utc::now(), level: "ERROR", logger: "streamcommerce.task".to_owned(), message: cause };
+    logs::append(conn, &[(of, line)]).await?;
+    Ok(true)
+}
+
+async fn after_loss(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    attempt: &LostAttempt,
+    cause: String,
+) -> anyhow::Result<Ending> {
+    let graph = graphs.get(conn, attempt.version).await?;
+    let policy = graph.task(attempt.node).map(|task| task.retry).unwrap_or_default();
+    let failed = FailedTry {
+        identity: &format!("{}#{}#{}", attempt.dag_id, attempt.node, attempt.run_id),
+        try_number: u32::try_from(attempt.try_number).unwrap_or(1),
+        max_tries: u32::try_from(attempt.max_tries).unwrap_or(0),
+    };
+    Ok(match delay_before_next_try(&policy, failed) {
+        Some(delay) => Ending::Retry { delay, cause },
+        None => Ending::Failed { cause },
+    })
+}

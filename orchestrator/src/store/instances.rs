@@ -1,0 +1,474 @@
+//! `task_instance` and `task_try`: the hot path. Every write of a state names the state and the attempt that it
+//! expects.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use sqlx::{PgConnection, types::Json};
+
+use crate::{
+    engine::Outcome,
+    ids::{AttemptId, DagId, InstanceKey, Node, ProcessId, RunId, RunKey, TaskId, VersionId},
+    readiness::Counts,
+    state::TaskState,
+};
+
+/// What recording a batch of outcomes changed.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The task instances whose attempt ended; an outcome that is not among them was stale.
+    pub ended: Vec<Ended>,
+    /// The nodes after them, with their counts as they are now.
+    pub counted: Vec<Counted>,
+    /// The runs that have nothing left to do.
+    pub drained: Vec<RunKey>,
+}
+
+/// A task instance whose attempt ended.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Ended {
+    /// The task instance.
+    pub instance_key: InstanceKey,
+    /// Where it is now.
+    pub state: TaskState,
+}
+
+/// A node after a task that ended.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Counted {
+    /// The run.
+    pub run_key: RunKey,
+    /// The node.
+    pub node: Node,
+    upstream: i32,
+    success: i32,
+    skipped: i32,
+    failed: i32,
+    upstream_failed: i32,
+    removed: i32,
+}
+
+impl Counted {
+    /// Its counts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            upstream: self.upstream,
+            success: self.success,
+            skipped: self.skipped,
+            failed: self.failed,
+            upstream_failed: self.upstream_failed,
+            removed: self.removed,
+        }
+    }
+}
+
+/// Ends the attempts of a batch, writes their tries and results, adds them to the counts of the nodes after them and
+/// takes them from their runs' unfinished: one statement, one round trip. `edges` says which nodes come after which
+/// instance. An outcome whose attempt is not the one that the row holds changes nothing. Hold the runs' locks.
+///
+/// # Errors
+/// The database is down, or a value cannot be written.
+#[expect(clippy::too_many_lines, reason = "one statement, in the order of its story")]
+pub async fn record_if_current(
+    conn: &mut PgConnection,
+    outcomes: &[&Outcome],
+    edges: &[(InstanceKey, Node)],
+) -> sqlx::Result<Recorded> {
+    let column = OutcomeColumns::of(outcomes);
+    let (edge_from, edge_to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
+    let row = sqlx::query!(
+        r#"with outcome as (
+               select * from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
+                                    $6::text[], $7::jsonb[])
+                   as o(instance_key, attempt, worker_id, state, delay_secs, cause, value)
+           ), ended as (
+               update task_instance t
+               set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
+                   due_at = case when t.state = 'restarting' then now() else now() + make_interval(secs => o.delay_secs) end,
+                   end_date = now(), attempt = null, worker_id = null
+               from outcome o
+               where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
+               returning t.instance_key, t.run_key, t.node, t.task_id, t.map_index, t.try_number, t.start_date,
+                         t.end_date, t.state, t.state in ('success', 'failed', 'skipped') as finished,
+                         o.attempt, o.worker_id, o.cause, o.value
+           ), tried as (
+               insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
+                                     worker_id, cause)
+               select r.run_day, e.instance_key, e.try_number, e.attempt, e.state, e.start_date, e.end_date,
+                      e.worker_id, e.cause
+               from ended e join dag_run r using (run_key)
+           ), kept as (
+               insert into xcom (run_day, run_key, task_id, map_index, key, value)
+               select r.run_day, e.run_key, e.task_id, e.map_index, 'return_value', e.value
+               from ended e join dag_run r using (run_key)
+               where e.state = 'success' and e.value is not null
+               on conflict (run_key, task_id, map_index, key, run_day)
+               do update set value = excluded.value, written_at = now()
+           ), counted as (
+               update run_node n
+               set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
+               from (
+                   select e.run_key, x.node,
+                          count(*) filter (where e.state = 'success') as success,
+                          count(*) filter (where e.state = 'skipped') as skipped,
+                          count(*) filter (where e.state = 'failed') as failed
+                   from ended e join unnest($8::bigint[], $9::int[]) as x(instance_key, node) using (instance_key)
+                   where e.finished
+                   group by e.run_key, x.node
+               ) d
+               where n.run_key = d.run_key and n.node = d.node
+               returning n.*
+           ), closed as (
+               update dag_run r set unfinished = r.unfinished - d.finished
+               from (select run_key, count(*) as finished from ended where finished group by run_key) d
+               where r.run_key = d.run_key
+               returning r.run_key, r.unfinished
+           )
+           select (select coalesce(jsonb_agg(jsonb_build_object('instance_key', instance_key, 'state', state)), '[]')
+                   from ended) as "ended!: Json<Vec<Ended>>",
+                  (select coalesce(jsonb_agg(to_jsonb(counted)), '[]') from counted) as "counted!: Json<Vec<Counted>>",
+                  array(select run_key from closed where unfinished = 0) as "drained!: Vec<RunKey>""#,
+        &column.instances,
+        &column.attempts,
+        &column.workers,
+        &column.states as &[TaskState],
+        &column.delays_secs as &[Option<f64>],
+        &column.causes as &[Option<String>],
+        &column.values as &[Option<Value>],
+        &edge_from,
+        &edge_to
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Recorded { ended: row.ended.0, counted: row.counted.0, drained: row.drained })
+}
+
+#[derive(Default)]
+struct OutcomeColumns {
+    instances: Vec<i64>,
+    attempts: Vec<uuid::Uuid>,
+    workers: Vec<uuid::Uuid>,
+    states: Vec<TaskState>,
+    delays_secs: Vec<Option<f64>>,
+    causes: Vec<Option<String>>,
+    values: Vec<Option<Value>>,
+}
+
+impl OutcomeColumns {
+    fn of(outcomes: &[&Outcome]) -> Self {
+        let mut columns = Self::default();
+        for outcome in outcomes {
+            columns.instances.push(outcome.instance.0);
+            columns.attempts.push(outcome.attempt.0);
+            columns.workers.push(outcome.worker.0);
+            columns.states.push(outcome.ending.state());
+            columns.delays_secs.push(outcome.ending.delay().map(|delay| delay.as_secs_f64()));
+            columns.causes.push(outcome.ending.cause().map(ToOwned::to_owned));
+            columns.values.push(outcome.ending.result().cloned());
+        }
+        columns
+    }
+}
+
+/// Makes the task instances of these nodes claimable, if they still wait. The one code path that makes a task ready
+/// for the first time.
+///
+/// # Errors
+/// The database is down.
+pub async fn queue_if_waiting(conn: &mut PgConnection, nodes: &[(RunKey, Node)]) -> sqlx::Result<u64> {
+    let (runs, nodes): (Vec<_>, Vec<_>) = nodes.iter().map(|(run, node)| (run.0, node.0)).unzip();
+    let done = sqlx::query!(
+        "update task_instance t set state = 'queued', try_number = t.try_number + 1, queued_at = now()
+         from unnest($1::bigint[], $2::int[]) as n(run_key, node)
+         where t.run_key = n.run_key and t.node = n.node and t.state = 'none'",
+        &runs,
+        &nodes
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Ends task instances that never ran, because of how their upstream ended, and counts them. Hold the run's lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn end_without_running(
+    conn: &mut PgConnection,
+    run: RunKey,
+    decided: &[(Node, TaskState)],
+    edges: &[(Node, Node)],
+) -> sqlx::Result<i32> {
+    let (nodes, states): (Vec<i32>, Vec<TaskState>) = decided.iter().map(|(node, state)| (node.0, *state)).unzip();
+    let (from, to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
+    sqlx::query_scalar!(
+        r#"with ended as (
+               update task_instance t set state = d.state, end_date = now()
+               from unnest($2::int[], $3::task_state[]) as d(node, state)
+               where t.run_key = $1 and t.node = d.node and t.state = 'none'
+               returning t.node, t.state
+           ), counted as (
+               update run_node n
+               set skipped = n.skipped + d.skipped, upstream_failed = n.upstream_failed + d.upstream_failed
+               from (
+                   select x.node, count(*) filter (where e.state = 'skipped') as skipped,
+                          count(*) filter (where e.state = 'upstream_failed') as upstream_failed
+                   from ended e join unnest($4::int[], $5::int[]) as x(upstream_node, node) on x.upstream_node = e.node
+                   group by x.node
+               ) d
+               where n.run_key = $1 and n.node = d.node
+           )
+           update dag_run set unfinished = unfinished - (select count(*) from ended)
+           where run_key = $1 returning unfinished"#,
+        run.0,
+        &nodes,
+        &states as &[TaskState],
+        &from,
+        &to
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// A task instance that this worker is to run now.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// The token that its outcome must carry.
+    pub attempt: AttemptId,
+    /// Its run.
+    pub run_key: RunKey,
+    /// The id of its run.
+    pub run_id: RunId,
+    /// The day whose partitions hold the run's history.
+    pub run_day: NaiveDate,
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// The version that the run is under.
+    pub version: VersionId,
+    /// Its node in the graph of that version.
+    pub node: Node,
+    /// Its task.
+    pub task_id: TaskId,
+    /// Its index in a mapped task.
+    pub map_index: i32,
+    /// The number of the try.
+    pub try_number: i32,
+    /// The last try that may be retried.
+    pub max_tries: i32,
+    /// The date that the run stands for.
+    pub logical_date: Option<DateTime<Utc>>,
+    /// What the run was triggered with.
+    pub conf: Value,
+}
+
+/// Takes up to `limit` queued task instances of DAGs that the worker knows, highest priority first, and gives each a
+/// fresh attempt. A worker that is not alive (any more) gets nothing.
+///
+/// # Errors
+/// The database is down.
+pub async fn claim(
+    conn: &mut PgConnection,
+    worker: ProcessId,
+    dags: &[String],
+    limit: i64,
+) -> sqlx::Result<Vec<Claim>> {
+    // The CTE is an optimisation fence: a subquery could be flattened into a join that updates more rows than LIMIT.
+    sqlx::query_as!(
+        Claim,
+        r#"with picked as materialized (
+               select instance_key from task_instance
+               where state = 'queued' and queue = 'default' and dag_id = any($2)
+                 and exists (select from process where process_id = $1 and state = 'alive')
+               order by priority desc, instance_key
+               limit $3
+               for update skip locked
+           )
+           update task_instance t
+           set state = 'running', attempt = gen_random_uuid(), worker_id = $1, start_date = now(), end_date = null
+           from picked p, dag_run r
+           where t.instance_key = p.instance_key and r.run_key = t.run_key
+           returning t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
+                     t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
+                     t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
+                     t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf"#,
+        worker.0,
+        dags,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Queues the retries whose delay is over.
+///
+/// # Errors
+/// The database is down.
+pub async fn requeue_due(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "with due as materialized (
+             select instance_key from task_instance where state = 'up_for_retry' and due_at <= $1
+             order by due_at limit $2 for update skip locked
+         )
+         update task_instance t
+         set state = 'queued', try_number = t.try_number + 1, queued_at = $1, due_at = null, end_date = null
+         from due d where t.instance_key = d.instance_key and t.state = 'up_for_retry'",
+        now,
+        limit
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A claim that Postgres believes a worker holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Held {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// The token of the claim.
+    pub attempt: AttemptId,
+    /// Running or restarting.
+    pub state: TaskState,
+}
+
+/// Everything that Postgres believes this worker runs.
+///
+/// # Errors
+/// The database is down.
+pub async fn held_by(conn: &mut PgConnection, worker: ProcessId) -> sqlx::Result<Vec<Held>> {
+    sqlx::query_as!(
+        Held,
+        r#"select instance_key as "instance: InstanceKey", attempt as "attempt!: AttemptId", state as "state: TaskState"
+           from task_instance where worker_id = $1 and state in ('running', 'restarting')"#,
+        worker.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Gives a claim back unstarted: the task is queued again, and the try counts as the same one.
+///
+/// # Errors
+/// The database is down.
+pub async fn hand_back_if_current(
+    conn: &mut PgConnection,
+    claim: InstanceKey,
+    attempt: AttemptId,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update task_instance set state = 'queued', attempt = null, worker_id = null, start_date = null
+         where instance_key = $1 and attempt = $2 and state = 'running'",
+        claim.0,
+        attempt.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// An attempt whose worker is gone.
+#[derive(Clone, Debug)]
+pub struct LostAttempt {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// The token of the lost claim.
+    pub attempt: AttemptId,
+    /// The worker that is gone.
+    pub worker: ProcessId,
+    /// Its run.
+    pub run_key: RunKey,
+    /// The version that the run is under.
+    pub version: VersionId,
+    /// Its node in the graph of that version.
+    pub node: Node,
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// The id of its run.
+    pub run_id: RunId,
+    /// The day of its run.
+    pub run_day: NaiveDate,
+    /// The number of the try.
+    pub try_number: i32,
+    /// The last try that may be retried.
+    pub max_tries: i32,
+    /// The host of the worker, if anybody remembers it.
+    pub hostname: Option<String>,
+}
+
+/// The attempts whose worker is marked lost or stopped, or is not known at all.
+///
+/// # Errors
+/// The database is down.
+pub async fn lost(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<LostAttempt>> {
+    sqlx::query_as!(
+        LostAttempt,
+        r#"select t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
+                  t.worker_id as "worker!: ProcessId", t.run_key as "run_key: RunKey",
+                  r.version_id as "version: VersionId", t.node as "node: Node", t.dag_id as "dag_id: DagId",
+                  r.run_id as "run_id: RunId", r.run_day, t.try_number, t.max_tries, p.hostname as "hostname?"
+           from task_instance t join dag_run r using (run_key) left join process p on p.process_id = t.worker_id
+           where t.state in ('running', 'restarting') and p.state is distinct from 'alive'
+           limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A task instance that a clear looks at.
+#[derive(Clone, Debug)]
+pub struct Clearable {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// Its node.
+    pub node: Node,
+    /// Its task.
+    pub task_id: TaskId,
+    /// Its index in a mapped task.
+    pub map_index: i32,
+    /// Where it is.
+    pub state: TaskState,
+}
+
+/// Locks the task instances of a run, after the run itself: a claim may change a row without the run's lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_of_run(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Vec<Clearable>> {
+    sqlx::query_as!(
+        Clearable,
+        r#"select instance_key as "instance: InstanceKey", node as "node: Node", task_id as "task_id: TaskId", map_index,
+                  state as "state: TaskState"
+           from task_instance where run_key = $1 order by instance_key for no key update"#,
+        run.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Takes task instances back to the beginning, with as many tries as their retries allow from here on; one that runs
+/// becomes `restarting`, and its worker stops it.
+///
+/// # Errors
+/// The database is down.
+pub async fn clear(conn: &mut PgConnection, instances: &[InstanceKey], retries: &[i32]) -> sqlx::Result<()> {
+    let instances: Vec<_> = instances.iter().map(|instance| instance.0).collect();
+    sqlx::query!(
+        "update task_instance t
+         set state = case when t.state = 'running' then 'restarting'::task_state else 'none' end,
+             max_tries = t.try_number + c.retries,
+             due_at = null, queued_at = null,
+             start_date = case when t.state = 'running' then t.start_date end,
+             end_date = null
+         from unnest($1::bigint[], $2::int[]) as c(instance_key, retries)
+         where t.instance_key = c.instance_key and t.state <> 'restarting'",
+        &instances,
+        retries
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

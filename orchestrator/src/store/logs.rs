@@ -1,0 +1,76 @@
+//! `task_log`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{
+    ids::InstanceKey,
+    task_log::{LogLine, LogOf},
+};
+
+/// Appends lines, of any tries, in order.
+///
+/// # Errors
+/// The database is down.
+pub async fn append(conn: &mut PgConnection, lines: &[(LogOf, LogLine)]) -> sqlx::Result<()> {
+    let days: Vec<_> = lines.iter().map(|(of, _)| of.run_day).collect();
+    let instances: Vec<_> = lines.iter().map(|(of, _)| of.instance.0).collect();
+    let tries: Vec<_> = lines.iter().map(|(of, _)| of.try_number).collect();
+    let at: Vec<_> = lines.iter().map(|(_, line)| line.at).collect();
+    let levels: Vec<_> = lines.iter().map(|(_, line)| line.level.to_owned()).collect();
+    let loggers: Vec<_> = lines.iter().map(|(_, line)| line.logger.clone()).collect();
+    let messages: Vec<_> = lines.iter().map(|(_, line)| line.message.clone()).collect();
+    sqlx::query!(
+        "insert into task_log (run_day, instance_key, try_number, logged_at, level, logger, message)
+         select * from unnest($1::date[], $2::bigint[], $3::int[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])",
+        &days,
+        &instances,
+        &tries,
+        &at,
+        &levels,
+        &loggers,
+        &messages
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A line as it was stored.
+#[derive(Clone, Debug)]
+pub struct LogRow {
+    /// Its place among all lines; later lines have higher numbers.
+    pub line: i64,
+    /// When it was said.
+    pub logged_at: DateTime<Utc>,
+    /// `INFO`, `WARN`, ...
+    pub level: String,
+    /// The Rust module that said it.
+    pub logger: String,
+    /// What was said.
+    pub message: String,
+}
+
+/// The lines of a try after line `after`, in order.
+///
+/// # Errors
+/// The database is down.
+pub async fn of_try(
+    conn: &mut PgConnection,
+    instance: InstanceKey,
+    try_number: i32,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<LogRow>> {
+    sqlx::query_as!(
+        LogRow,
+        "select line, logged_at, level, logger, message from task_log
+         where instance_key = $1 and try_number = $2 and line > $3 order by line limit $4",
+        instance.0,
+        try_number,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,81 @@
+//! The only SQL of the orchestrator's tables: one file a table, one named function a statement. Functions take a
+//! connection, so that the caller owns the transaction. The statements are checked against the migrations when they
+//! are compiled (`make sqlx` writes the offline cache `.sqlx/`).
+
+pub mod dags;
+pub mod events;
+pub mod instances;
+pub mod logs;
+pub mod nodes;
+pub mod pages;
+pub mod processes;
+pub mod runs;
+pub mod xcom;
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sqlx::{
+    ConnectOptions, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The schema, embedded.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// How long to wait for a connection before the caller is told that the database is down.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens a pool of at most `connections`. Does not connect yet: a database that is down is found out, and waited for,
+/// by whoever uses it.
+///
+/// # Errors
+/// The URL is not one of Postgres.
+pub fn pool(database_url: &str, connections: u32) -> sqlx::Result<PgPool> {
+    let options =
+        PgConnectOptions::from_str(database_url)?.application_name("streamcommerce").disable_statement_logging();
+    Ok(PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// Brings the schema up to date, and makes the partitions of the next days.
+///
+/// # Errors
+/// The database is down, or a migration fails.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    MIGRATIONS.run(pool).await?;
+    ensure_partitions(&mut *pool.acquire().await?).await?;
+    Ok(())
+}
+
+/// The database's clock: the only one that decides.
+///
+/// # Errors
+/// The database is down.
+pub async fn now(conn: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(conn).await
+}
+
+/// Makes the partitions of yesterday to the day after tomorrow, so that a scheduler may be away for two days before
+/// rows go to the default partitions.
+///
+/// # Errors
+/// The database is down.
+pub async fn ensure_partitions(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("select ensure_partitions(current_date - 1, current_date + 2)").execute(conn).await?;
+    Ok(())
+}
+
+/// Whether the same statement may well succeed in a moment: the connection broke, the server restarts, or two
+/// transactions were in each other's way.
+#[must_use]
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // Connection exceptions, rollbacks, operator intervention, too many connections.
+            ["08", "40", "57P", "53"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,23 @@
+//! What the pages, the API and the CLI read: one file a subject.
+
+pub mod dags;
+pub mod instances;
+pub mod runs;
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// At most so many.
+    pub limit: i64,
+    /// After so many.
+    pub offset: i64,
+}
+
+/// A part of a list, and how long the whole list is.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    /// The part.
+    pub rows: Vec<T>,
+    /// How many there are in all.
+    pub total: i64,
+}

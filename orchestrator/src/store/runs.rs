@@ -1,0 +1,254 @@
+//! `dag_run`.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{
+    ids::{DagId, Node, RunId, RunKey, VersionId},
+    state::{RunState, RunType},
+};
+
+/// A run that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewRun<'a> {
+    /// Its DAG.
+    pub dag_id: &'a DagId,
+    /// Its id, unique in the DAG.
+    pub run_id: &'a RunId,
+    /// The version of the DAG that it runs under.
+    pub version: VersionId,
+    /// Why it exists.
+    pub run_type: RunType,
+    /// The date that it stands for, unique in the DAG.
+    pub logical_date: Option<DateTime<Utc>>,
+    /// Not before this instant.
+    pub run_after: DateTime<Utc>,
+    /// What it was triggered with.
+    pub conf: &'a Value,
+    /// A remark.
+    pub note: Option<&'a str>,
+    /// Who made it, in Airflow's words (`rest_api`, `ui`, `cli`, `timetable`).
+    pub triggered_by: &'a str,
+    /// The instant of its making.
+    pub now: DateTime<Utc>,
+    /// How many task instances it has.
+    pub tasks: i32,
+}
+
+/// Makes the run, queued; none if the DAG has a run of that id or logical date already.
+///
+/// # Errors
+/// The database is down.
+pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::Result<Option<RunKey>> {
+    sqlx::query_scalar!(
+        r#"insert into dag_run (dag_id, run_id, version_id, run_type, logical_date, data_interval_start,
+                                data_interval_end, run_after, conf, note, triggered_by, queued_at, run_day, unfinished)
+           values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, ($10::timestamptz at time zone 'utc')::date, $11)
+           on conflict do nothing
+           returning run_key as "run_key: RunKey""#,
+        run.dag_id.as_str(),
+        run.run_id.as_str(),
+        run.version.0,
+        run.run_type as RunType,
+        run.logical_date,
+        run.run_after,
+        run.conf,
+        run.note,
+        run.triggered_by,
+        run.now,
+        run.tasks
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A run that is held until the transaction ends.
+#[derive(Clone, Copy, Debug)]
+pub struct LockedRun {
+    /// The run.
+    pub run_key: RunKey,
+    /// The version that it runs under.
+    pub version: VersionId,
+    /// Its state.
+    pub state: RunState,
+    /// The database's time.
+    pub now: DateTime<Utc>,
+}
+
+/// Locks those of the runs that nobody else holds. A statement of its own, before any statement that reads: one that
+/// waits for a lock goes on with its old snapshot.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_idle(conn: &mut PgConnection, runs: &[i64]) -> sqlx::Result<Vec<LockedRun>> {
+    sqlx::query_as!(
+        LockedRun,
+        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
+                  now() as "now!"
+           from dag_run where run_key = any($1) order by run_key for no key update skip locked"#,
+        runs
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks the run, waiting for whoever holds it. Hold no other run.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_waiting(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<LockedRun>> {
+    sqlx::query_as!(
+        LockedRun,
+        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
+                  now() as "now!"
+           from dag_run where run_key = $1 for no key update"#,
+        run.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The database's key of a run; none if the DAG has no such run.
+///
+/// # Errors
+/// The database is down.
+pub async fn key(conn: &mut PgConnection, dag: &DagId, run: &RunId) -> sqlx::Result<Option<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run where dag_id = $1 and run_id = $2"#,
+        dag.as_str(),
+        run.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many runs of the DAG are queued or running, backfills left out.
+///
+/// # Errors
+/// The database is down.
+pub async fn count_active(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "active!" from dag_run
+           where dag_id = $1 and state in ('queued', 'running') and run_type <> 'backfill'"#,
+        dag.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The DAGs that have a queued run whose time has come and that are not paused.
+///
+/// # Errors
+/// The database is down.
+pub async fn dags_with_queued(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Vec<DagId>> {
+    sqlx::query_scalar!(
+        r#"select distinct r.dag_id as "dag_id: DagId" from dag_run r join dag d using (dag_id)
+           where r.state in ('queued', 'running') and r.state = 'queued' and r.run_after <= $1 and not d.is_paused"#,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Takes the queued runs of the DAG that may start, oldest first, and locks them. Lock the DAG first.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_queued(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    max_active_runs: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<LockedRun>> {
+    sqlx::query_as!(
+        LockedRun,
+        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
+                  now() as "now!"
+           from dag_run
+           where dag_id = $1 and state in ('queued', 'running') and state = 'queued' and run_after <= $3
+           order by run_after, run_key
+           limit greatest(0, $2 - (select count(*) from dag_run where dag_id = $1 and state in ('queued', 'running')
+                                                                  and state = 'running'))
+           for no key update skip locked"#,
+        dag.as_str(),
+        max_active_runs,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Starts a run that is queued; hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn start_if_queued(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update dag_run set state = 'running', start_date = $2 where run_key = $1 and state = 'queued'",
+        run.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the runs that have no unfinished task instance; a failed leaf makes a failed run (Airflow's verdict). Hold
+/// their locks.
+///
+/// # Errors
+/// The database is down.
+pub async fn finish(conn: &mut PgConnection, leaves: &[(RunKey, Node)]) -> sqlx::Result<Vec<(RunKey, RunState)>> {
+    let (runs, nodes): (Vec<_>, Vec<_>) = leaves.iter().map(|(run, node)| (run.0, node.0)).unzip();
+    let ended = sqlx::query!(
+        r#"with verdict as (
+               select l.run_key, bool_or(t.state in ('failed', 'upstream_failed')) as failed
+               from unnest($1::bigint[], $2::int[]) as l(run_key, node) join task_instance t using (run_key, node)
+               group by l.run_key
+           )
+           update dag_run r
+           set state = case when v.failed then 'failed'::run_state else 'success' end, end_date = now()
+           from verdict v
+           where r.run_key = v.run_key and r.state = 'running' and r.unfinished = 0
+           returning r.run_key as "run_key: RunKey", r.state as "state: RunState""#,
+        &runs,
+        &nodes
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ended.into_iter().map(|row| (row.run_key, row.state)).collect())
+}
+
+/// Puts a finished run back to queued, so that its cleared tasks run again. Airflow's `reset_dag_runs`.
+///
+/// # Errors
+/// The database is down.
+pub async fn requeue_if_finished(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update dag_run
+         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1
+         where run_key = $1 and state in ('success', 'failed')",
+        run.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The earliest instant at which something is to happen by the clock alone: a slot of a DAG, a queued run's time, a
+/// retry.
+///
+/// # Errors
+/// The database is down.
+pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select least(
+             (select min(next_run_at) from dag where not is_paused),
+             (select min(due_at) from task_instance where state = 'up_for_retry')
+         )"
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -1,0 +1,149 @@
+//! The log of a try: whatever its body says through `tracing`, as it says it.
+//!
+//! A body runs inside [`scope`]; [`Capture`] is a `tracing` layer that hands the events of that task (and of nothing
+//! else) to the try's [`LogSink`]. A task that the body spawns itself is outside of the scope, as a thread would be in
+//! Airflow.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::Sender;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+use crate::ids::InstanceKey;
+
+/// One line of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    /// When it was said.
+    pub at: DateTime<Utc>,
+    /// `INFO`, `WARN`, ...
+    pub level: &'static str,
+    /// The Rust module that said it.
+    pub logger: String,
+    /// What was said.
+    pub message: String,
+}
+
+/// The try that a line belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogOf {
+    /// The task instance.
+    pub instance: InstanceKey,
+    /// Its try.
+    pub try_number: i32,
+    /// The day of its run.
+    pub run_day: chrono::NaiveDate,
+}
+
+/// Where the lines of one try go. Never blocks the body: when the writer behind it cannot keep up, lines are left out,
+/// and the log says how many.
+#[derive(Clone, Debug)]
+pub struct LogSink {
+    of: LogOf,
+    lines: Sender<(LogOf, LogLine)>,
+    left_out: Arc<AtomicU64>,
+}
+
+/// Longer messages are cut: one line must not fill a page of memory per reader.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+impl LogSink {
+    /// A sink for the lines of one try.
+    #[must_use]
+    pub fn new(of: LogOf, lines: Sender<(LogOf, LogLine)>) -> Self {
+        Self { of, lines, left_out: Arc::default() }
+    }
+
+    /// Writes a line in the engine's own name.
+    pub fn say(&self, level: Level, message: impl Into<String>) {
+        self.send(level, "streamcommerce.task", message.into());
+    }
+
+    fn send(&self, level: Level, logger: &str, mut message: String) {
+        if message.len() > MESSAGE_BYTES_MAX {
+            let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            message.truncate(end);
+            message.push('…');
+        }
+        // Postgres text holds every character but this one.
+        if message.contains('\0') {
+            message = message.replace('\0', "\u{fffd}");
+        }
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        if left_out > 0 {
+            self.hand_over(
+                Level::WARN,
+                "streamcommerce.task",
+                format!("{left_out} lines were left out here"),
+                left_out,
+            );
+        }
+        self.hand_over(level, logger, message, 1);
+    }
+
+    fn hand_over(&self, level: Level, logger: &str, message: String, stands_for: u64) {
+        let line = LogLine { at: Utc::now(), level: level.as_str(), logger: logger.to_owned(), message };
+        if self.lines.try_send((self.of, line)).is_err() {
+            self.left_out.fetch_add(stands_for, Ordering::Relaxed);
+        }
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: LogSink;
+}
+
+/// Runs `body` so that what it says goes to `sink`.
+pub async fn scope<F: Future>(sink: LogSink, body: F) -> F::Output {
+    CURRENT.scope(sink, body).await
+}
+
+/// The layer that catches what bodies say. Install it once, in `main`.
+#[derive(Debug, Default)]
+pub struct Capture;
+
+impl<S: Subscriber> Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Airflow's default level. What libraries say below it is not the task's story.
+        if *event.metadata().level() > Level::INFO {
+            return;
+        }
+        let said = CURRENT.try_with(|sink| {
+            let mut text = Text::default();
+            event.record(&mut text);
+            sink.send(*event.metadata().level(), event.metadata().target(), text.0);
+        });
+        // Nobody's task: an event of the engine itself.
+        said.ok();
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let separator = if self.0.is_empty() { "" } else { " " };
+        let written = match field.name() {
+            "message" => write!(self.0, "{separator}{value:?}"),
+            name => write!(self.0, "{separator}{name}={value:?}"),
+        };
+        // Writing to a String cannot fail.
+        written.ok();
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}

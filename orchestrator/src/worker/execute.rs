@@ -1,0 +1,184 @@
+//! The life of one attempt: find the body, give it its inputs, let it run, judge how it ended. Read [`execute`] from
+//! top to bottom.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tracing::Level;
+
+use crate::{
+    context::{Context, Facts, FailWithoutRetry, Results, Skip, TaskResult},
+    dag::{Registry, TaskSpec},
+    engine::{Ending, Graphs, Outcome},
+    ids::{ProcessId, RunKey, TaskId},
+    retry::{FailedTry, delay_before_next_try},
+    store::{self, instances::Claim},
+    task_log::{self, LogSink},
+};
+
+/// What an attempt needs besides its claim.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The worker that runs it.
+    pub worker: ProcessId,
+    /// Where results of other tasks are read.
+    pub pool: PgPool,
+    /// The bodies.
+    pub registry: Arc<Registry>,
+    /// The graphs of the versions in use.
+    pub graphs: Graphs,
+    /// Ends the attempt before its time.
+    pub cancelled: CancellationToken,
+}
+
+/// How a body ended.
+enum End {
+    Returned(TaskResult<Value>),
+    Panicked(String),
+    TimedOut(Duration),
+    Cancelled,
+}
+
+/// What a task returns may be at most this big; larger things belong into a bucket.
+const RESULT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Runs one attempt.
+pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
+    let spec = spec(&attempt, &claim);
+    let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
+    let ending = judge(end, &spec, &claim, &sink);
+    Outcome {
+        instance: claim.instance,
+        attempt: claim.attempt,
+        worker: attempt.worker,
+        run_key: claim.run_key,
+        version: claim.version,
+        node: claim.node,
+        ending,
+    }
+}
+
+/// What the graph of the run's version says of the task. The settle that claimed has read that graph.
+fn spec(attempt: &Attempt, claim: &Claim) -> TaskSpec {
+    attempt.graphs.known(claim.version).and_then(|graph| graph.task(claim.node).cloned()).unwrap_or_default()
+}
+
+async fn run_body(attempt: &Attempt, claim: &Claim, timeout: Option<Duration>, sink: &LogSink) -> End {
+    let Some(body) = attempt.registry.get(&claim.dag_id).and_then(|dag| dag.body(&claim.task_id)) else {
+        let missing = format!("this binary has no task {} in the dag {}", claim.task_id, claim.dag_id);
+        return End::Returned(Err(anyhow::anyhow!(missing)));
+    };
+    let body = body(context(attempt, claim));
+    let body = task_log::scope(sink.clone(), std::panic::AssertUnwindSafe(body).catch_unwind());
+    tokio::select! {
+        end = body => match end {
+            Ok(result) => End::Returned(result),
+            Err(panic) => End::Panicked(panic_message(&*panic)),
+        },
+        () = tokio::time::sleep(timeout.unwrap_or(Duration::MAX)), if timeout.is_some() => {
+            attempt.cancelled.cancel();
+            End::TimedOut(timeout.unwrap_or_default())
+        }
+        () = attempt.cancelled.cancelled() => End::Cancelled,
+    }
+}
+
+fn context(attempt: &Attempt, claim: &Claim) -> Context {
+    let facts = Facts {
+        dag_id: claim.dag_id.clone(),
+        run_id: claim.run_id.clone(),
+        task_id: claim.task_id.clone(),
+        try_number: u32::try_from(claim.try_number).unwrap_or(1),
+        map_index: claim.map_index,
+        logical_date: claim.logical_date,
+        conf: claim.conf.clone(),
+    };
+    let results = ResultsInPostgres { pool: attempt.pool.clone(), run: claim.run_key };
+    Context::new(facts, Arc::new(results), attempt.cancelled.clone())
+}
+
+/// Turns the end of the body into the end of the attempt, and says why in the log.
+fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
+    let cause = match end {
+        End::Returned(Ok(value)) => match value_bytes(&value) {
+            0..=RESULT_BYTES_MAX => return Ending::Success(value),
+            bytes => {
+                format!("the task returned {bytes} bytes of JSON; the most that can be stored is {RESULT_BYTES_MAX}")
+            }
+        },
+        End::Returned(Err(error)) => {
+            if let Some(Skip(why)) = error.downcast_ref() {
+                sink.say(Level::INFO, format!("skipped: {why}"));
+                return Ending::Skipped { cause: why.clone() };
+            }
+            let cause = format!("{error:#}");
+            if error.downcast_ref::<FailWithoutRetry>().is_some() {
+                sink.say(Level::ERROR, format!("failed, and is not tried again: {cause}"));
+                return Ending::Failed { cause };
+            }
+            cause
+        }
+        End::Panicked(message) => format!("the task panicked: {message}"),
+        End::TimedOut(timeout) => format!("the try took longer than its execution timeout of {timeout:?}"),
+        End::Cancelled => "the try was stopped".to_owned(),
+    };
+    match delay_before_next_try(
+        &spec.retry,
+        failed_try(claim, &format!("{}#{}#{}", claim.dag_id, claim.node, claim.run_id)),
+    ) {
+        Some(delay) => {
+            sink.say(
+                Level::ERROR,
+                format!("try {} failed, the next one is due in {delay:?}: {cause}", claim.try_number),
+            );
+            Ending::Retry { delay, cause }
+        }
+        None => {
+            sink.say(Level::ERROR, format!("try {} failed: {cause}", claim.try_number));
+            Ending::Failed { cause }
+        }
+    }
+}
+
+fn failed_try<'a>(claim: &Claim, identity: &'a str) -> FailedTry<'a> {
+    FailedTry {
+        identity,
+        try_number: u32::try_from(claim.try_number).unwrap_or(1),
+        max_tries: u32::try_from(claim.max_tries).unwrap_or(0),
+    }
+}
+
+/// The size of a value as JSON, without writing it where the answer is plain.
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        other => serde_json::to_vec(other).map_or(usize::MAX, |bytes| bytes.len()),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// Reads the results of other tasks of the run from Postgres.
+struct ResultsInPostgres {
+    pool: PgPool,
+    run: RunKey,
+}
+
+#[async_trait]
+impl Results for ResultsInPostgres {
+    async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
+        let mut conn = self.pool.acquire().await?;
+        Ok(store::xcom::return_value(&mut conn, self.run, task).await?)
+    }
+}

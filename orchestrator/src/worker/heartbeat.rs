@@ -1,0 +1,69 @@
+//! One heartbeat for all that a worker runs. It renews the lease, and holds what Postgres believes this worker runs
+//! against what it does run.
+
+use std::collections::HashSet;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::running::Running;
+use crate::{
+    ids::{AttemptId, ProcessId},
+    process::{HEARTBEAT, LEASE},
+    state::TaskState,
+    store::{
+        instances::{self, Held},
+        processes,
+    },
+};
+
+/// Beats until the lease is lost, which it says by `lost`. A worker that cannot reach the database for as long as its
+/// lease holds does not stop its tasks: their results wait, and are refused if somebody else took over.
+pub(super) async fn run(pool: PgPool, id: ProcessId, running: Running, lost: CancellationToken) {
+    let mut unknown: HashSet<AttemptId> = HashSet::new();
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        match beat(&pool, id, &running, &mut unknown).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(worker = %id, lease_secs = LEASE.as_secs(), "marked lost; starting anew");
+                lost.cancel();
+                return;
+            }
+            Err(error) => tracing::warn!(worker = %id, %error, "heartbeat failed"),
+        }
+    }
+}
+
+async fn beat(pool: &PgPool, id: ProcessId, running: &Running, unknown: &mut HashSet<AttemptId>) -> sqlx::Result<bool> {
+    let mut conn = pool.acquire().await?;
+    if !processes::heartbeat_if_alive(&mut conn, id).await? {
+        return Ok(false);
+    }
+    let before = running.attempts();
+    let held = instances::held_by(&mut conn, id).await?;
+    for claim in &held {
+        if claim.state == TaskState::Restarting {
+            running.cancel(claim.attempt);
+        }
+    }
+    for attempt in gone(&before, &held) {
+        running.cancel(attempt);
+    }
+    // A claim whose reply was lost is held by nobody. It may also be on its way to us at this moment, so it must be
+    // unknown twice in a row.
+    let still: HashSet<_> =
+        held.iter().filter(|claim| !running.contains(claim.attempt)).map(|claim| claim.attempt).collect();
+    for claim in held.iter().filter(|claim| still.contains(&claim.attempt) && unknown.contains(&claim.attempt)) {
+        tracing::warn!(instance = %claim.instance, "claimed, but never started; handing it back");
+        instances::hand_back_if_current(&mut conn, claim.instance, claim.attempt).await?;
+    }
+    *unknown = still;
+    Ok(true)
+}
+
+/// What runs here though Postgres knows nothing of it (any more).
+fn gone(before: &[AttemptId], held: &[Held]) -> Vec<AttemptId> {
+    let held: HashSet<_> = held.iter().map(|claim| claim.attempt).collect();
+    before.iter().filter(|attempt| !held.contains(attempt)).copied().collect()
+}

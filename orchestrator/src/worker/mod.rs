@@ -1,0 +1,296 @@
+//! The worker: claim → execute → settle, with one heartbeat for all that it runs, and a drain when it stops.
+
+mod execute;
+mod heartbeat;
+mod log_writer;
+mod running;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+pub use self::execute::{Attempt, execute};
+use self::running::Running;
+use crate::{
+    dag::Registry,
+    engine::{Claimant, Ending, Graphs, Outcome, Settled, settle},
+    ids::ProcessId,
+    process,
+    store::{
+        self,
+        instances::Claim,
+        processes::{self, ProcessKind},
+    },
+    task_log::{LogLine, LogOf, LogSink},
+    wake::{self, Wake},
+};
+
+/// Outcomes in one transaction. More would not be faster, and a batch that fails is halved.
+const BATCH: usize = 256;
+
+/// Log lines that may wait for the writer.
+const LOG_LINES_MAX: usize = 65_536;
+
+/// The longest pause between two tries to reach a database that is down.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What a worker is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many task instances it runs at once.
+    pub slots: u32,
+    /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { slots: 32, drain: Duration::from_secs(30) }
+    }
+}
+
+/// Runs the bodies of task instances.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pool: PgPool,
+    registry: Arc<Registry>,
+    graphs: Graphs,
+    wake: Wake,
+    settings: Settings,
+}
+
+impl Worker {
+    /// A worker for the DAGs of this binary.
+    #[must_use]
+    pub fn new(pool: PgPool, registry: Arc<Registry>, graphs: Graphs, wake: Wake, settings: Settings) -> Self {
+        Self { pool, registry, graphs, wake, settings }
+    }
+
+    /// Works until `stop`, then drains. When its lease is lost it stops everything it runs (somebody else has it now)
+    /// and goes on under a new incarnation.
+    pub async fn run(self, stop: CancellationToken) {
+        let (lines, writer) = log_writer::start(self.pool.clone(), LOG_LINES_MAX);
+        while !stop.is_cancelled() {
+            let Some(id) = self.register(&stop).await else { break };
+            tracing::info!(worker = %id, slots = self.settings.slots, "worker is ready");
+            self.incarnation(id, &lines, &stop).await;
+        }
+        drop(lines);
+        writer.await.ok();
+    }
+
+    async fn register(&self, stop: &CancellationToken) -> Option<ProcessId> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match process::register(&self.pool, ProcessKind::Worker, self.settings.slots).await {
+                Ok(id) => return Some(id),
+                Err(error) => tracing::warn!(%error, "cannot register; trying again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACKOFF_MAX),
+                () = stop.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn incarnation(&self, id: ProcessId, lines: &mpsc::Sender<(LogOf, LogLine)>, stop: &CancellationToken) {
+        let (done, mut outcomes) = mpsc::channel(self.settings.slots.max(1) as usize);
+        let running = Running::default();
+        let lost = CancellationToken::new();
+        let beats = tokio::spawn(heartbeat::run(self.pool.clone(), id, running.clone(), lost.clone()));
+        let mut desk = Desk { worker: self, id, dags: self.dag_names(), running: running.clone(), lines, done };
+        let drained = tokio::select! {
+            () = desk.work(&mut outcomes, stop) => desk.drain(&mut outcomes, self.settings.drain, &lost).await,
+            () = lost.cancelled() => false,
+        };
+        if !drained {
+            running.cancel_all();
+        }
+        beats.abort();
+        if let Ok(mut conn) = self.pool.acquire().await {
+            processes::stop(&mut conn, id).await.ok();
+        }
+    }
+
+    fn dag_names(&self) -> Vec<String> {
+        self.registry.dag_ids().iter().map(|dag| dag.as_str().to_owned()).collect()
+    }
+}
+
+/// One incarnation at work: where outcomes come in and claims go out.
+struct Desk<'a> {
+    worker: &'a Worker,
+    id: ProcessId,
+    dags: Vec<String>,
+    running: Running,
+    lines: &'a mpsc::Sender<(LogOf, LogLine)>,
+    done: mpsc::Sender<Outcome>,
+}
+
+impl Desk<'_> {
+    /// Until `stop`: settle what ended, claim what fits.
+    async fn work(&mut self, outcomes: &mut mpsc::Receiver<Outcome>, stop: &CancellationToken) {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                outcome = outcomes.recv() => batch_from(outcome, outcomes),
+                () = self.worker.wake.worker_woken() => Vec::new(),
+                () = tokio::time::sleep(wake::POLL) => Vec::new(),
+            };
+            let claims = self.settle(batch, true).await;
+            self.start(claims);
+        }
+    }
+
+    /// Waits for what still runs, for as long as it may; then hands it back. False if the lease was lost meanwhile.
+    async fn drain(
+        &mut self,
+        outcomes: &mut mpsc::Receiver<Outcome>,
+        patience: Duration,
+        lost: &CancellationToken,
+    ) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.running.is_empty() {
+            tokio::select! {
+                outcome = outcomes.recv() => {
+                    let batch = batch_from(outcome, outcomes);
+                    self.settle(batch, false).await;
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    self.hand_back().await;
+                    return true;
+                }
+                () = lost.cancelled() => return false,
+            }
+        }
+        true
+    }
+
+    /// Stops what runs and puts it back into the queue: the same try, for another worker.
+    async fn hand_back(&mut self) {
+        for held in self.running.cancel_all() {
+            let Ok(mut conn) = self.worker.pool.acquire().await else { continue };
+            match store::instances::hand_back_if_current(&mut conn, held.instance, held.attempt).await {
+                Ok(true) => tracing::info!(instance = %held.instance, "handed back: this worker stops"),
+                Ok(false) => {}
+                // The rescue of lost workers will find it.
+                Err(error) => tracing::warn!(instance = %held.instance, %error, "cannot hand back"),
+            }
+        }
+        self.worker.wake.everybody();
+    }
+
+    /// Settles a batch, however long the database takes, and claims into the free slots.
+    async fn settle(&mut self, batch: Vec<Outcome>, claiming: bool) -> Vec<Claim> {
+        let ended: Vec<_> = batch.iter().map(|outcome| outcome.attempt).collect();
+        let mut open = vec![batch];
+        let mut claims = Vec::new();
+        while let Some(batch) = open.pop() {
+            let free = match claiming {
+                true => self.free(&ended).saturating_sub(claims.len() as i64),
+                false => 0,
+            };
+            let settled = self.settle_surely(batch, free, &mut open).await;
+            self.tell(&settled);
+            claims.extend(settled.claims);
+            // Each alone, waiting for its one run while holding nothing else.
+            open.extend(settled.busy.into_iter().map(|outcome| vec![outcome]));
+        }
+        self.running.remove(&ended);
+        claims
+    }
+
+    /// Tries again while the database is away. A batch that cannot be written is halved; one outcome that cannot be
+    /// written alone becomes a failure that says so.
+    async fn settle_surely(&self, batch: Vec<Outcome>, free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let error = match self.settle_once(batch.clone(), free).await {
+                Ok(settled) => return settled,
+                Err(error) => error,
+            };
+            let passing = error.downcast_ref::<sqlx::Error>().is_none_or(store::is_transient);
+            match (passing, batch.len()) {
+                (false, 1) => {
+                    tracing::error!(instance = %batch[0].instance, error = format!("{error:#}"), "cannot write an outcome");
+                    let ending = match &batch[0].ending {
+                        // Not even the failure can be written: the lease will tell.
+                        Ending::Failed { cause } if cause.starts_with(UNWRITABLE) => return Settled::default(),
+                        _ => Ending::Failed { cause: format!("{UNWRITABLE}: {error:#}") },
+                    };
+                    open.push(vec![Outcome { ending, ..batch[0].clone() }]);
+                    return Settled::default();
+                }
+                (false, several) if several > 1 => {
+                    let (left, right) = batch.split_at(several / 2);
+                    open.extend([left.to_vec(), right.to_vec()]);
+                    return Settled::default();
+                }
+                _ => tracing::warn!(error = format!("{error:#}"), "cannot settle; trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn settle_once(&self, batch: Vec<Outcome>, free: i64) -> anyhow::Result<Settled> {
+        let mut conn = self.worker.pool.acquire().await?;
+        let claimant = Claimant { worker: self.id, dags: &self.dags, free };
+        settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await
+    }
+
+    fn tell(&self, settled: &Settled) {
+        for outcome in &settled.stale {
+            tracing::warn!(instance = %outcome.instance, attempt = %outcome.attempt, "refused: the attempt is not current");
+        }
+        if !settled.finished.is_empty() || settled.queued > settled.claims.len() as u64 {
+            self.worker.wake.everybody();
+        } else {
+            // A retry may be due before the scheduler would look by itself.
+            self.worker.wake.scheduler();
+        }
+    }
+
+    fn free(&self, ended: &[crate::ids::AttemptId]) -> i64 {
+        i64::from(self.worker.settings.slots) - self.running.count_without(ended) as i64
+    }
+
+    fn start(&mut self, claims: Vec<Claim>) {
+        for claim in claims {
+            let cancelled = CancellationToken::new();
+            self.running.insert(&claim, cancelled.clone());
+            let sink = LogSink::new(
+                LogOf { instance: claim.instance, try_number: claim.try_number, run_day: claim.run_day },
+                self.lines.clone(),
+            );
+            let attempt = Attempt {
+                worker: self.id,
+                pool: self.worker.pool.clone(),
+                registry: Arc::clone(&self.worker.registry),
+                graphs: self.worker.graphs.clone(),
+                cancelled,
+            };
+            let done = self.done.clone();
+            tokio::spawn(async move {
+                // Nobody takes it when the lease was lost; then it is somebody else's task.
+                done.send(execute(attempt, claim, sink).await).await.ok();
+            });
+        }
+    }
+}
+
+/// How the cause begins when what a task returned cannot be stored.
+const UNWRITABLE: &str = "the outcome cannot be stored";
+
+fn batch_from(first: Option<Outcome>, more: &mut mpsc::Receiver<Outcome>) -> Vec<Outcome> {
+    let mut batch: Vec<_> = first.into_iter().collect();
+    while batch.len() < BATCH
+        && let Ok(outcome) = more.try_recv()
+    {
+        batch.push(outcome);
+    }
+    batch
+}

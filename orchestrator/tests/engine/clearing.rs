@@ -1,0 +1,137 @@
+//! Clear: Airflow's rules for what is taken back, and what that leads to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use orchestrator::{
+    commands::{self, Clear, ClearScope, Origin, Refused},
+    ids::RunId,
+    prelude::*,
+    state::{RunState, TaskState},
+    worker::Settings,
+};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use super::world::World;
+
+const ALL: ClearScope =
+    ClearScope { upstream: false, downstream: false, only_failed: false, only_running: false, reset_dag_runs: true };
+
+async fn nothing(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
+fn clear_of(run: &RunId, tasks: &[&str], scope: ClearScope) -> Clear {
+    Clear { dag_id: "d".into(), run_id: run.clone(), tasks: tasks.iter().map(|task| (*task).into()).collect(), scope }
+}
+
+/// Clears, and says which tasks it was.
+async fn clear(world: &World, clear: &Clear) -> Result<Vec<String>, Refused> {
+    let mut conn = world.pool.acquire().await.unwrap();
+    let preview = commands::preview_clear(&mut conn, &world.graphs, clear).await?;
+    let cleared = commands::clear(&mut conn, &world.graphs, clear, Origin::Test).await?;
+    assert_eq!(preview.len(), cleared.len(), "the preview showed something else");
+    world.wake.worker();
+    Ok(cleared.into_iter().map(|instance| instance.task_id.as_str().to_owned()).collect())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_failed_run_is_mended_by_clearing_what_failed(pool: PgPool) {
+    let broken = Arc::new(AtomicUsize::new(1));
+    let is_broken = Arc::clone(&broken);
+    let dag = Dag::new("d");
+    let bad = dag.task("bad", move |_: Context| {
+        let broken = is_broken.load(Ordering::SeqCst) == 1;
+        async move { if broken { anyhow::bail!("broken") } else { Ok(()) } }
+    });
+    dag.chain(dag.task("start", nothing) >> bad >> dag.task("end", nothing));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+
+    broken.store(0, Ordering::SeqCst);
+    let only_failed = ClearScope { only_failed: true, ..ALL };
+    let cleared = clear(&world, &clear_of(&run, &[], only_failed)).await.unwrap();
+    assert_eq!(cleared, ["bad", "end"]);
+    assert_eq!(world.run_state("d", &run).await, RunState::Queued);
+    world.assert_counts().await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(world.tries("d", &run, "start").await.len(), 1, "what had succeeded ran again");
+    assert_eq!(world.tries("d", &run, "bad").await.len(), 2);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn upstream_and_downstream_reach_through_all_levels(pool: PgPool) {
+    let dag = Dag::new("d");
+    let [a, b, c, e, aside] = ["a", "b", "c", "e", "aside"].map(|task| dag.task(task, nothing));
+    dag.chain(a >> b >> c >> e);
+    dag.chain(a >> aside);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.finished("d", &run).await;
+    let cases = [
+        (ClearScope { downstream: true, ..ALL }, vec!["b", "c", "e"]),
+        (ClearScope { upstream: true, ..ALL }, vec!["a", "b"]),
+        (ClearScope { upstream: true, downstream: true, ..ALL }, vec!["a", "b", "c", "e"]),
+        (ALL, vec!["b"]),
+        (ClearScope { only_failed: true, ..ALL }, vec![]),
+    ];
+    for (scope, expected) in cases {
+        assert_eq!(clear(&world, &clear_of(&run, &["b"], scope)).await.unwrap(), expected, "{scope:?}");
+        world.assert_counts().await;
+        assert_eq!(world.finished("d", &run).await, RunState::Success);
+    }
+    worker.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_running_task_that_is_cleared_is_stopped_and_tried_again(pool: PgPool) {
+    let (started, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counted, gate) = (Arc::clone(&started), Arc::clone(&may_end));
+    let dag = Dag::new("d");
+    dag.task("slow", move |_: Context| {
+        let gate = Arc::clone(&gate);
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            gate.acquire().await?.forget();
+            Ok(())
+        }
+    });
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "slow", TaskState::Running).await;
+    let only_running = ClearScope { only_running: true, ..ALL };
+    assert_eq!(clear(&world, &clear_of(&run, &[], only_running)).await.unwrap(), ["slow"]);
+    assert_eq!(world.state("d", &run, "slow").await, TaskState::Restarting);
+    // The heartbeat finds it, the body is dropped, and the scheduler queues the next try.
+    world.reaches("d", &run, "slow", TaskState::UpForRetry).await;
+    may_end.add_permits(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(started.load(Ordering::SeqCst), 2);
+    let states: Vec<_> = world.tries("d", &run, "slow").await.into_iter().map(|(state, _)| state).collect();
+    assert_eq!(states, [TaskState::UpForRetry, TaskState::Success]);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_clear_that_makes_no_sense_is_refused(pool: PgPool) {
+    let dag = Dag::new("d");
+    dag.task("only", nothing);
+    let world = World::new(pool, vec![dag]).await;
+    let run = world.start("d").await;
+    let both = ClearScope { only_failed: true, only_running: true, ..ALL };
+    assert!(matches!(clear(&world, &clear_of(&run, &[], both)).await, Err(Refused::Invalid(_))));
+    assert!(matches!(clear(&world, &clear_of(&run, &["other"], ALL)).await, Err(Refused::NoTask(..))));
+    assert!(matches!(clear(&world, &clear_of(&"other".into(), &[], ALL)).await, Err(Refused::NoRun(..))));
+    let elsewhere = Clear { dag_id: "other".into(), ..clear_of(&run, &[], ALL) };
+    assert!(matches!(clear(&world, &elsewhere).await, Err(Refused::NoDag(_))));
+}
