@@ -1,14 +1,20 @@
 //! The supervisor of the local stack. Single-threaded on purpose: the kernel ends the children when the thread that
 //! started them ends, and this one lives as long as the process.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use local::{
-    ports::Ports,
+    gcs, ports::Ports,
     postgres::Postgres,
     state::{State, postgres_data_of_root},
+    up,
 };
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Parser)]
 #[command(about = "The local stack of StreamCommerce")]
@@ -22,6 +28,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the whole pipeline until Ctrl-C.
+    Up,
+    /// Serves the GCS emulator.
+    Gcs {
+        /// Its port.
+        #[arg(long)]
+        port: u16,
+        /// The folder of the objects.
+        #[arg(long)]
+        root: PathBuf,
+    },
     /// Runs a command with `DATABASE_URL` set to a Postgres of its own, which ends with it.
     WithPostgres {
         /// The command and its arguments.
@@ -37,6 +54,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
     let done = match arguments.command {
+        Command::Up => up::run(&checkout(), &arguments.state).await.map(|()| ExitCode::SUCCESS),
+        Command::Gcs { port, root } => serve_gcs(&root, port).await,
         Command::WithPostgres { command } => with_postgres(command).await,
         Command::Clean => clean(&arguments.state),
     };
@@ -47,6 +66,27 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The repository that this program was built from.
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+async fn serve_gcs(root: &Path, port: u16) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let serving = gcs::serve(root, port, stop.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => result?,
+        _ = terminate.recv() => {
+            // A connection that a client keeps open must not keep the emulator.
+            stop.cancel();
+            tokio::time::timeout(std::time::Duration::from_secs(1), serving).await.ok();
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn with_postgres(command: Vec<String>) -> anyhow::Result<ExitCode> {
@@ -72,7 +112,7 @@ async fn with_postgres(command: Vec<String>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 
-fn clean(state: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn clean(state: &Path) -> anyhow::Result<ExitCode> {
     if let Ok(root) = state.canonicalize() {
         let of_root = postgres_data_of_root(&root);
         if of_root.exists() {

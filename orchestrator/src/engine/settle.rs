@@ -10,7 +10,7 @@ use crate::{
     dag::Graph,
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
     readiness::{Decision, decide},
-    state::RunState,
+    state::{RunState, TaskState},
     store::{
         instances::{self, Claim, Recorded},
         nodes,
@@ -27,6 +27,8 @@ pub struct Settled {
     pub busy: Vec<Outcome>,
     /// Attempts that were not current any more.
     pub stale: Vec<Outcome>,
+    /// Attempts that another try follows.
+    pub retries: usize,
     /// Runs that ended.
     pub finished: Vec<(RunKey, RunState)>,
     /// How many task instances became claimable; those that were not claimed here are for others.
@@ -71,6 +73,7 @@ pub async fn settle(
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
     let recorded = record(&mut tx, &runs, &mine).await?;
     settled.stale = stale(mine, &recorded);
+    settled.retries = recorded.ended.iter().filter(|ended| ended.state == TaskState::UpForRetry).count();
     let cascades = queue_ready(&mut tx, &runs, &recorded, &mut settled).await?;
     let mut drained = recorded.drained;
     for run in cascades {

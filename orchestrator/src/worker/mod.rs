@@ -248,8 +248,8 @@ impl Desk<'_> {
         }
         if !settled.finished.is_empty() || settled.queued > settled.claims.len() as u64 {
             self.worker.wake.everybody();
-        } else {
-            // A retry may be due before the scheduler would look by itself.
+        } else if settled.retries > 0 {
+            // It may be due before the scheduler would look by itself.
             self.worker.wake.scheduler();
         }
     }

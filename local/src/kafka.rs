@@ -1,0 +1,135 @@
+//! Apache Kafka itself: one node in KRaft mode. Its jars come from Maven Central, once per user.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+
+use crate::{
+    child::{Child, Program},
+    ports::{HOST, Ports},
+    state::{self, State},
+};
+
+const POM: &str = include_str!("../kafka/pom.xml");
+const PROPERTIES: &str = include_str!("../kafka/server.properties");
+const LOGGING: &str = include_str!("../kafka/log4j2.properties");
+
+/// Any id will do for a cluster of one.
+const CLUSTER: &str = "streamcommerce-local-A";
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(3);
+
+/// A small heap, and a start that is fast rather than a peak that is high.
+const JVM: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// A Kafka that runs.
+#[derive(Debug)]
+pub struct Kafka {
+    child: Child,
+}
+
+impl Kafka {
+    /// Fetches the jars if they are not there.
+    ///
+    /// # Errors
+    /// Maven fails; its output is in the message.
+    pub async fn fetch(state: &State) -> anyhow::Result<PathBuf> {
+        let key = format!("{:x}", Sha256::digest(POM));
+        let folder = state::cache()?.join(format!("kafka-{}", &key[..12]));
+        // The mark is written last: a download that was interrupted is made again.
+        let mark = folder.join("complete");
+        if !mark.exists() {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join("pom.xml"), POM)?;
+            let libraries = format!("-DoutputDirectory={}", folder.join("libs").display());
+            Program::new("maven", "mvn", &state.logs())
+                .args(["-q", "-B", "dependency:copy-dependencies", &libraries])
+                .current_dir(&folder)
+                .complete()
+                .await
+                .context("cannot fetch Kafka; set STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS to use a broker of your own")?;
+            std::fs::write(mark, POM)?;
+        }
+        Ok(folder.join("libs"))
+    }
+
+    /// Starts the node of this state folder, and formats its storage if it is new.
+    ///
+    /// # Errors
+    /// It does not start; its log is in the message.
+    pub async fn start(state: &State, ports: &Ports) -> anyhow::Result<Self> {
+        let libraries = Self::fetch(state).await?;
+        let node = Node::prepare(state, ports, &libraries)?;
+        if !node.data.join("meta.properties").exists() {
+            let cluster = format!("--cluster-id={CLUSTER}");
+            node.java("kafka-format", "kafka.tools.StorageTool")
+                .args(["format", &cluster, "--ignore-formatted", "-c"])
+                .args([&node.properties])
+                .complete()
+                .await
+                .context("cannot format Kafka's storage")?;
+        }
+        let mut child = node.java("kafka", "kafka.Kafka").args([&node.properties]).spawn(Signal::SIGTERM)?;
+        // The client port opens when the broker has nearly started; clients wait for the rest.
+        let port = ports.kafka;
+        child.wait_until(START, async || TcpStream::connect((HOST, port)).await.is_ok()).await?;
+        Ok(Self { child })
+    }
+
+    /// The child process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.child.stop(STOP).await;
+    }
+}
+
+struct Node {
+    data: PathBuf,
+    properties: PathBuf,
+    logging: PathBuf,
+    temporary: PathBuf,
+    class_path: String,
+    logs: PathBuf,
+}
+
+impl Node {
+    fn prepare(state: &State, ports: &Ports, libraries: &Path) -> anyhow::Result<Self> {
+        let folder = state.folder("kafka")?;
+        let (data, temporary) = (folder.join("data"), folder.join("tmp"));
+        // Native libraries of a node that was killed.
+        std::fs::remove_dir_all(&temporary).ok();
+        std::fs::create_dir_all(&temporary)?;
+        let properties = PROPERTIES
+            .replace("@PORT@", &ports.kafka.to_string())
+            .replace("@CONTROLLER_PORT@", &ports.kafka_controller.to_string())
+            .replace("@DATA@", &data.display().to_string());
+        let node = Self {
+            properties: folder.join("server.properties"),
+            logging: folder.join("log4j2.properties"),
+            class_path: format!("{}/*", libraries.display()),
+            logs: state.logs(),
+            data,
+            temporary,
+        };
+        std::fs::write(&node.properties, properties)?;
+        std::fs::write(&node.logging, LOGGING)?;
+        Ok(node)
+    }
+
+    fn java(&self, name: &'static str, class: &str) -> Program {
+        let temporary = format!("-Djava.io.tmpdir={}", self.temporary.display());
+        let logging = format!("-Dlog4j2.configurationFile={}", self.logging.display());
+        Program::new(name, "java", &self.logs).args(JVM).args([&temporary, &logging, "-cp", &self.class_path, class])
+    }
+}

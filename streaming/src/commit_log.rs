@@ -1,0 +1,315 @@
+//! The commit log of a Kafka partition, in the bucket: upload → manifest → publish. Creating the manifest is the
+//! commit and the fence; Kafka's committed offset is only a hint.
+//!
+//! | it dies … | what is left | what happens |
+//! | --- | --- | --- |
+//! | before the manifest | staging objects | the range is read again; they expire |
+//! | after the manifest, reply lost | the commit | its own manifest is found, and it goes on |
+//! | after the manifest | unpublished files | the next owner publishes them before it reads on |
+//! | stalls, and another took over | nothing of its own | it loses the race for the manifest, and drops its range |
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bucket::{Bucket, Error, Moved};
+use bytes::Bytes;
+use chrono::Utc;
+use futures::future::try_join_all;
+use lake::{
+    Committed, Genesis, Manifest,
+    layout::{self, LogId, Part},
+    manifest::{self, Counts, RangeKind},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{range::ClosedRange, rows::File};
+
+/// The first and the longest pause between two tries to reach the bucket.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// The commit logs of one application.
+#[derive(Clone, Debug)]
+pub struct CommitLogs {
+    bucket: Bucket,
+}
+
+/// Where a log ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The offset to read next.
+    pub next: i64,
+    /// The start of the last manifest; none if there is only the genesis.
+    pub last_start: Option<i64>,
+}
+
+/// What Kafka still holds of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Watermarks {
+    /// The first offset.
+    pub low: i64,
+    /// The offset after the last one.
+    pub high: i64,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitEnd {
+    /// The range is committed and published.
+    Committed,
+    /// Somebody else committed from the same offset: go on where that ends.
+    Lost {
+        /// Where it ends.
+        end: i64,
+    },
+}
+
+impl CommitLogs {
+    /// The logs in a bucket.
+    #[must_use]
+    pub fn new(bucket: Bucket) -> Self {
+        Self { bucket }
+    }
+
+    /// Finds where the log ends, for a new owner of the partition: begins it if it is new, publishes what its last
+    /// commit left unpublished, and writes down what Kafka has dropped unread.
+    ///
+    /// # Errors
+    /// The topic is not the one that the log is about, or the log is broken.
+    pub async fn take_over(&self, log: &LogId, kafka: Watermarks) -> anyhow::Result<Head> {
+        let mut head = match self.last(log).await? {
+            Some(last) => {
+                self.publish(&last).await?;
+                Head { next: last.end, last_start: Some(last.start) }
+            }
+            None => Head { next: self.begin(log, kafka.low).await?.start, last_start: None },
+        };
+        if head.next > kafka.high {
+            bail!(
+                "{}/{}: the commit log ends at {}, but Kafka's partition at {}: the topic was made anew. If that is so, \
+                 raise STREAMCOMMERCE_TOPIC_EPOCH (now {}); nothing was read",
+                log.topic,
+                log.partition,
+                head.next,
+                kafka.high,
+                log.epoch
+            );
+        }
+        if head.next < kafka.low {
+            tracing::error!(
+                topic = log.topic,
+                partition = log.partition,
+                from = head.next,
+                to = kafka.low,
+                "LOST: Kafka's retention dropped these offsets before they were read; written down as a gap"
+            );
+            head = self.write_gap(log, head, kafka.low).await?;
+        }
+        Ok(head)
+    }
+
+    /// Commits a range: its files become visible, once, whoever else tries.
+    ///
+    /// # Errors
+    /// A file of the range is in neither of its two places, or the log is broken. A bucket that cannot be reached is
+    /// no error: it is tried until it can.
+    pub async fn commit(&self, range: ClosedRange) -> anyhow::Result<CommitEnd> {
+        let manifest = self.upload(&range).await?;
+        if let Some(fault) = manifest.fault() {
+            bail!(
+                "{}/{}: refused to commit {}..{}: {fault}",
+                range.log.topic,
+                range.log.partition,
+                range.start,
+                range.end
+            );
+        }
+        match self.create_manifest(&manifest).await? {
+            None => {
+                self.publish(&manifest).await?;
+                Ok(CommitEnd::Committed)
+            }
+            Some(theirs) => {
+                tracing::warn!(
+                    topic = range.log.topic,
+                    partition = range.log.partition,
+                    start = range.start,
+                    end = theirs.end,
+                    "somebody else committed this range; dropping ours"
+                );
+                self.publish(&theirs).await?;
+                Ok(CommitEnd::Lost { end: theirs.end })
+            }
+        }
+    }
+
+    /// Moves the files of a committed range to where readers see them. Anybody may do it, any number of times.
+    ///
+    /// # Errors
+    /// A file is in neither of its two places.
+    pub async fn publish(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        try_join_all(manifest.files.iter().chain(&manifest.dead_letters).map(|file| self.publish_file(file))).await?;
+        Ok(())
+    }
+
+    async fn publish_file(&self, file: &Committed) -> anyhow::Result<()> {
+        let moved = patiently("publish", &file.published, async || {
+            self.bucket.move_new(&file.staging, file.staging_generation, &file.published).await
+        });
+        if moved.await? == Moved::Done {
+            return Ok(());
+        }
+        let found = patiently("stat", &file.published, async || self.bucket.stat(&file.published).await).await?;
+        match found {
+            Some(object) if object.crc32c == file.crc32c => Ok(()),
+            Some(_) => bail!("{} holds something else than its manifest says", file.published),
+            None => bail!("{} is committed, but it is neither there nor at {}", file.published, file.staging),
+        }
+    }
+
+    /// The last manifest of a log.
+    async fn last(&self, log: &LogId) -> anyhow::Result<Option<Manifest>> {
+        let folder = log.folder();
+        let objects = patiently("list", &folder, async || self.bucket.list(&folder, "").await).await?;
+        let Some(start) = objects.iter().filter_map(|object| layout::start_of_manifest(&object.name)).max() else {
+            return Ok(None);
+        };
+        self.read(&log.manifest(start)).await.map(Some)
+    }
+
+    /// Writes the genesis; if there is one, it stands.
+    async fn begin(&self, log: &LogId, start: i64) -> anyhow::Result<Genesis> {
+        let genesis = Genesis {
+            v: manifest::VERSION,
+            log: log.clone(),
+            start,
+            // rdkafka's safe interface cannot ask for it; the watermarks stand in.
+            topic_id: String::new(),
+            created_at: Utc::now(),
+        };
+        match self.create(&log.genesis(), &genesis).await? {
+            Created::New => Ok(genesis),
+            Created::Exists => self.read(&log.genesis()).await,
+        }
+    }
+
+    async fn write_gap(&self, log: &LogId, head: Head, low: i64) -> anyhow::Result<Head> {
+        let length = u64::try_from(low - head.next)?;
+        let gap = Manifest {
+            v: manifest::VERSION,
+            log: log.clone(),
+            kind: RangeKind::Gap,
+            start: head.next,
+            end: low,
+            prev_start: head.last_start,
+            ingestion_time: Utc::now(),
+            writer: Uuid::new_v4(),
+            files: Vec::new(),
+            dead_letters: Vec::new(),
+            counts: Counts { absent: length, ..Counts::default() },
+        };
+        let written = self.create_manifest(&gap).await?.unwrap_or(gap);
+        Ok(Head { next: written.end, last_start: Some(written.start) })
+    }
+
+    /// Uploads the files of a range to where nobody looks, and describes them.
+    async fn upload(&self, range: &ClosedRange) -> anyhow::Result<Manifest> {
+        let part = |number| Part { log: &range.log, start: range.start, end: range.end, number };
+        let rows = range.rows.iter().map(|file| (file, layout::events(range.event, range.ingestion_time, part(0))));
+        let dead = range.dead_letters.iter();
+        let dead = dead.map(|file| (file, layout::dead_letters(range.event, range.ingestion_time, part(0))));
+        let app = range.log.app.as_str();
+        let upload = |(file, published)| self.upload_file(app, file, published);
+        let (files, dead_letters) = futures::try_join!(try_join_all(rows.map(upload)), try_join_all(dead.map(upload)))?;
+        Ok(Manifest {
+            v: manifest::VERSION,
+            log: range.log.clone(),
+            kind: range.kind,
+            start: range.start,
+            end: range.end,
+            prev_start: range.prev_start,
+            ingestion_time: range.ingestion_time,
+            writer: Uuid::new_v4(),
+            files,
+            dead_letters,
+            counts: range.counts,
+        })
+    }
+
+    async fn upload_file(&self, app: &str, file: &File, published: String) -> anyhow::Result<Committed> {
+        let staging = layout::staging(app, Uuid::new_v4());
+        let uploaded =
+            patiently("upload", &staging, async || match self.bucket.create(&staging, file.data.clone()).await {
+                Ok(written) => Ok((written.generation, written.crc32c)),
+                // The name is ours alone: an earlier try came through, and only its reply was lost.
+                Err(Error::Precondition { .. }) => {
+                    let found = self.bucket.stat(&staging).await?;
+                    found
+                        .map(|object| (object.generation, object.crc32c))
+                        .ok_or(Error::NotFound { object: staging.clone() })
+                }
+                Err(error) => Err(error),
+            });
+        let (staging_generation, crc32c) = uploaded.await?;
+        Ok(Committed {
+            staging,
+            staging_generation,
+            published,
+            rows: file.rows,
+            bytes: file.data.len() as u64,
+            crc32c,
+            first_offset: file.first_offset,
+            last_offset: file.last_offset,
+        })
+    }
+
+    /// The commit. None if the manifest is ours, else the one that was faster.
+    async fn create_manifest(&self, manifest: &Manifest) -> anyhow::Result<Option<Manifest>> {
+        let object = manifest.log.manifest(manifest.start);
+        match self.create(&object, manifest).await? {
+            Created::New => Ok(None),
+            Created::Exists => {
+                let found: Manifest = self.read(&object).await?;
+                Ok((found.writer != manifest.writer).then_some(found))
+            }
+        }
+    }
+
+    async fn create(&self, object: &str, contents: &impl Serialize) -> anyhow::Result<Created> {
+        let json = Bytes::from(serde_json::to_vec_pretty(contents)?);
+        patiently("create", object, async || match self.bucket.create(object, json.clone()).await {
+            Ok(_) => Ok(Created::New),
+            Err(Error::Precondition { .. }) => Ok(Created::Exists),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, object: &str) -> anyhow::Result<T> {
+        let contents = patiently("read", object, async || self.bucket.read(object).await).await?;
+        let contents = contents.with_context(|| format!("{object} was there and is not any more"))?;
+        serde_json::from_slice(&contents).with_context(|| format!("{object} cannot be read"))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Created {
+    New,
+    Exists,
+}
+
+/// Tries until the bucket answers. What it answers may still be an error that trying again does not mend.
+async fn patiently<T>(what: &'static str, object: &str, call: impl AsyncFn() -> Result<T, Error>) -> anyhow::Result<T> {
+    let mut pause = BACKOFF.0;
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(Error::Failed { reason, .. }) => {
+                tracing::warn!(what, object, reason, "the bucket does not answer; trying again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
