@@ -77,7 +77,6 @@ impl BigQuery {
 /// There is no Python that dbt runs on, or pip fails.
 pub async fn dbt(checkout: &Path, state: &State) -> anyhow::Result<PathBuf> {
     let requirements = checkout.join("dbt/requirements.txt");
-    let environment =
-        python::environment("dbt", &python::any(), &Packages::File(&requirements), &state.logs()).await;
+    let environment = python::environment("dbt", &python::any(), &Packages::File(&requirements), &state.logs()).await;
     Ok(environment.context("dbt")?.join("bin/dbt"))
 }

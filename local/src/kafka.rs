@@ -1,4 +1,4 @@
-//! Apache Kafka itself: one node in KRaft mode. Its jars come from Maven Central, once per user.
+//! Apache Kafka itself: one node in KRaft mode. Its jars come from Maven, once per user.
 
 use std::{
     path::{Path, PathBuf},
@@ -54,7 +54,9 @@ impl Kafka {
                 .current_dir(&folder)
                 .complete()
                 .await
-                .context("cannot fetch Kafka; set STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS to use a broker of your own")?;
+                .context(
+                    "cannot fetch Kafka; set STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS to use a broker of your own",
+                )?;
             std::fs::write(mark, POM)?;
         }
         Ok(folder.join("libs"))

@@ -8,7 +8,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use local::{
-    gcs, ports::Ports,
+    gcs,
+    ports::Ports,
     postgres::Postgres,
     state::{State, postgres_data_of_root},
     up,

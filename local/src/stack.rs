@@ -50,10 +50,12 @@ impl Stack {
         )?;
         let database = postgres.database("streamcommerce").await?;
         let environment = environment(checkout, &state, &ports, &database, &dbt);
-        let mut stack = Self { state, ports, checkout: checkout.to_owned(), postgres, kafka, gcs, bigquery, environment };
+        let mut stack =
+            Self { state, ports, checkout: checkout.to_owned(), postgres, kafka, gcs, bigquery, environment };
         tell("migrating the database, making the topics and the bucket");
         stack.streamcommerce("migrate", &["db", "migrate"])?.complete().await?;
         stack.streaming("prepare", &["prepare"])?.complete().await?;
+        make_datasets(&stack.ports).await?;
         stack.check_alive()?;
         Ok(stack)
     }
@@ -161,6 +163,21 @@ async fn start_gcs(state: &State, ports: &Ports, objects: &Path) -> anyhow::Resu
     let port = ports.gcs;
     child.wait_until(START, async || TcpStream::connect((HOST, port)).await.is_ok()).await?;
     Ok(child)
+}
+
+/// What Terraform makes in the cloud.
+async fn make_datasets(ports: &Ports) -> anyhow::Result<()> {
+    let url = format!("http://{HOST}:{}/bigquery/v2/projects/{}/datasets", ports.bigquery, bigquery::PROJECT);
+    for dataset in ["staging_streamcommerce", "prod_streamcommerce"] {
+        let reference = serde_json::json!({ "projectId": bigquery::PROJECT, "datasetId": dataset });
+        let new = serde_json::json!({ "datasetReference": reference, "location": "US" });
+        let status = reqwest::Client::new().post(&url).json(&new).send().await?.status();
+        anyhow::ensure!(
+            status.is_success() || status == reqwest::StatusCode::CONFLICT,
+            "cannot make the dataset {dataset}: {status}"
+        );
+    }
+    Ok(())
 }
 
 /// What the same programs would be told in the cloud, pointed at the local parts.

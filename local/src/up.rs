@@ -54,7 +54,11 @@ pub async fn run(checkout: &Path, state: &Path) -> anyhow::Result<()> {
         _ = terminate.recv() => return Ok(()),
     };
     tell("it runs");
-    say(&format!("\n   the pages:  {}\n   the logs:   {}\n   Ctrl-C stops it\n", stack.web(), stack.state().logs().display()));
+    say(&format!(
+        "\n   the pages:  {}\n   the logs:   {}\n   Ctrl-C stops it\n",
+        stack.web(),
+        stack.state().logs().display()
+    ));
     let watched = tokio::select! {
         result = watch(&mut stack, &mut programs) => result,
         _ = interrupt.recv() => Ok(()),

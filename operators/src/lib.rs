@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Kinds of tasks, and the clients behind them. Each cloud is a feature.
+
+#[cfg(feature = "bigquery")]
+pub mod bigquery;
+mod command;
+mod dbt;
+
+pub use command::Command;
+pub use dbt::Dbt;

@@ -1,12 +1,19 @@
-//! The API and the pages.
+//! The API ([`api`]) and the pages ([`pages`]). Reads go through `store::pages`, writes through `commands`.
 
-use std::net::SocketAddr;
+pub mod api;
+mod guard;
+pub mod pages;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{Router, routing::get};
+use axum::{Router, middleware};
 use orchestrator::{engine::Graphs, wake::Wake};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+
+/// How long open requests have when the server is to stop.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// The web server.
 #[derive(Debug)]
@@ -23,9 +30,22 @@ pub struct Server {
     pub unauthenticated: Unauthenticated,
 }
 
+/// What every handler can reach.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub(crate) pool: PgPool,
+    pub(crate) graphs: Graphs,
+    pub(crate) wake: Wake,
+}
+
 /// That there is no authentication yet: on loopback that is fine, elsewhere somebody must have said so.
-#[derive(Clone, Copy, Debug)]
-pub struct Unauthenticated(());
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unauthenticated {
+    /// Only this machine reaches it; a request that names another host is refused.
+    Loopback,
+    /// Somebody said that everybody may do everything.
+    Accepted,
+}
 
 impl Unauthenticated {
     /// Accepts a loopback address, or any other one if `STREAMCOMMERCE_UNAUTHENTICATED=accept`.
@@ -34,14 +54,26 @@ impl Unauthenticated {
     /// Another address, and nobody said so.
     pub fn from_env(bind: SocketAddr) -> anyhow::Result<Self> {
         let accepted = std::env::var("STREAMCOMMERCE_UNAUTHENTICATED").is_ok_and(|value| value == "accept");
-        if !bind.ip().is_loopback() && !accepted {
-            bail!(
+        match (bind.ip().is_loopback(), accepted) {
+            (true, _) => Ok(Self::Loopback),
+            (false, true) => Ok(Self::Accepted),
+            (false, false) => bail!(
                 "{bind} is not on loopback, and there is no authentication yet: whoever reaches it can trigger and \
                  clear. Bind to 127.0.0.1, or set STREAMCOMMERCE_UNAUTHENTICATED=accept"
-            );
+            ),
         }
-        Ok(Self(()))
     }
+}
+
+/// All routes.
+pub fn router(pool: PgPool, graphs: Graphs, wake: Wake, unauthenticated: Unauthenticated) -> Router {
+    let app = App { pool, graphs, wake };
+    let guard = Arc::new(guard::Guard { unauthenticated });
+    Router::new()
+        .nest("/api/v2", api::router())
+        .merge(pages::router())
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(app)
 }
 
 impl Server {
@@ -53,8 +85,14 @@ impl Server {
         let listener = tokio::net::TcpListener::bind(self.bind)
             .await
             .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
-        let router: Router = Router::new().route("/api/v2/version", get(async || "{}"));
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+        tracing::info!(address = %self.bind, "the pages and the API are served");
+        let router = router(self.pool, self.graphs, self.wake, self.unauthenticated);
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tokio::select! {
+            result = serving.into_future() => result?,
+            // A browser that keeps its connection open must not keep the server.
+            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+        }
         Ok(())
     }
 }

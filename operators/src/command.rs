@@ -1,0 +1,117 @@
+//! A program as a task: Airflow's `BashOperator`, without the shell.
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::Context as _;
+use orchestrator::prelude::*;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+/// Runs a program to its end. What it prints is the task's log; another exit code than 0 is a failed try. When the
+/// try is stopped the program is killed, and it does not outlive the worker either.
+#[derive(Clone, Debug)]
+pub struct Command {
+    program: String,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+    folder: Option<PathBuf>,
+}
+
+/// How much of the output stands in the cause of a failure; the log has all of it.
+const LAST_LINES: usize = 20;
+
+impl Command {
+    /// A program without arguments.
+    #[must_use]
+    pub fn new(program: impl Into<String>) -> Self {
+        Self { program: program.into(), args: Vec::new(), envs: Vec::new(), folder: None }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the folder in which it runs.
+    #[must_use]
+    pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Runs it, as a part of a task.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends with another code than 0; its last lines are in the message.
+    pub async fn execute(&self) -> TaskResult<()> {
+        // The kernel ends it with the worker, should that be killed.
+        let mut command = tokio::process::Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.args);
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (mut said, complained, status) = tokio::join!(log_lines(stdout), log_lines(stderr), child.wait());
+        let status = status?;
+        if status.success() {
+            return Ok(());
+        }
+        said.extend(complained);
+        let tail = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
+        anyhow::bail!("{} ended with {status}\n{tail}", self.program)
+    }
+}
+
+impl Operator for Command {
+    type Output = ();
+
+    async fn run(&self, _: Context) -> TaskResult<()> {
+        self.execute().await
+    }
+}
+
+/// Logs every line as it comes, and keeps the last ones.
+async fn log_lines(from: Option<impl AsyncRead + Unpin>) -> Vec<String> {
+    let mut last = std::collections::VecDeque::new();
+    let Some(from) = from else { return Vec::new() };
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if line.is_empty() {
+            continue;
+        }
+        tracing::info!("{line}");
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_says_what_the_program_said() {
+        let command =
+            Command::new("sh").arg("-c").arg("echo before; echo \"no $THING\" >&2; exit 3").env("THING", "luck");
+        let error = command.execute().await.unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("no luck") && error.contains("before"), "{error}");
+        assert!(Command::new("true").execute().await.is_ok());
+        let missing = Command::new("/no/such/program").execute().await.unwrap_err().to_string();
+        assert!(missing.contains("No such file"), "{missing}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Request bodies as FastAPI checks them: unknown keys are refused, all faults are told at once.
+
+use axum::{body::Bytes, http::HeaderMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::error::{ApiError, ApiResult, fault};
+
+/// A JSON object whose keys are known.
+#[derive(Debug)]
+pub(crate) struct Body(Map<String, Value>);
+
+impl Body {
+    /// Reads an object that has the `required` keys and none but the `allowed` ones.
+    pub(crate) fn read(headers: &HeaderMap, bytes: &Bytes, required: &[&str], allowed: &[&str]) -> ApiResult<Self> {
+        let is_json = headers
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/json"));
+        let not_an_object = |input| {
+            let message = "Input should be a valid dictionary or object to extract fields from";
+            ApiError::invalid("model_attributes_type", json!(["body"]), message, input)
+        };
+        if bytes.is_empty() {
+            return Err(ApiError::invalid("missing", json!(["body"]), "Field required", Value::Null));
+        }
+        if !is_json {
+            return Err(not_an_object(String::from_utf8_lossy(bytes).into()));
+        }
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+            let mut fault = fault("json_invalid", json!(["body", error.column()]), "JSON decode error", json!({}));
+            fault["ctx"] = json!({ "error": error.to_string() });
+            ApiError::invalid_all(vec![fault])
+        })?;
+        let Value::Object(object) = value else { return Err(not_an_object(value)) };
+        let missing = required.iter().filter(|key| !object.contains_key(**key));
+        let mut faults: Vec<_> =
+            missing.map(|key| fault("missing", json!(["body", key]), "Field required", json!(object))).collect();
+        let extra = object.iter().filter(|(key, _)| !allowed.contains(&key.as_str()));
+        let message = "Extra inputs are not permitted";
+        faults.extend(extra.map(|(key, value)| fault("extra_forbidden", json!(["body", key]), message, value.clone())));
+        if faults.is_empty() { Ok(Self(object)) } else { Err(ApiError::invalid_all(faults)) }
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn whole(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+
+    pub(crate) fn text(&self, key: &str) -> ApiResult<Option<String>> {
+        self.read_as(key, "string_type", "Input should be a valid string", |value| {
+            value.as_str().map(ToOwned::to_owned)
+        })
+    }
+
+    pub(crate) fn object(&self, key: &str) -> ApiResult<Option<Value>> {
+        self.read_as(key, "dict_type", "Input should be a valid dictionary", |value| {
+            value.is_object().then(|| value.clone())
+        })
+    }
+
+    /// A boolean; absent is the default, null is refused.
+    pub(crate) fn flag(&self, key: &str, default: bool) -> ApiResult<bool> {
+        match self.0.get(key) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(ApiError::invalid(
+                "bool_type",
+                json!(["body", key]),
+                "Input should be a valid boolean",
+                other.clone(),
+            )),
+        }
+    }
+
+    /// An instant with a zone.
+    pub(crate) fn instant(&self, key: &str) -> ApiResult<Option<DateTime<Utc>>> {
+        self.read_as(key, "timezone_aware", "Input should be a valid datetime with timezone info", |value| {
+            DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|at| at.with_timezone(&Utc))
+        })
+    }
+
+    fn read_as<T>(
+        &self,
+        key: &str,
+        kind: &str,
+        message: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> ApiResult<Option<T>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| ApiError::invalid(kind, json!(["body", key]), message, value.clone()))
+    }
+}

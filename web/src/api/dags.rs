@@ -1,0 +1,110 @@
+//! `/dags`: list, get, details, pause, tasks.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, Uri},
+};
+use orchestrator::{
+    commands::{self, Origin, Refused},
+    ids::{DagId, TaskId},
+    store::{
+        pages::dags::{self as page, DagFilter, DagListed},
+        runs,
+    },
+};
+use serde_json::json;
+
+use super::{
+    body::Body,
+    error::{ApiError, ApiResult},
+    query::{Params, listed},
+    wire,
+};
+use crate::App;
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let filter = DagFilter {
+        id_like: params.one("dag_id_pattern").filter(|text| *text != "~").map(|text| format!("%{text}%")),
+        paused: params.flag("paused")?,
+        tags: params.all("tags"),
+        descending: params.order(&[("dag_id", false), ("-dag_id", true)], false)?,
+        ..DagFilter::default()
+    };
+    let mut conn = app.pool.acquire().await?;
+    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let mut rows = Vec::new();
+    for dag in &found.rows {
+        rows.push(wire::dag(dag, &*app.graphs.get(&mut conn, dag.version).await?));
+    }
+    Ok(Json(listed("dags", rows, found.total)))
+}
+
+pub(crate) async fn get(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let dag = find(&mut conn, dag_id).await?;
+    let graph = app.graphs.get(&mut conn, dag.version).await?;
+    Ok(Json(wire::dag(&dag, &graph)))
+}
+
+pub(crate) async fn details(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let dag = find(&mut conn, dag_id).await?;
+    let graph = app.graphs.get(&mut conn, dag.version).await?;
+    let active = runs::count_active(&mut conn, &dag.dag_id).await?;
+    Ok(Json(wire::dag_details(&dag, &graph, active)))
+}
+
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Path(dag_id): Path<DagId>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let body = Body::read(&headers, &body, &["is_paused"], &["is_paused"])?;
+    let mask = Params::of(&uri)?.all("update_mask");
+    if !mask.is_empty() && mask != ["is_paused"] {
+        return Err(ApiError::bad_request("Only `is_paused` field can be updated through the REST API"));
+    }
+    let mut conn = app.pool.acquire().await?;
+    let paused = body.flag("is_paused", false)?;
+    commands::set_paused(&mut conn, &app.graphs, &dag_id, paused, Origin::RestApi).await.map_err(|refused| {
+        match refused {
+            // Another text than for GET, as in Airflow.
+            Refused::NoDag(dag) => ApiError::not_found(format!("Dag with id: {dag} was not found")),
+            other => other.into(),
+        }
+    })?;
+    app.wake.everybody();
+    let dag = find(&mut conn, dag_id).await?;
+    let graph = app.graphs.get(&mut conn, dag.version).await?;
+    Ok(Json(wire::dag(&dag, &graph)))
+}
+
+pub(crate) async fn tasks(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let dag = find(&mut conn, dag_id).await?;
+    let graph = app.graphs.get(&mut conn, dag.version).await?;
+    let mut tasks: Vec<_> = graph.nodes().zip(graph.tasks()).collect();
+    tasks.sort_by_key(|(_, task)| &task.task_id);
+    let rows: Vec<_> = tasks.into_iter().map(|(node, task)| wire::task(&graph, node, task)).collect();
+    let total = rows.len();
+    Ok(Json(json!({ "tasks": rows, "total_entries": total })))
+}
+
+pub(crate) async fn task(State(app): State<App>, Path((dag_id, task_id)): Path<(DagId, TaskId)>) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let dag = find(&mut conn, dag_id).await?;
+    let graph = app.graphs.get(&mut conn, dag.version).await?;
+    let node = graph.node(&task_id);
+    let found = node.and_then(|node| graph.task(node).map(|task| wire::task(&graph, node, task)));
+    found.map(Json).ok_or_else(|| ApiError::not_found(format!("Task with id {task_id} was not found")))
+}
+
+/// The DAG, or Airflow's 404.
+pub(crate) async fn find(conn: &mut sqlx::PgConnection, dag: DagId) -> ApiResult<DagListed> {
+    page::get(conn, &dag).await?.ok_or_else(|| Refused::NoDag(dag).into())
+}

@@ -1,0 +1,89 @@
+//! Errors as Airflow writes them: `{"detail": …}`, and FastAPI's list for what is wrong with a request.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use orchestrator::commands::Refused;
+use serde_json::{Value, json};
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    detail: Value,
+}
+
+/// What a handler answers with.
+pub(crate) type ApiResult<T = Json<Value>> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<Value>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text.into())
+    }
+
+    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text.into())
+    }
+
+    /// One thing that is wrong with the request, at `place`.
+    pub(crate) fn invalid(kind: &str, place: Value, message: impl Into<String>, input: Value) -> Self {
+        Self::invalid_all(vec![fault(kind, place, message, input)])
+    }
+
+    /// Everything that is wrong with the request.
+    pub(crate) fn invalid_all(faults: Vec<Value>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, faults)
+    }
+}
+
+/// FastAPI's description of a fault.
+pub(crate) fn fault(kind: &str, place: Value, message: impl Into<String>, input: Value) -> Value {
+    json!({ "type": kind, "loc": place, "msg": message.into(), "input": input })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "detail": self.detail }))).into_response()
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(anyhow::Error::from(error))
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    /// The cause goes to the log; the caller learns that it was not the request's fault.
+    fn from(error: anyhow::Error) -> Self {
+        tracing::error!(error = format!("{error:#}"), "a request failed");
+        let unavailable = error.downcast_ref::<sqlx::Error>().is_some_and(orchestrator::store::is_transient);
+        match unavailable {
+            true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again in a moment"),
+            false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Failed(error) => error.into(),
+            Refused::Invalid(text) => Self::bad_request(text),
+            Refused::RunExists { .. } => Self::new(
+                StatusCode::CONFLICT,
+                json!({
+                    "reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden",
+                    "message": refused.to_string(),
+                }),
+            ),
+            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) => Self::not_found(refused.to_string()),
+        }
+    }
+}

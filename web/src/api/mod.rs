@@ -1,0 +1,46 @@
+//! Airflow's public API v2, as far as it is served. Paths, fields, defaults and error shapes are those of Airflow
+//! 3.3.2's `OpenAPI` document.
+
+mod body;
+mod dags;
+mod error;
+mod health;
+mod instances;
+mod logs;
+mod query;
+mod runs;
+mod wire;
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use crate::App;
+
+/// The routes below `/api/v2`.
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/version", get(health::version))
+        .route("/monitor/health", get(health::health))
+        .route("/dags", get(dags::list))
+        .route("/dags/{dag_id}", get(dags::get).patch(dags::patch))
+        .route("/dags/{dag_id}/details", get(dags::details))
+        .route("/dags/{dag_id}/tasks", get(dags::tasks))
+        .route("/dags/{dag_id}/tasks/{task_id}", get(dags::task))
+        .route("/dags/{dag_id}/clearTaskInstances", post(instances::clear))
+        .route("/dags/{dag_id}/dagRuns", get(runs::list).post(runs::trigger))
+        .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(instances::list))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(instances::tries))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
+        .fallback(no_route)
+}
+
+async fn no_route() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "API route not found" }))).into_response()
+}

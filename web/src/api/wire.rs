@@ -1,0 +1,186 @@
+//! How things are written on the wire. Fields and their order are those of Airflow's schemas; what we do not have yet
+//! has the value that Airflow gives to a DAG that does not use it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Timelike, Utc};
+use orchestrator::{
+    dag::{Graph, TaskSpec},
+    ids::{Node, VersionId},
+    state::TaskState,
+    store::pages::{
+        dags::DagListed,
+        instances::{InstanceListed, TryListed},
+        runs::RunListed,
+    },
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// RFC 3339 in UTC: no fraction, or six digits of it.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    let format = if at.nanosecond() < 1_000 { SecondsFormat::Secs } else { SecondsFormat::Micros };
+    at.to_rfc3339_opts(format, true)
+}
+
+fn maybe(at: Option<DateTime<Utc>>) -> Option<String> {
+    at.map(instant)
+}
+
+fn seconds_between(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Option<f64> {
+    Some((to? - from?).num_microseconds()? as f64 / 1e6)
+}
+
+/// Airflow's `DAGResponse`.
+pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
+    let id = dag.dag_id.as_str();
+    let next = maybe(dag.next_run_at);
+    let mut tags = graph.tags().to_vec();
+    tags.sort();
+    let tags: Vec<_> = tags.iter().map(|tag| json!({ "name": tag, "dag_id": id, "dag_display_name": id })).collect();
+    let has_schedule = !matches!(graph.schedule(), orchestrator::schedule::Schedule::None);
+    let summary = has_schedule.then(|| graph.schedule().summary());
+    json!({
+        "dag_id": id, "dag_display_name": id, "is_paused": dag.is_paused, "is_stale": false,
+        "last_parsed_time": instant(dag.last_registered_at), "last_parse_duration": null, "last_expired": null,
+        "bundle_name": "streamcommerce", "bundle_version": null, "relative_fileloc": format!("{id}.rs"),
+        "fileloc": format!("dags/src/{id}.rs"), "description": graph.description(),
+        "timetable_summary": summary, "timetable_description": summary, "timetable_partitioned": false,
+        "timetable_periodic": has_schedule, "tags": tags, "max_active_tasks": 16,
+        "max_active_runs": graph.max_active_runs(), "max_consecutive_failed_dag_runs": 0,
+        "has_task_concurrency_limits": false, "has_import_errors": false,
+        "next_dagrun_logical_date": next, "next_dagrun_data_interval_start": next,
+        "next_dagrun_data_interval_end": next, "next_dagrun_run_after": next, "allowed_run_types": null,
+        "owners": [graph.owner()], "is_backfillable": has_schedule, "file_token": id,
+    })
+}
+
+/// Airflow's `DAGDetailsResponse`: the DAG, and more.
+pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -> Value {
+    let mut details = dag(listed, graph);
+    let more = json!({
+        "catchup": graph.window().catchup, "dag_run_timeout": null, "asset_expression": null, "doc_md": null,
+        "start_date": maybe(graph.window().start), "end_date": maybe(graph.window().end),
+        "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": {},
+        "render_template_as_native_obj": false, "template_search_path": null, "timezone": "UTC",
+        "last_parsed": instant(listed.last_registered_at), "default_args": null, "rerun_with_latest_version": null,
+        "owner_links": {}, "is_favorite": false, "active_runs_count": active_runs, "concurrency": 16,
+        "latest_dag_version":
+            version(listed.version, listed.version_number, listed.dag_id.as_str(), listed.last_registered_at),
+    });
+    if let (Value::Object(details), Value::Object(more)) = (&mut details, more) {
+        details.extend(more);
+    }
+    details
+}
+
+fn version(version: VersionId, number: i32, dag_id: &str, created_at: DateTime<Utc>) -> Value {
+    json!({
+        "id": Uuid::from_u64_pair(VERSION_SPACE, version.0.cast_unsigned()), "version_number": number, "dag_id": dag_id,
+        "bundle_name": "streamcommerce", "bundle_version": null, "created_at": instant(created_at),
+        "dag_display_name": dag_id, "bundle_url": null,
+    })
+}
+
+/// What tells the ids that we derive from our keys from other ids.
+const VERSION_SPACE: u64 = 0x5c00_0000_0000_8001;
+
+/// Airflow's `TaskResponse`.
+pub(crate) fn task(graph: &Graph, node: Node, task: &TaskSpec) -> Value {
+    let name = |node: &Node| graph.task(*node).map(|task| task.task_id.to_string());
+    let downstream: Vec<_> = graph.downstream(node).iter().filter_map(name).collect();
+    let id = task.task_id.as_str();
+    json!({
+        "task_id": id, "task_display_name": id, "owner": graph.owner(), "start_date": maybe(graph.window().start),
+        "end_date": maybe(graph.window().end), "trigger_rule": task.trigger_rule.as_str(), "depends_on_past": false,
+        "wait_for_downstream": false, "retries": f64::from(task.retry.retries), "queue": task.queue,
+        "pool": "default_pool", "pool_slots": 1.0, "execution_timeout": task.execution_timeout.map(time_delta),
+        "retry_delay": time_delta(task.retry.delay), "retry_exponential_backoff": task.retry.backoff.unwrap_or(0.0),
+        "priority_weight": f64::from(task.priority_weight), "weight_rule": "absolute", "ui_color": "#fff",
+        "ui_fgcolor": "#000", "template_fields": [], "downstream_task_ids": downstream, "doc_md": null,
+        "operator_name": task.operator, "params": {}, "is_mapped": false, "extra_links": [],
+        "class_ref": { "module_path": null, "class_name": task.operator },
+    })
+}
+
+/// Airflow's `TimeDelta`.
+fn time_delta(duration: Duration) -> Value {
+    let seconds = duration.as_secs();
+    json!({
+        "__type": "TimeDelta", "days": seconds / 86_400, "seconds": seconds % 86_400,
+        "microseconds": duration.subsec_micros(),
+    })
+}
+
+/// Airflow's `DAGRunResponse`.
+pub(crate) fn run(run: &RunListed) -> Value {
+    let dag_id = run.dag_id.as_str();
+    json!({
+        "dag_run_id": run.run_id, "dag_id": dag_id, "logical_date": maybe(run.logical_date),
+        "queued_at": instant(run.queued_at), "start_date": maybe(run.start_date), "end_date": maybe(run.end_date),
+        "duration": seconds_between(run.start_date, run.end_date),
+        "data_interval_start": maybe(run.data_interval_start), "data_interval_end": maybe(run.data_interval_end),
+        "run_after": instant(run.run_after), "last_scheduling_decision": maybe(run.start_date),
+        "run_type": run.run_type.as_str(), "state": run.state.as_str(), "triggered_by": run.triggered_by,
+        "triggering_user_name": null, "conf": run.conf, "note": run.note,
+        "dag_versions": [version(run.version, run.version_number, dag_id, run.version_created_at)],
+        "bundle_version": null, "dag_display_name": dag_id, "partition_key": null, "partition_date": null,
+    })
+}
+
+/// The state as the API writes it: waiting is null.
+fn task_state(state: TaskState) -> Option<&'static str> {
+    (state != TaskState::None).then(|| state.as_str())
+}
+
+/// Airflow's `TaskInstanceResponse`.
+pub(crate) fn instance(instance: &InstanceListed, graph: &Graph) -> Value {
+    let mut fields = common(instance, graph);
+    let more = json!({
+        // A new try is a new id, as in Airflow.
+        "id": Uuid::from_u64_pair(instance.try_number.cast_unsigned().into(), instance.instance.0.cast_unsigned()),
+        "logical_date": maybe(instance.logical_date), "run_after": instant(instance.run_after), "note": null,
+        "rendered_map_index": null, "rendered_fields": {}, "trigger": null, "triggerer_job": null,
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+        fields.extend(more);
+    }
+    fields
+}
+
+/// What a task instance and its tries have in common.
+fn common(instance: &InstanceListed, graph: &Graph) -> Value {
+    let operator = graph.task(instance.node).map(|task| task.operator.as_str());
+    json!({
+        "task_id": instance.task_id, "dag_id": instance.dag_id, "dag_run_id": instance.run_id,
+        "map_index": instance.map_index, "start_date": maybe(instance.start_date),
+        "end_date": maybe(instance.end_date), "duration": seconds_between(instance.start_date, instance.end_date),
+        "state": task_state(instance.state), "try_number": instance.try_number, "max_tries": instance.max_tries,
+        "task_display_name": instance.task_id, "dag_display_name": instance.dag_id,
+        "hostname": instance.hostname.as_deref().unwrap_or(""), "unixname": null, "pool": "default_pool",
+        "pool_slots": 1, "queue": instance.queue, "priority_weight": instance.priority, "operator": operator,
+        "operator_name": operator, "queued_when": maybe(instance.queued_at),
+        "scheduled_when": maybe(instance.queued_at), "pid": instance.pid, "executor": null, "executor_config": "{}",
+        "dag_version": null,
+    })
+}
+
+/// Airflow's `TaskInstanceHistoryResponse`: a try that has ended.
+pub(crate) fn ended_try(instance: &InstanceListed, ended: &TryListed, graph: &Graph) -> Value {
+    let mut fields = common(instance, graph);
+    fields["start_date"] = json!(instant(ended.start_date));
+    fields["end_date"] = json!(instant(ended.end_date));
+    fields["duration"] = json!(seconds_between(Some(ended.start_date), Some(ended.end_date)));
+    // A try that was repeated failed; that it was repeated is told by the next one.
+    let state = if ended.state == TaskState::UpForRetry { TaskState::Failed } else { ended.state };
+    fields["state"] = json!(state.as_str());
+    fields["try_number"] = json!(ended.try_number);
+    fields["hostname"] = json!(ended.hostname.as_deref().unwrap_or(""));
+    fields["pid"] = Value::Null;
+    fields
+}
+
+/// The try that has not ended yet.
+pub(crate) fn current_try(instance: &InstanceListed, graph: &Graph) -> Value {
+    common(instance, graph)
+}
