@@ -1,0 +1,73 @@
+//! The main job, through the real programs: N events produced, some broken → worker → DAG run → production tables.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::time::Duration;
+
+use tests::{Committed, DAG, World};
+
+const STAGING: &str = "staging_streamcommerce";
+const PROD: &str = "prod_streamcommerce";
+
+#[tokio::test]
+async fn every_event_arrives_once() {
+    let world = World::start("pipeline").await.unwrap();
+    let standalone = world.standalone().await.unwrap();
+    let worker = world.worker().unwrap();
+
+    // A run with nothing to load succeeds, and dbt has its sources.
+    let empty = world.trigger(DAG).await.unwrap();
+    world.run_ends(DAG, &empty, "success").await.unwrap();
+    assert_eq!(world.rows(STAGING, "").await.unwrap(), 0);
+
+    let produced = world.produce(300, "0.1").await.unwrap();
+    let committed = world.committed(produced).await.unwrap();
+    assert_eq!(committed.read, produced);
+    assert_eq!(committed.valid + committed.invalid, produced);
+    assert!(committed.invalid > 0, "no record was broken");
+    load_and_compare(&world, committed).await;
+
+    // Again, with nothing new: nothing is added.
+    load_and_compare(&world, committed).await;
+
+    // A second batch adds exactly its rows.
+    let more = world.produce(50, "0").await.unwrap();
+    let after = world.committed(produced + more).await.unwrap();
+    assert_eq!(after.valid, committed.valid + more);
+    load_and_compare(&world, after).await;
+
+    bad_input_is_refused(&world).await;
+
+    worker.stop(Duration::from_secs(10)).await;
+    standalone.stop(Duration::from_secs(10)).await;
+    world.stop().await;
+}
+
+/// Runs the DAG; then staging and the facts hold the valid records, each once.
+async fn load_and_compare(world: &World, committed: Committed) {
+    let run = world.trigger(DAG).await.unwrap();
+    world.run_ends(DAG, &run, "success").await.unwrap();
+    assert_eq!(world.rows(STAGING, "").await.unwrap(), committed.valid, "staged is not produced less dead-lettered");
+    assert_eq!(world.rows(PROD, "fact_").await.unwrap(), committed.valid, "the facts are not what is staged");
+    let twice = format!(
+        "SELECT COUNT(*) - COUNT(DISTINCT CONCAT(kafka_topic, '/', CAST(kafka_partition AS STRING), '/', \
+         CAST(kafka_offset AS STRING))) FROM `{}.{STAGING}.transactions`",
+        local::bigquery::PROJECT
+    );
+    assert_eq!(world.number(&twice).await.unwrap(), 0, "a row is there twice");
+}
+
+async fn bad_input_is_refused(world: &World) {
+    let error = async |path: &str| world.get(path).await.unwrap_err().to_string();
+    assert!(error("/dags/nothing").await.contains("The Dag with ID: `nothing` was not found"));
+    assert!(error("/dags?limit=-1").await.contains("greater_than_equal"));
+    assert!(error("/nothing").await.contains("API route not found"));
+    let missing = world.post(&format!("/dags/{DAG}/dagRuns"), serde_json::json!({})).await.unwrap_err().to_string();
+    assert!(missing.contains("422") && missing.contains("Field required"), "{missing}");
+
+    // A wrong setting is told before anything starts.
+    let wrong = world.stack.streaming("wrong", &["produce", "--invalid", "2"]).unwrap().complete().await;
+    assert!(wrong.unwrap_err().to_string().contains("--invalid must lie between 0 and 1"));
+    let open = ["standalone", "--bind", "0.0.0.0:0"];
+    let open = world.stack.streamcommerce("open", &open).unwrap().complete().await;
+    assert!(open.unwrap_err().to_string().contains("STREAMCOMMERCE_UNAUTHENTICATED=accept"));
+}
