@@ -1,0 +1,81 @@
+//! Clear: first what would happen, then the deed.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path, Query, State},
+    response::Redirect,
+};
+use orchestrator::{
+    commands::{self, Clear, ClearScope, Origin},
+    ids::{DagId, RunId, TaskId},
+    store::instances::Clearable,
+};
+use serde::Deserialize;
+
+use super::page::{Page, PageError, PageResult};
+use crate::App;
+
+#[derive(Template)]
+#[template(path = "clear.html")]
+pub(crate) struct ClearPage {
+    dag_id: DagId,
+    run_id: RunId,
+    task: Option<String>,
+    downstream: bool,
+    only_failed: bool,
+    instances: Vec<Clearable>,
+}
+
+impl ClearPage {
+    fn is_live(&self) -> bool {
+        false
+    }
+}
+
+/// What to clear: a task and perhaps what comes after it, or all tasks.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Choice {
+    task: Option<String>,
+    #[serde(default)]
+    downstream: bool,
+    #[serde(default)]
+    only_failed: bool,
+}
+
+impl Choice {
+    fn clear(&self, dag_id: &DagId, run_id: &RunId) -> Clear {
+        let scope = ClearScope {
+            upstream: false,
+            downstream: self.downstream,
+            only_failed: self.only_failed,
+            only_running: false,
+            reset_dag_runs: true,
+        };
+        let tasks = self.task.iter().map(|task| TaskId::from(task.as_str())).collect();
+        Clear { dag_id: dag_id.clone(), run_id: run_id.clone(), tasks, scope }
+    }
+}
+
+pub(crate) async fn preview(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    Query(choice): Query<Choice>,
+) -> PageResult<ClearPage> {
+    let mut conn = app.pool.acquire().await?;
+    let instances = commands::preview_clear(&mut conn, &app.graphs, &choice.clear(&dag_id, &run_id)).await?;
+    let Choice { task, downstream, only_failed } = choice;
+    Ok(Page(ClearPage { dag_id, run_id, task, downstream, only_failed, instances }))
+}
+
+pub(crate) async fn clear(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    Form(choice): Form<Choice>,
+) -> Result<Redirect, PageError> {
+    let mut conn = app.pool.acquire().await?;
+    commands::clear(&mut conn, &app.graphs, &choice.clear(&dag_id, &run_id), Origin::Ui).await?;
+    app.wake.everybody();
+    let run = run_id.as_str().replace('+', "%2B").replace(':', "%3A");
+    Ok(Redirect::to(&format!("/dags/{dag_id}/runs/{run}")))
+}
