@@ -121,7 +121,7 @@ impl Browser {
         }
         let options = json!({ "args": arguments, "binary": "/usr/bin/chromium" });
         let wanted = json!({ "goog:chromeOptions": options }).as_object().unwrap().clone();
-        let client = ClientBuilder::new(fantoccini::HttpConnector::new())
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(wanted)
             .connect(&format!("http://{HOST}:{port}"))
             .await
