@@ -28,7 +28,7 @@ if [ "$goal" = test ]; then
     need chromium 'command -v chromium'
     need chromium-driver 'command -v chromedriver'
 fi
-has_postgres() { ls -d /usr/lib/postgresql/1[5-9]/bin/initdb || command -v pg_config; }
+has_postgres() { ls -d /usr/lib/postgresql/{1[5-9],[2-9][0-9]}/bin/initdb 2>/dev/null | grep -q . || [ -x "$(pg_config --bindir)/initdb" ]; }
 [ "$(id -u)" = 0 ] && need postgresql 'has_postgres'
 
 if [ ${#packages[@]} -gt 0 ]; then

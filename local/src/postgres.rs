@@ -48,8 +48,12 @@ impl Postgres {
     /// There is no Postgres, or it does not start; its log is in the message.
     pub async fn start(state: &State, port: u16) -> anyhow::Result<Self> {
         let cluster = Cluster::of(state).await?;
-        if !cluster.data.join("PG_VERSION").exists() {
+        // The mark is written last: an initdb that was interrupted is begun again.
+        let mark = state.root().join("postgres-is-made");
+        if !mark.exists() || !cluster.data.join("PG_VERSION").exists() {
+            cluster.empty()?;
             cluster.init().await?;
+            std::fs::write(mark, "")?;
         }
         cluster.forget_stale_pid();
         let mut child = cluster.spawn(port)?;
@@ -105,6 +109,14 @@ impl Cluster {
         std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         unistd::chown(&data, Some(user), Some(group))?;
         Ok(Self { bin, data, run_as: RunAs::User { user: user.to_string(), group: group.to_string() }, logs })
+    }
+
+    fn empty(&self) -> anyhow::Result<()> {
+        for entry in std::fs::read_dir(&self.data).into_iter().flatten() {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
+        Ok(())
     }
 
     async fn init(&self) -> anyhow::Result<()> {

@@ -3,6 +3,10 @@
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::Context as _;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use orchestrator::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
@@ -60,7 +64,10 @@ impl Command {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
+        // A group of its own: a signal that is meant for the worker does not reach it, and it goes as a whole.
+        command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program))?;
+        let _group = Group(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut said, complained, status) = tokio::join!(log_lines(stdout), log_lines(stderr), child.wait());
         let status = status?;
@@ -70,6 +77,17 @@ impl Command {
         said.extend(complained);
         let tail = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
         anyhow::bail!("{} ended with {status}\n{tail}", self.program)
+    }
+}
+
+/// A process group that ends with the try that started it.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            killpg(Pid::from_raw(group), Signal::SIGKILL).ok();
+        }
     }
 }
 

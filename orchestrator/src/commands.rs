@@ -160,7 +160,8 @@ pub async fn set_paused(
         let graph = graphs.get(&mut tx, row.current_version_id).await?;
         let now = store::now(&mut tx).await?;
         let timetable = graph.schedule().parse().map_err(anyhow::Error::from)?;
-        dags::set_slots(&mut tx, dag, row.last_slot, timetable.next_slot(graph.window(), row.last_slot, now)).await?;
+        let next = timetable.upcoming(graph.window(), row.last_slot, None, now);
+        dags::set_slots(&mut tx, dag, row.last_slot, next).await?;
     }
     write_down(&mut tx, if paused { "pause_dag" } else { "unpause_dag" }, dag, None, origin, json!({})).await?;
     tx.commit().await?;

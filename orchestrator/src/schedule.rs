@@ -144,6 +144,23 @@ impl Timetable {
         window.end.is_none_or(|end| slot <= end).then_some(slot)
     }
 
+    /// The next slot to write down, given the one that stands written. A DAG without a start date that has never run
+    /// keeps the slot that it was given first, as long as its timetable still has it.
+    #[must_use]
+    pub fn upcoming(
+        &self,
+        window: Window,
+        last: Option<DateTime<Utc>>,
+        written: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let anchor = window.start.unwrap_or(DateTime::UNIX_EPOCH);
+        let stands = |slot: &DateTime<Utc>| {
+            last.is_none() && window.start.is_none() && self.at_or_before(*slot, anchor) == Some(*slot)
+        };
+        written.filter(stands).or_else(|| self.next_slot(window, last, now))
+    }
+
     fn after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::None => None,

@@ -95,7 +95,8 @@ impl CommitLogs {
                 log.epoch
             );
         }
-        if head.next < kafka.low {
+        // Somebody else may still commit a range of his own in our place; then there may be another gap after it.
+        while head.next < kafka.low {
             tracing::error!(
                 topic = log.topic,
                 partition = log.partition,
@@ -208,7 +209,13 @@ impl CommitLogs {
             dead_letters: Vec::new(),
             counts: Counts { absent: length, ..Counts::default() },
         };
-        let written = self.create_manifest(&gap).await?.unwrap_or(gap);
+        let written = match self.create_manifest(&gap).await? {
+            None => gap,
+            Some(theirs) => {
+                self.publish(&theirs).await?;
+                theirs
+            }
+        };
         Ok(Head { next: written.end, last_start: Some(written.start) })
     }
 

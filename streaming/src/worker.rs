@@ -220,7 +220,7 @@ impl Assigned {
         let mut taken = Vec::new();
         for element in partitions.elements() {
             let partition = (element.topic().to_owned(), element.partition());
-            let (low, high) = consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK)?;
+            let (low, high) = watermarks(consumer, &partition)?;
             taken.push((partition, Watermarks { low, high }));
         }
         let heads = taken.iter().map(|(partition, kafka)| async {
@@ -235,6 +235,20 @@ impl Assigned {
         }
         Ok(())
     }
+}
+
+/// Asks a few times: a broker that restarts, or elects a leader, is back in a moment.
+fn watermarks(consumer: &BaseConsumer<Assigned>, partition: &Partition) -> anyhow::Result<(i64, i64)> {
+    const TIMES: u32 = 10;
+    const APART: Duration = Duration::from_secs(1);
+    for _ in 1..TIMES {
+        match consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK) {
+            Ok(watermarks) => return Ok(watermarks),
+            Err(error) => tracing::warn!(topic = partition.0, partition = partition.1, %error, "no watermarks yet"),
+        }
+        std::thread::sleep(APART);
+    }
+    Ok(consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK)?)
 }
 
 impl ClientContext for Assigned {}

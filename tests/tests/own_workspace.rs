@@ -68,35 +68,7 @@ struct Team<'a> {
 fn it_runs_a_dag_of_its_own() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let manifest = format!(
-        r#"[package]
-name = "team"
-version = "0.1.0"
-edition = "2024"
-
-[lints.rust]
-warnings = "deny"
-
-[dependencies]
-cli = {{ path = "{0}/cli" }}
-operators = {{ path = "{0}/operators" }}
-orchestrator = {{ path = "{0}/orchestrator" }}
-serde = {{ version = "1", features = ["derive"] }}
-tracing = "0.1"
-
-[profile.dev]
-debug = false
-
-[workspace]
-"#,
-        checkout.display()
-    );
-    std::fs::create_dir(folder.path().join("src")).unwrap();
-    for (file, contents) in [("Cargo.toml", manifest.as_str()), ("src/main.rs", MAIN), ("src/orders.rs", ORDERS)] {
-        std::fs::write(folder.path().join(file), contents).unwrap();
-    }
-    // The versions that this repository was tested with.
-    std::fs::copy(checkout.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    write_workspace(checkout, folder.path());
     let target = checkout.join("target/own-workspace");
     let team = Team { folder: folder.path(), target: &target };
 
@@ -131,6 +103,38 @@ debug = false
     let refused = team.run(&["dags", "check"]);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("error[E"));
+}
+
+fn write_workspace(checkout: &Path, folder: &Path) {
+    let manifest = format!(
+        r#"[package]
+name = "team"
+version = "0.1.0"
+edition = "2024"
+
+[lints.rust]
+warnings = "deny"
+
+[dependencies]
+cli = {{ path = "{0}/cli" }}
+operators = {{ path = "{0}/operators" }}
+orchestrator = {{ path = "{0}/orchestrator" }}
+serde = {{ version = "1", features = ["derive"] }}
+tracing = "0.1"
+
+[profile.dev]
+debug = false
+
+[workspace]
+"#,
+        checkout.display()
+    );
+    std::fs::create_dir(folder.join("src")).unwrap();
+    for (file, contents) in [("Cargo.toml", manifest.as_str()), ("src/main.rs", MAIN), ("src/orders.rs", ORDERS)] {
+        std::fs::write(folder.join(file), contents).unwrap();
+    }
+    // The versions that this repository was tested with.
+    std::fs::copy(checkout.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
 
 impl Team<'_> {

@@ -12,6 +12,16 @@ pub(super) type Offsets = BTreeMap<i32, i64>;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Ledger {
     pub(super) batch: i64,
+    /// The incarnation of the topic that the offsets are of; none before the first batch.
+    pub(super) epoch: Option<u32>,
+    pub(super) offsets: Offsets,
+}
+
+/// What the ledger's `offsets` column holds, as JSON; an empty object before the first batch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LoadedUpTo {
+    pub(super) epoch: Option<u32>,
     pub(super) offsets: Offsets,
 }
 
@@ -27,6 +37,7 @@ pub(super) struct Batch {
     pub(super) files: Vec<String>,
     pub(super) rows: u64,
     pub(super) ranges: Vec<Range>,
+    pub(super) epoch: u32,
     /// The ledger's offsets after it.
     pub(super) offsets: Offsets,
 }

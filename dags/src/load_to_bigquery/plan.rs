@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use bucket::Bucket;
 use lake::{Event, Manifest, layout};
+use orchestrator::context::FailWithoutRetry;
 
 use super::batch::{Batch, Ledger, Offsets, Range};
 
@@ -21,6 +22,14 @@ pub(super) struct Lake {
 
 /// Reads the manifests after the ledger, and plans the batch.
 pub(super) async fn next_batch(lake: &Lake, event: Event, ledger: &Ledger) -> anyhow::Result<Batch> {
+    if let Some(loaded) = ledger.epoch.filter(|loaded| *loaded != lake.epoch) {
+        // The facts' key has no epoch: rows of a topic that was made anew would take the place of older ones.
+        let text = format!(
+            "{event} is loaded from epoch {loaded} of its topic; loading epoch {} too is not supported yet",
+            lake.epoch
+        );
+        return Err(FailWithoutRetry(text).into());
+    }
     let logs = layout::logs_of_topic(&lake.app, event.topic(), lake.epoch);
     let mut by_partition: BTreeMap<i32, Vec<Manifest>> = BTreeMap::new();
     for object in lake.bucket.list(&logs, "").await? {
@@ -35,7 +44,7 @@ pub(super) async fn next_batch(lake: &Lake, event: Event, ledger: &Ledger) -> an
     for manifests in by_partition.into_values() {
         published.extend(published_prefix(&lake.bucket, manifests).await?);
     }
-    Ok(plan(lake.bucket.name(), event, ledger, published))
+    Ok(plan(lake.bucket.name(), lake.epoch, event, ledger, published))
 }
 
 async fn read(bucket: &Bucket, object: &str) -> anyhow::Result<Manifest> {
@@ -63,7 +72,7 @@ async fn published_prefix(bucket: &Bucket, mut manifests: Vec<Manifest>) -> anyh
 }
 
 /// Takes manifests, oldest first, until there are files enough.
-fn plan(bucket: &str, event: Event, ledger: &Ledger, mut manifests: Vec<Manifest>) -> Batch {
+fn plan(bucket: &str, epoch: u32, event: Event, ledger: &Ledger, mut manifests: Vec<Manifest>) -> Batch {
     manifests.sort_by_key(|manifest| (manifest.ingestion_time, manifest.log.partition, manifest.start));
     let mut batch = Batch {
         event,
@@ -73,6 +82,7 @@ fn plan(bucket: &str, event: Event, ledger: &Ledger, mut manifests: Vec<Manifest
         files: Vec::new(),
         rows: 0,
         ranges: Vec::new(),
+        epoch,
         offsets: ledger.offsets.clone(),
     };
     // A partition that the ledger does not know begins where its log does, whatever the clock said.
@@ -152,10 +162,10 @@ mod tests {
 
     #[test]
     fn a_batch_takes_what_follows_the_ledger_without_a_hole() {
-        let ledger = Ledger { batch: 4, offsets: [(0, 10)].into() };
+        let ledger = Ledger { batch: 4, epoch: Some(1), offsets: [(0, 10)].into() };
         // Partition 0 lacks 20..30; partition 1 is new and begins at 5.
         let manifests = vec![manifest(0, 30, 40, 3), manifest(1, 5, 9, 2), manifest(0, 10, 20, 1)];
-        let batch = plan("b", Event::Views, &ledger, manifests);
+        let batch = plan("b", 1, Event::Views, &ledger, manifests);
         assert_eq!((batch.old, batch.number, batch.rows), (4, 5, 14));
         assert_eq!(batch.files, ["gs://b/f0-10", "gs://b/f1-5"]);
         assert_eq!(batch.offsets, [(0, 20), (1, 9)].into());
@@ -165,16 +175,16 @@ mod tests {
     fn neighbouring_ranges_become_one_and_the_id_names_the_contents() {
         let ledger = Ledger::default();
         let manifests = vec![manifest(0, 0, 5, 1), manifest(0, 5, 9, 2)];
-        let batch = plan("b", Event::Views, &ledger, manifests.clone());
+        let batch = plan("b", 1, Event::Views, &ledger, manifests.clone());
         assert_eq!(batch.ranges, [Range { partition: 0, start: 0, end: 9 }]);
-        assert_eq!(batch.id, plan("b", Event::Views, &ledger, manifests).id);
-        assert_ne!(batch.id, plan("b", Event::Views, &ledger, vec![manifest(0, 0, 5, 1)]).id);
+        assert_eq!(batch.id, plan("b", 1, Event::Views, &ledger, manifests).id);
+        assert_ne!(batch.id, plan("b", 1, Event::Views, &ledger, vec![manifest(0, 0, 5, 1)]).id);
     }
 
     #[test]
     fn the_rest_is_the_next_runs() {
         let manifests = (0..2_500).map(|at| manifest(0, at, at + 1, at)).collect();
-        let batch = plan("b", Event::Views, &Ledger::default(), manifests);
+        let batch = plan("b", 1, Event::Views, &Ledger::default(), manifests);
         assert_eq!((batch.files.len(), batch.offsets[&0]), (FILES_MAX, 2_000));
     }
 }

@@ -7,7 +7,7 @@ use operators::bigquery::{BigQuery, Parameter, Purpose, Rows};
 use orchestrator::prelude::*;
 
 use super::{
-    batch::{Batch, Ledger},
+    batch::{Batch, Ledger, LoadedUpTo},
     plan::Lake,
     sql,
 };
@@ -55,7 +55,8 @@ impl Warehouse {
         let [Some(batch), Some(offsets)] = rows.first().context("the ledger is empty")?.as_slice() else {
             anyhow::bail!("the ledger of {event} has another shape than it should: {rows:?}");
         };
-        Ok(Ledger { batch: batch.parse()?, offsets: serde_json::from_str(offsets)? })
+        let LoadedUpTo { epoch, offsets } = serde_json::from_str(offsets)?;
+        Ok(Ledger { batch: batch.parse()?, epoch, offsets })
     }
 
     pub(super) async fn create_external(&self, batch: &Batch) -> TaskResult<()> {
@@ -73,11 +74,12 @@ impl Warehouse {
 
     /// Loads a batch, and says whose batch is loaded.
     pub(super) async fn load(&self, batch: &Batch) -> TaskResult<String> {
+        let loaded = LoadedUpTo { epoch: Some(batch.epoch), offsets: batch.offsets.clone() };
         let parameters = [
             ("old", Parameter::Integer(batch.old)),
             ("new", Parameter::Integer(batch.number)),
             ("batch_id", Parameter::Text(batch.id.clone())),
-            ("offsets", Parameter::Text(serde_json::to_string(&batch.offsets)?)),
+            ("offsets", Parameter::Text(serde_json::to_string(&loaded)?)),
             ("rows", Parameter::Integer(i64::try_from(batch.rows)?)),
         ];
         let rows = self.run("load", &batch.id, &sql::load(self.bigquery.project(), batch), &parameters).await?;

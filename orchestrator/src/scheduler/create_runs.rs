@@ -5,6 +5,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::{
+    dag::Registry,
     engine::{Graphs, Trigger, create_run},
     ids::{DagId, RunId},
     state::RunType,
@@ -15,10 +16,19 @@ use crate::{
 /// `max_dagruns_to_create_per_loop`).
 const SLOTS_PER_PASS: usize = 10;
 
-pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+pub(super) async fn run_once(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    graphs: &Graphs,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
     let mut created = 0;
-    for dag in dags::due(conn, now).await? {
-        created += create_due(conn, graphs, &dag, now).await?;
+    // A DAG that this binary does not have may be gone for good: nobody would run its tasks.
+    for dag in dags::due(conn, now).await?.into_iter().filter(|dag| registry.get(dag).is_some()) {
+        match create_due(conn, graphs, &dag, now).await {
+            Ok(more) => created += more,
+            Err(error) => tracing::error!(%dag, error = format!("{error:#}"), "cannot make its runs"),
+        }
     }
     Ok(created)
 }
@@ -31,7 +41,12 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
     let timetable = graph.schedule().parse()?;
     let mut room = i64::from(graph.max_active_runs()) - runs::count_active(&mut tx, dag).await?;
     let mut last = row.last_slot;
-    let mut next = timetable.next_slot(graph.window(), last, now);
+    // The slot that was written down stands: without a start date the first one is reckoned from the instant of the
+    // registration, and reckoning it again would move it on for ever.
+    let mut next = match (last, row.next_run_at) {
+        (None, Some(first)) if graph.window().start.is_none() => Some(first),
+        _ => timetable.next_slot(graph.window(), last, now),
+    };
     let mut created = 0;
     for _ in 0..SLOTS_PER_PASS {
         let Some(slot) = next.filter(|slot| *slot <= now && room > 0) else { break };
@@ -41,7 +56,9 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
         last = Some(slot);
         next = timetable.next_slot(graph.window(), last, now);
     }
-    dags::set_slots(&mut tx, dag, last, next).await?;
+    if (last, next) != (row.last_slot, row.next_run_at) {
+        dags::set_slots(&mut tx, dag, last, next).await?;
+    }
     tx.commit().await?;
     Ok(created)
 }

@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{promote_runs::promote, register::register};
@@ -59,16 +60,22 @@ impl Scheduler {
     pub async fn run(self, stop: CancellationToken) {
         let beats = tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, stop.clone()));
         let mut registered = false;
-        let mut housekept: Option<tokio::time::Instant> = None;
+        let mut housekept: Option<Instant> = None;
+        let mut steady_since = Instant::now();
         while !stop.is_cancelled() {
-            let pass = self.pass(&mut registered, &mut housekept).await;
-            let pause = match pass {
+            let begun = Instant::now();
+            let pause = match self.pass(&mut registered, &mut housekept, steady_since).await {
                 Ok(pause) => pause,
                 Err(error) => {
+                    steady_since = Instant::now();
                     tracing::warn!(error = format!("{error:#}"), "scheduler pass failed; trying again");
                     AFTER_FAILURE
                 }
             };
+            if begun.elapsed() > process::HEARTBEAT {
+                // The database (or this machine) stood still.
+                steady_since = Instant::now();
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.scheduler_woken() => {}
@@ -81,7 +88,8 @@ impl Scheduler {
     async fn pass(
         &self,
         registered: &mut bool,
-        housekept: &mut Option<tokio::time::Instant>,
+        housekept: &mut Option<Instant>,
+        steady_since: Instant,
     ) -> anyhow::Result<Duration> {
         let mut conn = self.pool.acquire().await?;
         if !*registered {
@@ -90,17 +98,23 @@ impl Scheduler {
         }
         if housekept.is_none_or(|last| last.elapsed() >= housekeeping::EVERY) {
             housekeeping::run_once(&mut conn).await?;
-            *housekept = Some(tokio::time::Instant::now());
+            *housekept = Some(Instant::now());
         }
         let now = store::now(&mut conn).await?;
-        let pass = self.run_once(&mut conn, now).await?;
+        // After a time in which nobody could renew a lease, everybody first gets the time to do so.
+        if steady_since.elapsed() >= process::LEASE {
+            rescue_lost::mark_lost(&mut conn, now).await?;
+        }
+        let pass = self.duties(&mut conn, now).await?;
         if pass != Pass::default() {
             tracing::debug!(?pass, "scheduler pass");
             self.wake.everybody();
         }
         let due = store::runs::next_due(&mut conn).await?;
-        let until_due = due.map_or(wake::POLL, |due| (due - now).to_std().unwrap_or_default());
-        Ok(until_due.clamp(SHORTEST_PAUSE, wake::POLL))
+        // What is due and was not done now (a DAG at its max_active_runs) must not make the loop spin.
+        let is_idle = pass == Pass::default();
+        let ahead = due.and_then(|due| (due - now).to_std().ok()).filter(|ahead| !ahead.is_zero() || !is_idle);
+        Ok(ahead.unwrap_or(wake::POLL).clamp(SHORTEST_PAUSE, wake::POLL))
     }
 
     /// Every duty once, as of `now`.
@@ -108,14 +122,19 @@ impl Scheduler {
     /// # Errors
     /// The database is down.
     pub async fn run_once(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
+        rescue_lost::mark_lost(conn, now).await?;
+        self.duties(conn, now).await
+    }
+
+    async fn duties(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
         Ok(Pass {
-            created: create_runs::run_once(conn, &self.graphs, now).await?,
-            rescued: rescue_lost::run_once(conn, &self.graphs, now).await?,
-            requeued: requeue_due::run_once(conn, now).await?,
-            promoted: promote_runs::run_once(conn, &self.graphs, now).await?,
+            created: create_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
+            rescued: rescue_lost::run_once(conn, &self.graphs).await?,
+            requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
+            promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
         })
     }
 }
 
-/// Something that is due but cannot be done yet must not make the loop spin.
+/// Many things that are due one after the other share a pass.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

@@ -4,16 +4,25 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
+    dag::Registry,
     engine::{Graphs, move_on},
     ids::DagId,
     state::RunState,
     store::{dags, runs},
 };
 
-pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+pub(super) async fn run_once(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    graphs: &Graphs,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
     let mut promoted = 0;
-    for dag in runs::dags_with_queued(conn, now).await? {
-        promoted += promote(conn, graphs, &dag, now).await?;
+    for dag in runs::dags_with_queued(conn, now).await?.into_iter().filter(|dag| registry.get(dag).is_some()) {
+        match promote(conn, graphs, &dag, now).await {
+            Ok(more) => promoted += more,
+            Err(error) => tracing::error!(%dag, error = format!("{error:#}"), "cannot start its runs"),
+        }
     }
     Ok(promoted)
 }

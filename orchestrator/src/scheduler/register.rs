@@ -29,7 +29,8 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
     if let Some(row) = dags::lock(&mut tx, dag_id).await? {
         let now = store::now(&mut tx).await?;
-        let next = graph.schedule().parse()?.next_slot(graph.window(), row.last_slot, now);
+        let timetable = graph.schedule().parse()?;
+        let next = timetable.upcoming(graph.window(), row.last_slot, row.next_run_at, now);
         dags::set_slots(&mut tx, dag_id, row.last_slot, next).await?;
     }
     tx.commit().await?;

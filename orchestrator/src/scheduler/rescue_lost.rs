@@ -17,14 +17,24 @@ use crate::{
 /// Attempts in one pass; the rest is the next pass's.
 const BATCH: i64 = 500;
 
-pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
+/// Marks the processes whose lease is over.
+pub(super) async fn mark_lost(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<()> {
     for process in processes::mark_lost(conn, now - LEASE).await? {
         tracing::warn!(process = %process.process_id, kind = ?process.kind, host = process.hostname, "lost: no heartbeat");
     }
+    Ok(())
+}
+
+/// Rescues what processes that are marked lost, or that nobody knows, had claimed.
+pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
     let lost = instances::lost(conn, BATCH).await?;
     let mut rescued = 0;
     for attempt in lost {
-        rescued += u64::from(rescue(conn, graphs, attempt).await?);
+        let instance = attempt.instance;
+        match rescue(conn, graphs, attempt).await {
+            Ok(was_rescued) => rescued += u64::from(was_rescued),
+            Err(error) => tracing::error!(%instance, error = format!("{error:#}"), "cannot rescue it"),
+        }
     }
     Ok(rescued)
 }

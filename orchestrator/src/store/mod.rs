@@ -65,6 +65,19 @@ pub async fn ensure_partitions(conn: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Whether the values of the statement are at fault, so that trying again cannot help: data exceptions, violated
+/// constraints, limits of the program, or a value that cannot be sent at all.
+#[must_use]
+pub fn is_about_data(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}
+
 /// Whether the same statement may well succeed in a moment: the connection broke, the server restarts, or two
 /// transactions were in each other's way.
 #[must_use]

@@ -113,16 +113,16 @@ fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
         End::Returned(Err(error)) => {
             if let Some(Skip(why)) = error.downcast_ref() {
                 sink.say(Level::INFO, format!("skipped: {why}"));
-                return Ending::Skipped { cause: why.clone() };
+                return Ending::Skipped { cause: storable(why) };
             }
-            let cause = format!("{error:#}");
+            let cause = storable(&format!("{error:#}"));
             if error.downcast_ref::<FailWithoutRetry>().is_some() {
                 sink.say(Level::ERROR, format!("failed, and is not tried again: {cause}"));
                 return Ending::Failed { cause };
             }
             cause
         }
-        End::Panicked(message) => format!("the task panicked: {message}"),
+        End::Panicked(message) => storable(&format!("the task panicked: {message}")),
         End::TimedOut(timeout) => format!("the try took longer than its execution timeout of {timeout:?}"),
         End::Cancelled => "the try was stopped".to_owned(),
     };
@@ -152,6 +152,17 @@ fn failed_try<'a>(claim: &Claim, identity: &'a str) -> FailedTry<'a> {
     }
 }
 
+/// A cause as Postgres can store it: without the one character that it cannot, and of a length that people read.
+fn storable(cause: &str) -> String {
+    cause.chars().take(CAUSE_CHARS_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The log has all of it.
+const CAUSE_CHARS_MAX: usize = 4_000;
+
+/// How long to wait when the database is away while a task wants its input.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
 /// The size of a value as JSON, without writing it where the answer is plain.
 fn value_bytes(value: &Value) -> usize {
     match value {
@@ -175,10 +186,21 @@ struct ResultsInPostgres {
     run: RunKey,
 }
 
+impl ResultsInPostgres {
+    async fn read(&self, task: &TaskId) -> sqlx::Result<Option<Value>> {
+        store::xcom::return_value(&mut *self.pool.acquire().await?, self.run, task).await
+    }
+}
+
 #[async_trait]
 impl Results for ResultsInPostgres {
     async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
-        let mut conn = self.pool.acquire().await?;
-        Ok(store::xcom::return_value(&mut conn, self.run, task).await?)
+        // A database that is away is no fault of the task: it waits, until it has the value or is stopped.
+        loop {
+            match self.read(task).await {
+                Err(error) if store::is_transient(&error) => tokio::time::sleep(READ_AGAIN).await,
+                result => return Ok(result?),
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One heartbeat for all that a worker runs. It renews the lease, and holds what Postgres believes this worker runs
 //! against what it does run.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -17,12 +17,17 @@ use crate::{
     },
 };
 
+/// The lease runs on while the database is away, so the next beat comes soon.
+const AFTER_FAILURE: Duration = Duration::from_millis(300);
+
 /// Beats until the lease is lost, which it says by `lost`. A worker that cannot reach the database for as long as its
 /// lease holds does not stop its tasks: their results wait, and are refused if somebody else took over.
 pub(super) async fn run(pool: PgPool, id: ProcessId, running: Running, lost: CancellationToken) {
     let mut unknown: HashSet<AttemptId> = HashSet::new();
+    let mut pause = HEARTBEAT;
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
+        tokio::time::sleep(pause).await;
+        pause = HEARTBEAT;
         match beat(&pool, id, &running, &mut unknown).await {
             Ok(true) => {}
             Ok(false) => {
@@ -30,7 +35,10 @@ pub(super) async fn run(pool: PgPool, id: ProcessId, running: Running, lost: Can
                 lost.cancel();
                 return;
             }
-            Err(error) => tracing::warn!(worker = %id, %error, "heartbeat failed"),
+            Err(error) => {
+                tracing::warn!(worker = %id, %error, "heartbeat failed");
+                pause = AFTER_FAILURE;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     store::{self, logs},
@@ -16,14 +17,24 @@ const BATCH: usize = 1_000;
 /// How long to wait when the database is away.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Starts the writer; it ends when the last sender is gone and everything is written.
-pub(super) fn start(pool: PgPool, lines_max: usize) -> (mpsc::Sender<(LogOf, LogLine)>, JoinHandle<()>) {
+/// Starts the writer; it ends when the last sender is gone and everything is written, or at `give_up`.
+pub(super) fn start(
+    pool: PgPool,
+    lines_max: usize,
+    give_up: CancellationToken,
+) -> (mpsc::Sender<(LogOf, LogLine)>, JoinHandle<()>) {
     let (sender, mut lines) = mpsc::channel(lines_max);
     let writer = tokio::spawn(async move {
-        let mut batch = Vec::with_capacity(BATCH);
-        while lines.recv_many(&mut batch, BATCH).await > 0 {
-            write(&pool, &batch).await;
-            batch.clear();
+        let writing = async {
+            let mut batch = Vec::with_capacity(BATCH);
+            while lines.recv_many(&mut batch, BATCH).await > 0 {
+                write(&pool, &batch).await;
+                batch.clear();
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = give_up.cancelled() => {}
         }
     });
     (sender, writer)

@@ -71,14 +71,17 @@ impl Worker {
     /// Works until `stop`, then drains. When its lease is lost it stops everything it runs (somebody else has it now)
     /// and goes on under a new incarnation.
     pub async fn run(self, stop: CancellationToken) {
-        let (lines, writer) = log_writer::start(self.pool.clone(), LOG_LINES_MAX);
+        let give_up = CancellationToken::new();
+        let ending = tokio::spawn(end_after(stop.clone(), self.settings.drain, give_up.clone()));
+        let (lines, writer) = log_writer::start(self.pool.clone(), LOG_LINES_MAX, give_up.clone());
         while !stop.is_cancelled() {
             let Some(id) = self.register(&stop).await else { break };
             tracing::info!(worker = %id, slots = self.settings.slots, "worker is ready");
-            self.incarnation(id, &lines, &stop).await;
+            self.incarnation(id, &lines, &stop, &give_up).await;
         }
         drop(lines);
         writer.await.ok();
+        ending.abort();
     }
 
     async fn register(&self, stop: &CancellationToken) -> Option<ProcessId> {
@@ -95,12 +98,19 @@ impl Worker {
         }
     }
 
-    async fn incarnation(&self, id: ProcessId, lines: &mpsc::Sender<(LogOf, LogLine)>, stop: &CancellationToken) {
+    async fn incarnation(
+        &self,
+        id: ProcessId,
+        lines: &mpsc::Sender<(LogOf, LogLine)>,
+        stop: &CancellationToken,
+        give_up: &CancellationToken,
+    ) {
         let (done, mut outcomes) = mpsc::channel(self.settings.slots.max(1) as usize);
         let running = Running::default();
         let lost = CancellationToken::new();
         let beats = tokio::spawn(heartbeat::run(self.pool.clone(), id, running.clone(), lost.clone()));
-        let mut desk = Desk { worker: self, id, dags: self.dag_names(), running: running.clone(), lines, done };
+        let mut desk =
+            Desk { worker: self, id, dags: self.dag_names(), running: running.clone(), lines, done, give_up };
         let drained = tokio::select! {
             () = desk.work(&mut outcomes, stop) => desk.drain(&mut outcomes, self.settings.drain, &lost).await,
             () = lost.cancelled() => false,
@@ -127,6 +137,8 @@ struct Desk<'a> {
     running: Running,
     lines: &'a mpsc::Sender<(LogOf, LogLine)>,
     done: mpsc::Sender<Outcome>,
+    /// Ends when the worker has been stopping for as long as it may.
+    give_up: &'a CancellationToken,
 }
 
 impl Desk<'_> {
@@ -140,8 +152,7 @@ impl Desk<'_> {
                 () = self.worker.wake.worker_woken() => Vec::new(),
                 () = tokio::time::sleep(wake::POLL) => Vec::new(),
             };
-            let claims = self.settle(batch, true).await;
-            self.start(claims);
+            self.settle(batch, true).await;
         }
     }
 
@@ -184,23 +195,19 @@ impl Desk<'_> {
     }
 
     /// Settles a batch, however long the database takes, and claims into the free slots.
-    async fn settle(&mut self, batch: Vec<Outcome>, claiming: bool) -> Vec<Claim> {
+    async fn settle(&mut self, batch: Vec<Outcome>, claiming: bool) {
         let ended: Vec<_> = batch.iter().map(|outcome| outcome.attempt).collect();
         let mut open = vec![batch];
-        let mut claims = Vec::new();
         while let Some(batch) = open.pop() {
-            let free = match claiming {
-                true => self.free(&ended).saturating_sub(claims.len() as i64),
-                false => 0,
-            };
+            let free = if claiming { self.free(&ended) } else { 0 };
             let settled = self.settle_surely(batch, free, &mut open).await;
             self.tell(&settled);
-            claims.extend(settled.claims);
+            // At once: what is claimed and does not run looks lost to the heartbeat.
+            self.start(settled.claims);
             // Each alone, waiting for its one run while holding nothing else.
             open.extend(settled.busy.into_iter().map(|outcome| vec![outcome]));
         }
         self.running.remove(&ended);
-        claims
     }
 
     /// Tries again while the database is away. A batch that cannot be written is halved; one outcome that cannot be
@@ -212,8 +219,12 @@ impl Desk<'_> {
                 Ok(settled) => return settled,
                 Err(error) => error,
             };
-            let passing = error.downcast_ref::<sqlx::Error>().is_none_or(store::is_transient);
-            match (passing, batch.len()) {
+            let is_about_data = error.downcast_ref::<sqlx::Error>().is_some_and(store::is_about_data);
+            match (!is_about_data, batch.len()) {
+                (true, 0) => {
+                    tracing::debug!(error = format!("{error:#}"), "cannot claim; the next poll tries again");
+                    return Settled::default();
+                }
                 (false, 1) => {
                     tracing::error!(instance = %batch[0].instance, error = format!("{error:#}"), "cannot write an outcome");
                     let ending = match &batch[0].ending {
@@ -231,8 +242,11 @@ impl Desk<'_> {
                 }
                 _ => tracing::warn!(error = format!("{error:#}"), "cannot settle; trying again"),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF_MAX);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACKOFF_MAX),
+                // The time to stop is over, and the database is still away: the lease will tell.
+                () = self.give_up.cancelled() => return Settled::default(),
+            }
         }
     }
 
@@ -280,6 +294,12 @@ impl Desk<'_> {
             });
         }
     }
+}
+
+async fn end_after(stop: CancellationToken, patience: Duration, give_up: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(patience).await;
+    give_up.cancel();
 }
 
 /// How the cause begins when what a task returned cannot be stored.

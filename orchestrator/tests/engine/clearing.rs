@@ -135,3 +135,35 @@ async fn a_clear_that_makes_no_sense_is_refused(pool: PgPool) {
     let elsewhere = Clear { dag_id: "other".into(), ..clear_of(&run, &[], ALL) };
     assert!(matches!(clear(&world, &elsewhere).await, Err(Refused::NoDag(_))));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_running_task_whose_upstream_is_cleared_too_waits_for_it(pool: PgPool) {
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let gate = Arc::new(Semaphore::new(0));
+    let dag = Dag::new("d");
+    let (first_log, second_log, second_gate) = (Arc::clone(&order), Arc::clone(&order), Arc::clone(&gate));
+    let first = dag.task("first", move |_: Context| {
+        first_log.lock().unwrap().push("first");
+        async { Ok(7_u32) }
+    });
+    let second = move |_: Context, seven: u32| {
+        second_log.lock().unwrap().push("second");
+        let gate = Arc::clone(&second_gate);
+        async move {
+            gate.acquire().await?.forget();
+            Ok(seven)
+        }
+    };
+    dag.task("second", second.with(first));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "second", TaskState::Running).await;
+    assert_eq!(clear(&world, &clear_of(&run, &[], ALL)).await.unwrap(), ["first", "second"]);
+    world.reaches("d", &run, "second", TaskState::UpForRetry).await;
+    gate.add_permits(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(*order.lock().unwrap(), ["first", "second", "first", "second"]);
+    world.assert_counts().await;
+}

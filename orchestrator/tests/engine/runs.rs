@@ -92,7 +92,7 @@ async fn a_task_is_tried_again_until_it_succeeds_or_must_not_be(pool: PgPool) {
     dag.task("hopeless", async |_: Context| -> TaskResult<()> {
         Err(FailWithoutRetry("wrong password".into()).into())
     });
-    dag.task("panics", async |_: Context| -> TaskResult<()> { panic!("at the disco") });
+    dag.task("panics", async |_: Context| -> TaskResult<()> { panic!("at the \0 disco") });
 
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
@@ -106,7 +106,7 @@ async fn a_task_is_tried_again_until_it_succeeds_or_must_not_be(pool: PgPool) {
     assert_eq!(states(world.tries("d", &run, "hopeless").await), [TaskState::Failed]);
     let panics = world.tries("d", &run, "panics").await;
     assert_eq!(panics.len(), 3);
-    assert_eq!(panics[2].1.as_deref(), Some("the task panicked: at the disco"));
+    assert_eq!(panics[2].1.as_deref(), Some("the task panicked: at the \u{fffd} disco"));
     world.assert_counts().await;
 }
 

@@ -117,3 +117,31 @@ async fn the_same_graph_makes_no_new_version(pool: PgPool) {
     assert_eq!(versions().await, 2);
     drop(world);
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_schedule_without_a_start_date_fires_at_its_first_slot(pool: PgPool) {
+    let hourly = || {
+        let dag = Dag::new("d").schedule(Schedule::cron("@hourly")).is_paused_upon_creation(false);
+        dag.task("only", nothing);
+        dag
+    };
+    let world = World::new(pool.clone(), vec![hourly()]).await;
+    assert_eq!(world.pass().await.created, 0, "the first slot lies ahead");
+    let first: chrono::DateTime<Utc> =
+        sqlx::query_scalar("select next_run_at from dag").fetch_one(&pool).await.unwrap();
+    // A redeploy does not move it on.
+    World::new(pool.clone(), vec![hourly()]).await;
+    assert_eq!(world.pass_at(first + TimeDelta::milliseconds(10)).await.created, 1);
+    assert_eq!(world.pass_at(first + TimeDelta::minutes(61)).await.created, 1);
+    assert_eq!(run_ids(&pool, "d").await.len(), 2);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_dag_that_this_binary_does_not_have_gets_no_runs(pool: PgPool) {
+    let gone = Dag::new("gone").schedule(Schedule::cron("@hourly")).start_date(Utc::now() - TimeDelta::hours(3));
+    gone.task("only", nothing);
+    World::new(pool.clone(), vec![gone]).await.unpause("gone").await;
+    let world = World::new(pool.clone(), vec![dag("kept")]).await;
+    let pass = world.pass().await;
+    assert_eq!((pass.created, pass.promoted), (0, 0));
+}

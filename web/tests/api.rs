@@ -1,0 +1,240 @@
+//! The API and the pages through the real router, on a real Postgres.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode},
+};
+use orchestrator::{
+    dag::Registry,
+    engine::Graphs,
+    prelude::*,
+    scheduler::{Scheduler, register},
+    store,
+    wake::Wake,
+    worker::{Settings, Worker},
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use web::Unauthenticated;
+
+struct World {
+    router: Router,
+    stop: CancellationToken,
+}
+
+const HOSTILE: &str = "<script>alert('dag')</script>";
+
+async fn boom(_: Context) -> TaskResult<()> {
+    anyhow::bail!("boom on purpose: {HOSTILE}")
+}
+
+async fn nothing(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
+impl World {
+    /// With a scheduler and a worker, as in `standalone`.
+    async fn new(pool: PgPool) -> Self {
+        let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
+        dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
+        let registry = Arc::new(Registry::build(vec![dag]).unwrap());
+        let mut conn = pool.acquire().await.unwrap();
+        store::ensure_partitions(&mut conn).await.unwrap();
+        register(&mut conn, &registry).await.unwrap();
+        let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
+        let scheduler = Scheduler::new(pool.clone(), Arc::clone(&registry), graphs.clone(), wake.clone());
+        tokio::spawn(scheduler.run(stop.clone()));
+        let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), Settings::default());
+        tokio::spawn(worker.run(stop.clone()));
+        Self { router: web::router(pool, graphs, wake, Unauthenticated::Loopback), stop }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn page(&self, path: &str) -> (StatusCode, String) {
+        self.send(request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let (status, body) = self.page(&format!("/api/v2{path}")).await;
+        (status.as_u16(), serde_json::from_str(&body).unwrap())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
+        let request = request(method, &format!("/api/v2{path}")).header("content-type", "application/json");
+        let (status, body) = self.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+        (status.as_u16(), serde_json::from_str(&body).unwrap())
+    }
+
+    async fn ends(&self, run: &str) -> Value {
+        let ended = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                let (_, found) = self.get(&format!("/dags/example/dagRuns/{run}")).await;
+                if found["state"] == "success" || found["state"] == "failed" {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        ended.await.unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn request(method: Method, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header("host", "localhost:8080")
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_is_triggered_fails_and_is_cleared(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (status, dag) = world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;
+    assert_eq!((status, &dag["is_paused"]), (200, &json!(false)));
+    let body = r#"{"logical_date": null, "dag_run_id": "mine", "conf": {"a": 1}, "note": "why"}"#;
+    let (status, run) = world.call(Method::POST, "/dags/example/dagRuns", body).await;
+    assert_eq!(
+        (status, &run["dag_run_id"], &run["run_type"], &run["conf"]["a"]),
+        (200, &json!("mine"), &json!("manual"), &json!(1))
+    );
+    let (status, again) = world.call(Method::POST, "/dags/example/dagRuns", body).await;
+    assert_eq!((status, &again["detail"]["reason"]), (409, &json!("Unique constraint violation")));
+    assert_eq!(world.ends("mine").await["state"], "failed");
+
+    let (_, instances) = world.get("/dags/example/dagRuns/mine/taskInstances").await;
+    let states: Vec<_> =
+        instances["task_instances"].as_array().unwrap().iter().map(|task| task["state"].clone()).collect();
+    assert_eq!(
+        (states, &instances["total_entries"]),
+        (vec![json!("success"), json!("failed"), json!("upstream_failed")], &json!(3))
+    );
+    let (_, failed) = world.get("/dags/example/dagRuns/~/taskInstances?state=failed&state=upstream_failed").await;
+    assert_eq!(failed["total_entries"], 2);
+    let (status, log) = world.get("/dags/example/dagRuns/mine/taskInstances/boom/logs/1").await;
+    assert_eq!((status, &log["continuation_token"]), (200, &Value::Null));
+    assert!(log["content"][0]["event"].as_str().unwrap().contains("boom on purpose"), "{log}");
+
+    // The defaults: a dry run of what failed.
+    let (status, shown) =
+        world.call(Method::POST, "/dags/example/clearTaskInstances", r#"{"dag_run_id": "mine"}"#).await;
+    assert_eq!((status, &shown["total_entries"]), (200, &json!(2)));
+    assert_eq!(world.get("/dags/example/dagRuns/mine").await.1["state"], "failed");
+    let body = r#"{"dag_run_id": "mine", "dry_run": false, "only_failed": false, "task_ids": ["boom"], "include_downstream": true}"#;
+    let (status, cleared) = world.call(Method::POST, "/dags/example/clearTaskInstances", body).await;
+    assert_eq!((status, &cleared["total_entries"]), (200, &json!(2)));
+    assert_eq!(world.ends("mine").await["state"], "failed");
+    let (_, tries) = world.get("/dags/example/dagRuns/mine/taskInstances/boom/tries").await;
+    assert_eq!((&tries["total_entries"], &tries["task_instances"][1]["try_number"]), (&json!(2), &json!(2)));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_bad_request_is_told_in_airflows_words(pool: PgPool) {
+    let world = World::new(pool).await;
+    let post = async |body| world.call(Method::POST, "/dags/example/dagRuns", body).await;
+    let (status, answer) = post("{}").await;
+    assert_eq!(
+        (status, &answer["detail"][0]["type"], &answer["detail"][0]["loc"]),
+        (422, &json!("missing"), &json!(["body", "logical_date"]))
+    );
+    let (status, answer) = post(r#"{"logical_date": null, "x": 1}"#).await;
+    assert_eq!((status, &answer["detail"][0]["type"]), (422, &json!("extra_forbidden")));
+    assert_eq!(post("{").await.1["detail"][0]["type"], "json_invalid");
+    assert_eq!(post(r#"{"logical_date": "2026-01-01T00:00:00"}"#).await.1["detail"][0]["type"], "timezone_aware");
+    assert_eq!(post(r#"{"logical_date": null, "conf": [1]}"#).await.1["detail"][0]["type"], "dict_type");
+    for (path, status, text) in [
+        ("/dags/none", 404, "The Dag with ID: `none` was not found"),
+        ("/dags/example/dagRuns/none", 404, "The DagRun with dag_id: `example` and run_id: `none` was not found"),
+        ("/dags/example/tasks/none", 404, "Task with id none was not found"),
+        (
+            "/dags/example/dagRuns?state=bad",
+            422,
+            "Invalid value for state. Valid values are queued, running, success, failed",
+        ),
+        (
+            "/dags?order_by=color",
+            400,
+            "Ordering with 'color' is disallowed or the attribute does not exist on the model",
+        ),
+    ] {
+        assert_eq!(world.get(path).await, (status, json!({ "detail": text })), "{path}");
+    }
+    let both = r#"{"only_failed": true, "only_running": true}"#;
+    let (status, answer) = world.call(Method::POST, "/dags/example/clearTaskInstances", both).await;
+    assert_eq!((status, &answer["detail"][0]["type"]), (422, &json!("value_error")));
+    assert_eq!(world.get("/nothing").await, (404, json!({ "error": "API route not found" })));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_airflows_client_requires_is_there(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (_, dags) = world.get("/dags").await;
+    let dag = &dags["dags"][0];
+    assert_eq!(dag["tags"][0]["name"], "a");
+    for field in [
+        "dag_id",
+        "dag_display_name",
+        "is_paused",
+        "is_stale",
+        "fileloc",
+        "file_token",
+        "timetable_partitioned",
+        "timetable_periodic",
+        "tags",
+        "owners",
+        "max_active_tasks",
+        "max_consecutive_failed_dag_runs",
+        "has_task_concurrency_limits",
+        "has_import_errors",
+        "is_backfillable",
+    ] {
+        assert!(!dag[field].is_null(), "{field}");
+    }
+    let (_, details) = world.get("/dags/example/details").await;
+    for field in ["catchup", "concurrency", "render_template_as_native_obj", "latest_dag_version"] {
+        assert!(!details[field].is_null(), "{field}");
+    }
+    let (_, tasks) = world.get("/dags/example/tasks").await;
+    assert_eq!(tasks["tasks"][0]["task_id"], "after");
+    assert_eq!(
+        tasks["tasks"][1]["retry_delay"],
+        json!({ "__type": "TimeDelta", "days": 0, "seconds": 300, "microseconds": 0 })
+    );
+    let (_, health) = world.get("/monitor/health").await;
+    assert_eq!(health["metadatabase"]["status"], "healthy");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn requests_of_other_sites_are_refused_and_text_is_escaped(pool: PgPool) {
+    let world = World::new(pool).await;
+    let foreign = Request::get("/api/v2/version").header("host", "evil.example").body(Body::empty()).unwrap();
+    assert_eq!(world.send(foreign).await.0, StatusCode::FORBIDDEN);
+    let forged = request(Method::POST, "/dags/example/trigger").header("origin", "http://evil.example");
+    assert_eq!(world.send(forged.body(Body::empty()).unwrap()).await.0, StatusCode::FORBIDDEN);
+    for path in ["/dags", "/dags/example"] {
+        let (status, page) = world.page(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(page.contains("&#60;script&#62;") && !page.contains(HOSTILE), "{path}");
+    }
+    world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/example/dagRuns", r#"{"logical_date": null, "dag_run_id": "mine"}"#).await;
+    world.ends("mine").await;
+    let (_, log) = world.page("/dags/example/runs/mine/tasks/boom").await;
+    assert!(log.contains("boom on purpose") && !log.contains(HOSTILE));
+    assert_eq!(world.page("/dags/none").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.page("/no/such/page").await.0, StatusCode::NOT_FOUND);
+}
