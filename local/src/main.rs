@@ -109,12 +109,15 @@ async fn with_postgres(command: Vec<String>) -> anyhow::Result<ExitCode> {
         }
     };
     postgres.stop().await;
+    drop(state);
     clean(&folder)?;
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 
 fn clean(state: &Path) -> anyhow::Result<ExitCode> {
     if let Ok(root) = state.canonicalize() {
+        // Not under the feet of a stack that runs.
+        let _held = State::take(&root)?;
         let of_root = postgres_data_of_root(&root);
         if of_root.exists() {
             std::fs::remove_dir_all(of_root)?;
