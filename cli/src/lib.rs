@@ -16,11 +16,16 @@ mod serve;
 mod settings;
 mod tasks;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::IsTerminal, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use orchestrator::dag::{Dag, Registry};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, dynamic_filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::arguments::{Arguments, Command, DagsCommand};
 
@@ -83,6 +88,11 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
 fn install_tracing(command: &Command) {
     let default = if command.is_service() { "info,sqlx=warn" } else { "warn" };
     let filter = EnvFilter::try_from_env("STREAMCOMMERCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    // Asked anew for each event: whether a task says it is no property of the place in the code.
+    let of_the_engine = dynamic_filter_fn(|_, _| !orchestrator::task_log::is_in_task());
+    let console = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_filter(filter.and(of_the_engine));
     tracing_subscriber::registry().with(orchestrator::task_log::Capture).with(console).init();
 }

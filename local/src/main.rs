@@ -2,6 +2,7 @@
 //! started them ends, and this one lives as long as the process.
 
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -52,7 +53,11 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Up => up::run(&checkout(), &arguments.state).await.map(|()| ExitCode::SUCCESS),

@@ -109,6 +109,12 @@ pub async fn scope<F: Future>(sink: LogSink, body: F) -> F::Output {
     CURRENT.scope(sink, body).await
 }
 
+/// Whether whoever asks is a task's body: what it says goes to its own log.
+#[must_use]
+pub fn is_in_task() -> bool {
+    CURRENT.try_with(|_| ()).is_ok()
+}
+
 /// The layer that catches what bodies say. Install it once, in `main`.
 #[derive(Debug, Default)]
 pub struct Capture;

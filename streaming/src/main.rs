@@ -1,6 +1,9 @@
 //! The program `streaming`.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use bucket::Bucket;
 use clap::{Parser, Subcommand};
@@ -46,7 +49,11 @@ struct PrepareOptions {
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("STREAMCOMMERCE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     // One TLS provider for everything, before anything connects. Fails only if there is one already.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     match run(Arguments::parse().command).await {
