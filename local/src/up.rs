@@ -73,8 +73,9 @@ pub async fn run(checkout: &Path, state: &Path) -> anyhow::Result<()> {
 impl Programs {
     async fn start(stack: &mut Stack) -> anyhow::Result<Self> {
         let mut standalone = stack.streamcommerce("streamcommerce", &["standalone"])?.spawn(Signal::SIGTERM)?;
-        let health = format!("{}/api/v2/monitor/health", stack.web());
-        let is_up = async || reqwest::get(&health).await.is_ok_and(|response| response.status().is_success());
+        // Its scheduler registers the DAGs a moment after the pages are up.
+        let dag = format!("{}/api/v2/dags/{DAG}", stack.web());
+        let is_up = async || reqwest::get(&dag).await.is_ok_and(|response| response.status().is_success());
         standalone.wait_until(WEB_START, is_up).await?;
         let worker = stack.streaming("streaming-worker", &["worker", "--rotate-secs", "15"])?.spawn(Signal::SIGTERM)?;
         let shop = stack.streaming("streaming-produce", &["produce"])?.spawn(Signal::SIGTERM)?;

@@ -54,14 +54,14 @@ impl World {
         Ok(Self { stack, http: reqwest::Client::new(), folder })
     }
 
-    /// Starts `streamcommerce standalone`, and waits until it answers.
+    /// Starts `streamcommerce standalone`, and waits until it answers and its scheduler has registered the DAGs.
     ///
     /// # Errors
     /// It does not.
     pub async fn standalone(&self) -> anyhow::Result<Child> {
         let mut standalone = self.stack.streamcommerce("standalone", &["standalone"])?.spawn(Signal::SIGTERM)?;
-        let health = format!("{}/api/v2/monitor/health", self.stack.web());
-        let is_up = async || reqwest::get(&health).await.is_ok_and(|answer| answer.status().is_success());
+        let dag = format!("{}/api/v2/dags/{DAG}", self.stack.web());
+        let is_up = async || reqwest::get(&dag).await.is_ok_and(|answer| answer.status().is_success());
         standalone.wait_until(PATIENCE, is_up).await?;
         Ok(standalone)
     }
