@@ -111,3 +111,63 @@ fn cycles(graph: &Graph) -> Vec<Vec<TaskId>> {
 fn names(tasks: &[TaskId]) -> String {
     tasks.iter().map(TaskId::as_str).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    async fn nothing(_: Context) -> TaskResult<()> {
+        Ok(())
+    }
+
+    #[track_caller]
+    fn check(dag: Dag, expected: &[&str]) {
+        let faults = dag.build().err().unwrap_or_default();
+        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_names() {
+        check(Dag::new("empty"), &["dag empty: it has no tasks"]);
+
+        let dag = Dag::new("circle");
+        let [a, b, c] = ["a", "b", "c"].map(|task| dag.task(task, nothing));
+        dag.chain(a >> b >> c >> a);
+        check(dag, &["dag circle: the tasks a, b, c wait for each other"]);
+
+        let (here, elsewhere) = (Dag::new("here"), Dag::new("elsewhere"));
+        let (mine, theirs) = (here.task("mine", nothing), elsewhere.task("theirs", nothing));
+        here.chain(mine >> theirs);
+        check(here, &["dag here: an edge leads to the task theirs, which belongs to another dag"]);
+
+        let dag = Dag::new("twice");
+        dag.task("same", nothing);
+        dag.task("same", nothing);
+        check(dag, &["dag twice: two tasks are called same"]);
+
+        let dag = Dag::new("bad id").schedule(Schedule::cron_in("@daily", "Mars"));
+        dag.task("ok", nothing);
+        check(
+            dag,
+            &[
+                "dag bad id: time zone \"Mars\" is not known: use an IANA name such as Europe/Amsterdam",
+                "dag bad id: \"bad id\" cannot be an id: use letters, digits, `_`, `-` and `.`, at most 250 of them",
+            ],
+        );
+    }
+
+    #[test]
+    fn chains_tuples_arrays_and_crosses_make_the_edges_that_they_show() {
+        let dag = Dag::new("d");
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|task| dag.task(task, nothing));
+        let number = dag.task("number", async |_: Context| TaskResult::Ok(1));
+        dag.chain(a >> (b, number) >> c);
+        dag.cross([a, b], [c, d]);
+        let built = dag.build().unwrap();
+        let graph = built.graph();
+        let name = |node: &crate::ids::Node| graph.tasks()[node.0 as usize].task_id.as_str().to_owned();
+        let edges: Vec<_> = graph.edges().iter().map(|(from, to)| format!("{}-{}", name(from), name(to))).collect();
+        assert_eq!(edges, ["a-b", "a-c", "a-d", "a-number", "b-c", "b-d", "number-c"]);
+    }
+}
