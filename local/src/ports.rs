@@ -27,19 +27,20 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The default ports, or what `STREAMCOMMERCE_*_PORT` say.
+    /// The default ports, or what `STREAMCOMMERCE_*_PORT` say. The defaults lie below the range from which Linux takes
+    /// the local ports of outgoing connections, so that none of those is in their place.
     ///
     /// # Errors
     /// A setting is not a port.
     pub fn from_env() -> anyhow::Result<Self> {
         Ok(Self {
             web: port("STREAMCOMMERCE_WEB_PORT", 8080)?,
-            postgres: port("STREAMCOMMERCE_POSTGRES_PORT", 55432)?,
-            kafka: port("STREAMCOMMERCE_KAFKA_PORT", 59092)?,
-            kafka_controller: port("STREAMCOMMERCE_KAFKA_CONTROLLER_PORT", 59093)?,
-            gcs: port("STREAMCOMMERCE_GCS_PORT", 54443)?,
-            bigquery: port("STREAMCOMMERCE_BIGQUERY_PORT", 59050)?,
-            bigquery_grpc: port("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", 59060)?,
+            postgres: port("STREAMCOMMERCE_POSTGRES_PORT", 15432)?,
+            kafka: port("STREAMCOMMERCE_KAFKA_PORT", 18092)?,
+            kafka_controller: port("STREAMCOMMERCE_KAFKA_CONTROLLER_PORT", 18093)?,
+            gcs: port("STREAMCOMMERCE_GCS_PORT", 14443)?,
+            bigquery: port("STREAMCOMMERCE_BIGQUERY_PORT", 19050)?,
+            bigquery_grpc: port("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", 19060)?,
         })
     }
 
