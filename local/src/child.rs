@@ -114,6 +114,15 @@ impl Program {
         }
         Ok(())
     }
+
+    /// Runs it to its end, however it ends, and returns what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn output(mut self) -> anyhow::Result<String> {
+        let output = self.command.output().await.with_context(|| format!("cannot start {}", self.name))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 impl Child {

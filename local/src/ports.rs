@@ -1,6 +1,9 @@
 //! The ports of a stack, all on loopback.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 
@@ -64,11 +67,28 @@ impl Ports {
         })
     }
 
-    /// Refuses ports that somebody else has.
+    /// Refuses ports that somebody else has. What was killed a moment ago may still be closing its own, so a port
+    /// that is taken gets a little time.
     ///
     /// # Errors
     /// Names every port that is taken, and the setting that changes it.
-    pub fn check_free(&self) -> anyhow::Result<()> {
+    pub async fn check_free(&self) -> anyhow::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        const EVERY: Duration = Duration::from_millis(100);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let taken = self.taken();
+            if taken.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("{}", taken.join("\n"));
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    fn taken(&self) -> Vec<String> {
         let wanted = [
             ("STREAMCOMMERCE_WEB_PORT", self.web),
             ("STREAMCOMMERCE_POSTGRES_PORT", self.postgres),
@@ -79,15 +99,11 @@ impl Ports {
             ("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", self.bigquery_grpc),
         ];
         let is_taken = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
-        let taken: Vec<_> = wanted
+        wanted
             .into_iter()
             .filter(|(_, port)| is_taken(*port))
             .map(|(setting, port)| format!("port {port} is taken: free it, or set {setting} to another one"))
-            .collect();
-        if !taken.is_empty() {
-            bail!("{}", taken.join("\n"));
-        }
-        Ok(())
+            .collect()
     }
 }
 

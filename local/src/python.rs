@@ -18,6 +18,8 @@ pub enum Packages<'a> {
     Named(&'a [&'a str]),
     /// What this requirements file pins, whole.
     File(&'a Path),
+    /// The files of this one wheel, in the folder `unpacked`; nothing that it depends on.
+    Unpacked(&'a str),
 }
 
 /// Python 3.13, where it may be: being on the PATH proves nothing, for it may be a shim that fails.
@@ -95,6 +97,7 @@ pub async fn environment(
     let contents = match packages {
         Packages::Named(names) => names.join("\n"),
         Packages::File(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+        Packages::Unpacked(wheel) => (*wheel).to_owned(),
     };
     let key = format!("{:x}", Sha256::digest(format!("{contents}\n{}", python.display())));
     let venv = state::cache()?.join(format!("{name}-{}", &key[..12]));
@@ -110,6 +113,7 @@ pub async fn environment(
     let pip = match packages {
         Packages::Named(names) => pip.args(*names),
         Packages::File(file) => pip.args(["-r"]).args([file]),
+        Packages::Unpacked(wheel) => pip.args(["--no-deps", "--target"]).args([venv.join("unpacked")]).args([wheel]),
     };
     pip.complete().await.with_context(|| format!("cannot make the Python environment {name}"))?;
     std::fs::write(mark, contents)?;

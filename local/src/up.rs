@@ -40,7 +40,7 @@ pub async fn run(checkout: &Path, state: &Path) -> anyhow::Result<()> {
     let tell = |line: &str| say(&format!("== {line} ({} s)", begun.elapsed().as_secs()));
     let ports = Ports::from_env()?;
     let state = State::take(state)?;
-    ports.check_free()?;
+    ports.check_free().await?;
     let starting = async {
         let mut stack = Stack::start(checkout, state, ports, tell).await?;
         tell("starting the worker, the shop and streamcommerce");

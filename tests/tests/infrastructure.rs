@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use local::python::{self, Packages};
 use serde_json::Value;
 
 fn checkout() -> &'static Path {
@@ -71,40 +72,47 @@ fn terraform_opens_nothing_and_keeps_the_commit_log() {
     assert_eq!(all.matches("lifecycle_rule {").count() + all.matches("dynamic \"lifecycle_rule\"").count(), 2);
 }
 
-#[test]
-fn compose_is_whole_and_published_on_loopback_only() {
-    const KNOWN: [&str; 11] = [
-        "image",
-        "build",
-        "environment",
-        "secrets",
-        "command",
-        "depends_on",
-        "restart",
-        "ports",
-        "volumes",
-        "healthcheck",
-        "<<",
-    ];
-    let text = std::fs::read_to_string(checkout().join("docker/compose.yaml")).unwrap();
-    let mut parsed: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
-    parsed.apply_merge().unwrap();
-    let compose: Value = serde_json::to_value(parsed).unwrap();
+/// The wheel whose only use here is the schema of compose files that it brings.
+const COMPOSE_WHEEL: &str = "docker-compose==1.29.2";
+
+#[tokio::test]
+async fn compose_follows_its_schema_and_is_published_on_loopback_only() {
+    let compose = compose();
+    let schema: Value = serde_json::from_slice(&std::fs::read(compose_schema().await).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let faults: Vec<_> =
+        schema.iter_errors(&compose).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let mut misspelt = compose.clone();
+    misspelt["services"]["worker"]["comand"] = "x".into();
+    assert!(!schema.is_valid(&misspelt), "the schema lets everything pass");
+
     let services = compose["services"].as_object().unwrap();
     for (name, service) in services {
-        for (key, value) in service.as_object().unwrap() {
-            assert!(KNOWN.contains(&key.as_str()), "{name}: {key}");
-            for (needed, _) in value.as_object().filter(|_| key == "depends_on").into_iter().flatten() {
-                assert!(services.contains_key(needed), "{name} depends on {needed}");
-            }
-            for port in value.as_array().filter(|_| key == "ports").into_iter().flatten() {
-                assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port}");
-            }
-        }
-        assert!(service["image"].is_string(), "{name} has no image");
+        let needed = service["depends_on"].as_object().into_iter().flatten();
+        needed.for_each(|(needed, _)| assert!(services.contains_key(needed), "{name} depends on {needed}"));
+        let mut ports = service["ports"].as_array().into_iter().flatten();
+        assert!(ports.all(|port| port.as_str().unwrap().starts_with("127.0.0.1:")), "{name}: {service}");
         if let Some(file) = service["build"]["dockerfile"].as_str() {
             let dockerfile = std::fs::read_to_string(checkout().join(file)).unwrap();
             assert!(dockerfile.contains("\nUSER ") && dockerfile.matches("\nFROM ").count() >= 1, "{file}");
         }
     }
+}
+
+fn compose() -> Value {
+    let text = std::fs::read_to_string(checkout().join("docker/compose.yaml")).unwrap();
+    let mut parsed: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+    parsed.apply_merge().unwrap();
+    let mut compose: Value = serde_json::to_value(parsed).unwrap();
+    // Newer than that schema, and in today's: the name of the project.
+    assert_eq!(compose.as_object_mut().unwrap().remove("name").unwrap(), "streamcommerce");
+    compose
+}
+
+async fn compose_schema() -> PathBuf {
+    let logs = checkout().join("target");
+    let packages = Packages::Unpacked(COMPOSE_WHEEL);
+    let environment = python::environment("compose", &python::any(), &packages, &logs).await.unwrap();
+    environment.join("unpacked/compose/config/compose_spec.json")
 }

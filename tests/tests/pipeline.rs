@@ -35,6 +35,12 @@ async fn every_event_arrives_once() {
     assert_eq!(after.valid, committed.valid + more);
     load_and_compare(&world, after).await;
 
+    // A third batch meets several runs at once, past the limit that keeps runs apart: one of them loads it.
+    let at_once = world.produce(40, "0").await.unwrap();
+    let after = world.committed(produced + more + at_once).await.unwrap();
+    runs_at_once_load_a_batch_once(&world, after).await;
+    load_and_compare(&world, after).await;
+
     bad_input_is_refused(&world).await;
 
     worker.stop(Duration::from_secs(10)).await;
@@ -54,6 +60,18 @@ async fn load_and_compare(world: &World, committed: Committed) {
         local::bigquery::PROJECT
     );
     assert_eq!(world.number(&twice).await.unwrap(), 0, "a row is there twice");
+}
+
+/// `dags test` knows of no other run, so nothing but the ledger stands between these.
+async fn runs_at_once_load_a_batch_once(world: &World, committed: Committed) {
+    const RUNS: usize = 3;
+    let run = || world.stack.streamcommerce("at-once", &["dags", "test", DAG]).unwrap().output();
+    let runs = futures::future::join_all(std::iter::repeat_with(run).take(RUNS)).await;
+    for said in runs.into_iter().map(Result::unwrap) {
+        let loads = said.lines().filter(|line| line.starts_with("insert_into_native_") && line.ends_with(": success"));
+        assert_eq!(loads.count(), lake::Event::ALL.len(), "{said}");
+    }
+    assert_eq!(world.rows(STAGING, "").await.unwrap(), committed.valid, "a batch was loaded twice, or never");
 }
 
 async fn bad_input_is_refused(world: &World) {
