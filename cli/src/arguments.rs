@@ -187,6 +187,12 @@ pub(crate) struct ClearOptions {
     /// Also everything that comes after them.
     #[arg(long, short)]
     pub(crate) downstream: bool,
+    /// Also every run of an earlier logical date.
+    #[arg(long)]
+    pub(crate) past: bool,
+    /// Also every run of a later logical date.
+    #[arg(long)]
+    pub(crate) future: bool,
     /// Only what failed.
     #[arg(long, short = 'f', conflicts_with = "only_running")]
     pub(crate) only_failed: bool,

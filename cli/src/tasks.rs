@@ -1,7 +1,7 @@
 //! `tasks`.
 
 use orchestrator::{
-    commands::{self, Clear, ClearScope, Origin, Refused},
+    commands::{self, Choice, Clear, Only, Origin, Refused, RunChoice, TaskChoice},
     engine::Graphs,
     ids::{DagId, RunId},
     state::TaskState,
@@ -70,18 +70,19 @@ async fn list(connection: &ConnectionOptions, dag: DagId, run: RunId, format: Ou
 
 async fn clear(connection: &ConnectionOptions, options: ClearOptions, format: OutputFormat) -> anyhow::Result<Exit> {
     let (pool, graphs) = (settings::pool(connection)?, Graphs::default());
-    let clear = Clear {
-        dag_id: options.dag_id.into(),
-        run_id: options.run_id.into(),
-        tasks: options.tasks.into_iter().map(Into::into).collect(),
-        scope: ClearScope {
-            upstream: options.upstream,
-            downstream: options.downstream,
-            only_failed: options.only_failed,
-            only_running: options.only_running,
-            reset_dag_runs: true,
-        },
+    let only = match (options.only_failed, options.only_running) {
+        (true, _) => Only::Failed,
+        (false, true) => Only::Running,
+        (false, false) => Only::All,
     };
+    let runs = RunChoice::Around { run_id: options.run_id.into(), past: options.past, future: options.future };
+    let tasks = TaskChoice {
+        named: options.tasks.into_iter().map(Into::into).collect(),
+        upstream: options.upstream,
+        downstream: options.downstream,
+    };
+    let choice = Choice { dag_id: options.dag_id.into(), runs, tasks };
+    let clear = Clear { choice, only, reset_dag_runs: true };
     let mut conn = pool.acquire().await?;
     let chosen = if options.yes {
         commands::clear(&mut conn, &graphs, &clear, Origin::Cli).await?

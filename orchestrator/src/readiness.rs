@@ -4,20 +4,73 @@
 use serde::{Deserialize, Serialize};
 
 /// When a task runs, with Airflow's names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerRule {
     /// Every upstream task succeeded.
     #[default]
     AllSuccess,
+    /// Every upstream task failed, itself or by its own upstream.
+    AllFailed,
+    /// Every upstream task ended, however.
+    AllDone,
+    /// One upstream task succeeded; it does not wait for the others.
+    OneSuccess,
+    /// One upstream task failed; it does not wait for the others.
+    OneFailed,
+    /// One upstream task succeeded or failed; it does not wait for the others.
+    OneDone,
+    /// No upstream task failed: each succeeded or was skipped.
+    NoneFailed,
+    /// No upstream task failed, and one at least succeeded.
+    NoneFailedMinOneSuccess,
+    /// No upstream task was skipped.
+    NoneSkipped,
+    /// Every upstream task was skipped.
+    AllSkipped,
+    /// Every upstream task ended, none was skipped, and one at least succeeded.
+    AllDoneMinOneSuccess,
+    /// Every upstream task ended, and of the setups among them one at least succeeded: the rule of teardowns.
+    AllDoneSetupSuccess,
+    /// At once, whatever comes before it.
+    Always,
 }
 
 impl TriggerRule {
+    /// Every rule, in the order of Airflow's enumeration.
+    pub const ALL: [Self; 13] = [
+        Self::AllSuccess,
+        Self::AllFailed,
+        Self::AllDone,
+        Self::AllDoneMinOneSuccess,
+        Self::AllDoneSetupSuccess,
+        Self::OneSuccess,
+        Self::OneFailed,
+        Self::OneDone,
+        Self::NoneFailed,
+        Self::NoneSkipped,
+        Self::Always,
+        Self::NoneFailedMinOneSuccess,
+        Self::AllSkipped,
+    ];
+
     /// The name as Airflow writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AllSuccess => "all_success",
+            Self::AllFailed => "all_failed",
+            Self::AllDone => "all_done",
+            Self::OneSuccess => "one_success",
+            Self::OneFailed => "one_failed",
+            Self::OneDone => "one_done",
+            Self::NoneFailed => "none_failed",
+            Self::NoneFailedMinOneSuccess => "none_failed_min_one_success",
+            Self::NoneSkipped => "none_skipped",
+            Self::AllSkipped => "all_skipped",
+            Self::AllDoneMinOneSuccess => "all_done_min_one_success",
+            Self::AllDoneSetupSuccess => "all_done_setup_success",
+            Self::Always => "always",
         }
     }
 }
@@ -39,6 +92,31 @@ pub struct Counts {
     pub removed: i32,
 }
 
+impl Counts {
+    /// Failed, itself or by its upstream.
+    fn failures(self) -> i32 {
+        self.failed + self.upstream_failed
+    }
+
+    fn all_ended(self) -> bool {
+        self.success + self.skipped + self.failures() + self.removed >= self.upstream
+    }
+}
+
+/// How the setup tasks stand whose work a task needs: for a teardown those directly before it, for every other task
+/// those anywhere before it that have not been torn down on the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Setups {
+    /// All of them.
+    pub all: i32,
+    /// Ended `success`.
+    pub success: i32,
+    /// Ended `skipped`.
+    pub skipped: i32,
+    /// Ended `failed` or `upstream_failed`.
+    pub failed: i32,
+}
+
 /// What is to become of a task instance in state `none`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
@@ -52,21 +130,74 @@ pub enum Decision {
     UpstreamFailed,
 }
 
-/// Decides for one node. Early: a failed upstream task decides at once, without waiting for its siblings.
+/// Decides for one node, as early as Airflow does: where one upstream task settles the matter, its siblings are not
+/// waited for.
 #[must_use]
-pub fn decide(rule: TriggerRule, counts: Counts) -> Decision {
+pub fn decide(rule: TriggerRule, counts: Counts, setups: Setups) -> Decision {
+    if counts.upstream == 0 || rule == TriggerRule::Always {
+        return Decision::Run;
+    }
+    if rule == TriggerRule::AllDoneSetupSuccess {
+        return decide_teardown(counts, setups);
+    }
+    if setups.failed > 0 {
+        return Decision::UpstreamFailed;
+    }
+    if setups.skipped > 0 {
+        return Decision::Skip;
+    }
+    match decide_by_rule(rule, counts) {
+        Decision::Run if setups.success < setups.all => Decision::Wait,
+        decision => decision,
+    }
+}
+
+fn decide_teardown(counts: Counts, setups: Setups) -> Decision {
+    if !counts.all_ended() {
+        Decision::Wait
+    } else if setups.all > 0 && setups.skipped == setups.all {
+        Decision::Skip
+    } else if setups.all > 0 && setups.success == 0 {
+        Decision::UpstreamFailed
+    } else {
+        Decision::Run
+    }
+}
+
+/// The table of Airflow's rules, one arm each, in its order: what decides early, then what lets the task run.
+fn decide_by_rule(rule: TriggerRule, counts: Counts) -> Decision {
+    use Decision::{Run, Skip, UpstreamFailed};
+    let Counts { upstream, success, skipped, .. } = counts;
+    let (failures, all_ended) = (counts.failures(), counts.all_ended());
+    let run_if = |may_run: bool| if may_run { Run } else { Decision::Wait };
     match rule {
-        TriggerRule::AllSuccess => {
-            if counts.failed + counts.upstream_failed > 0 {
-                Decision::UpstreamFailed
-            } else if counts.skipped > 0 {
-                Decision::Skip
-            } else if counts.upstream - counts.success <= 0 {
-                Decision::Run
-            } else {
-                Decision::Wait
-            }
-        }
+        TriggerRule::AllSuccess if failures > 0 => UpstreamFailed,
+        TriggerRule::AllSuccess if skipped > 0 => Skip,
+        TriggerRule::AllSuccess => run_if(success >= upstream),
+        TriggerRule::AllFailed if success + skipped > 0 => Skip,
+        TriggerRule::AllFailed => run_if(failures >= upstream),
+        TriggerRule::OneSuccess if success > 0 => Run,
+        TriggerRule::OneSuccess if all_ended && skipped + counts.removed >= upstream => Skip,
+        TriggerRule::OneSuccess if all_ended => UpstreamFailed,
+        TriggerRule::OneFailed if failures > 0 => Run,
+        TriggerRule::OneFailed if all_ended => Skip,
+        TriggerRule::OneDone if success + counts.failed > 0 => Run,
+        TriggerRule::OneDone if all_ended => Skip,
+        TriggerRule::NoneFailed | TriggerRule::NoneFailedMinOneSuccess if failures > 0 => UpstreamFailed,
+        TriggerRule::NoneFailedMinOneSuccess if skipped >= upstream => Skip,
+        TriggerRule::NoneFailed | TriggerRule::NoneFailedMinOneSuccess => run_if(success + skipped >= upstream),
+        TriggerRule::NoneSkipped | TriggerRule::AllDoneMinOneSuccess if skipped > 0 => Skip,
+        TriggerRule::AllSkipped if success + failures > 0 => Skip,
+        TriggerRule::AllSkipped => run_if(skipped >= upstream),
+        TriggerRule::AllDoneMinOneSuccess if all_ended && success == 0 => UpstreamFailed,
+        _ => run_if(all_ended && !rule.is_about_one()),
+    }
+}
+
+impl TriggerRule {
+    /// Whether one upstream task is enough to run.
+    fn is_about_one(self) -> bool {
+        matches!(self, Self::OneSuccess | Self::OneFailed | Self::OneDone)
     }
 }
 
@@ -74,24 +205,76 @@ pub fn decide(rule: TriggerRule, counts: Counts) -> Decision {
 mod tests {
     use super::*;
 
-    fn counts(upstream: i32, success: i32, skipped: i32, failed: i32, upstream_failed: i32) -> Counts {
-        Counts { upstream, success, skipped, failed, upstream_failed, removed: 0 }
+    /// A letter for each upstream task: `s` success, `k` skipped, `f` failed, `u` `upstream_failed`, `-` not ended.
+    fn counts(upstream: &str) -> Counts {
+        let count = |letter| upstream.chars().filter(|found| *found == letter).count() as i32;
+        Counts {
+            upstream: upstream.len() as i32,
+            success: count('s'),
+            skipped: count('k'),
+            failed: count('f'),
+            upstream_failed: count('u'),
+            removed: count('r'),
+        }
+    }
+
+    /// Airflow's table (`airflow.md` 5.3), in each column what every rule makes of two upstream tasks: `.` wait, `R` run,
+    /// `S` skip, `U` `upstream_failed`.
+    const COLUMNS: [&str; 14] = ["--", "s-", "k-", "f-", "u-", "ss", "sk", "sf", "su", "kk", "kf", "ff", "fu", "uu"];
+    const TABLE: [(TriggerRule, &str); 13] = [
+        (TriggerRule::AllSuccess, "..SUURSUUSUUUU"),
+        (TriggerRule::AllFailed, ".SS..SSSSSSRRR"),
+        (TriggerRule::AllDone, ".....RRRRRRRRR"),
+        (TriggerRule::OneSuccess, ".R...RRRRSUUUU"),
+        (TriggerRule::OneFailed, "...RRSSRRSRRRR"),
+        (TriggerRule::OneDone, ".R.R.RRRRSRRRS"),
+        (TriggerRule::NoneFailed, "...UURRUURUUUU"),
+        (TriggerRule::NoneFailedMinOneSuccess, "...UURRUUSUUUU"),
+        (TriggerRule::NoneSkipped, "..S..RSRRSSRRR"),
+        (TriggerRule::AllSkipped, ".S.SSSSSSRSSSS"),
+        (TriggerRule::AllDoneMinOneSuccess, "..S..RSRRSSUUU"),
+        (TriggerRule::AllDoneSetupSuccess, ".....RRRRRRRRR"),
+        (TriggerRule::Always, "RRRRRRRRRRRRRR"),
+    ];
+
+    #[test]
+    fn every_rule_decides_as_airflow_does() {
+        for (rule, expected) in TABLE {
+            let decided: String = COLUMNS
+                .iter()
+                .map(|upstream| match decide(rule, counts(upstream), Setups::default()) {
+                    Decision::Wait => '.',
+                    Decision::Run => 'R',
+                    Decision::Skip => 'S',
+                    Decision::UpstreamFailed => 'U',
+                })
+                .collect();
+            assert_eq!(decided, expected, "{rule:?} over {COLUMNS:?}");
+        }
+        assert!(TriggerRule::ALL.iter().all(|rule| TABLE.iter().any(|(tested, _)| tested == rule)));
     }
 
     #[test]
-    fn all_success() {
-        let table = [
-            (counts(0, 0, 0, 0, 0), Decision::Run),
-            (counts(2, 0, 0, 0, 0), Decision::Wait),
-            (counts(2, 1, 0, 0, 0), Decision::Wait),
-            (counts(2, 2, 0, 0, 0), Decision::Run),
-            (counts(2, 0, 0, 1, 0), Decision::UpstreamFailed),
-            (counts(2, 1, 0, 0, 1), Decision::UpstreamFailed),
-            (counts(2, 0, 1, 0, 0), Decision::Skip),
-            (counts(2, 0, 1, 1, 0), Decision::UpstreamFailed),
-        ];
-        for (counts, expected) in table {
-            assert_eq!(decide(TriggerRule::AllSuccess, counts), expected, "{counts:?}");
+    fn without_upstream_every_rule_runs() {
+        for rule in TriggerRule::ALL {
+            assert_eq!(decide(rule, Counts::default(), Setups::default()), Decision::Run);
         }
+    }
+
+    #[test]
+    fn work_needs_its_setups_and_a_teardown_needs_one_of_them() {
+        let setups = |success, skipped, failed| Setups { all: 2, success, skipped, failed };
+        for (setups, work, teardown) in [
+            (setups(2, 0, 0), Decision::Run, Decision::Run),
+            (setups(1, 0, 0), Decision::Wait, Decision::Run),
+            (setups(1, 1, 0), Decision::Skip, Decision::Run),
+            (setups(1, 0, 1), Decision::UpstreamFailed, Decision::Run),
+            (setups(0, 2, 0), Decision::Skip, Decision::Skip),
+            (setups(0, 1, 1), Decision::UpstreamFailed, Decision::UpstreamFailed),
+        ] {
+            assert_eq!(decide(TriggerRule::AllDone, counts("ss"), setups), work, "{setups:?}");
+            assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("ss"), setups), teardown, "{setups:?}");
+        }
+        assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("s-"), setups(2, 0, 0)), Decision::Wait);
     }
 }

@@ -9,7 +9,8 @@
 //!   upstream_failed │ skipped      └──────── due ──── up_for_retry ◀── restarting ◀── cleared while running
 //! ```
 //!
-//! Clear takes every state except running back to `none`.
+//! Clear takes every state except running back to `none`. A mark, a run that is ended before its time and a branch set
+//! `success`, `failed` or `skipped` over whatever there was; these are no moves of the table.
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Context, Facts, FailWithoutRetry, ResultsInMemory, Skip},
-    dag::{Definition, TaskSpec},
+    dag::Definition,
     engine::advance,
     ids::{InstanceKey, Node, RunId, TaskId},
     readiness::Counts,
@@ -39,13 +39,14 @@ pub struct TestRun {
     pub states: BTreeMap<TaskId, TaskState>,
     /// What each task returned.
     pub results: BTreeMap<TaskId, Value>,
+    leaf_failed: bool,
 }
 
 impl TestRun {
     /// Whether no leaf failed: Airflow's verdict.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        !self.states.values().any(|state| state.is_failure())
+        !self.leaf_failed
     }
 }
 
@@ -54,9 +55,10 @@ pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut te
     let graph = definition.graph();
     let results = Arc::new(ResultsInMemory::default());
     let mut states = vec![TaskState::None; graph.tasks().len()];
+    let mut skips = vec![Vec::new(); graph.tasks().len()];
     let mut test = TestRun::default();
     loop {
-        let steps = advance(graph, &rows(definition, &states));
+        let steps = advance(graph, &rows(definition, &states, &skips));
         for (node, state) in &steps.ended {
             states[node.0 as usize] = *state;
             tell(Progress::Ended(graph.tasks()[node.0 as usize].task_id.clone(), *state, None));
@@ -72,24 +74,30 @@ pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut te
             logical_date: Some(at),
             conf: conf.clone(),
         };
-        let (state, value) = run_task(definition, task, facts, &results, &mut tell).await;
+        let (state, returned) = run_task(definition, *node, facts, &results, &mut tell).await;
         states[node.0 as usize] = state;
-        if let Some(value) = value {
+        if let Some((value, skipped)) = returned {
+            skips[node.0 as usize] = skipped;
+            if value.is_null() {
+                continue;
+            }
             results.keep(task.task_id.clone(), value.clone()).await;
             test.results.insert(task.task_id.clone(), value);
         }
     }
+    test.leaf_failed = graph.leaves().iter().any(|leaf| states[leaf.0 as usize].is_failure());
     test.states = graph.tasks().iter().map(|task| task.task_id.clone()).zip(states).collect();
     test
 }
 
 async fn run_task(
     definition: &Definition,
-    task: &TaskSpec,
+    node: Node,
     mut facts: Facts,
     results: &Arc<ResultsInMemory>,
     tell: &mut impl FnMut(Progress),
-) -> (TaskState, Option<Value>) {
+) -> (TaskState, Option<(Value, Vec<Node>)>) {
+    let task = &definition.graph().tasks()[node.0 as usize];
     let Some(body) = definition.body(&task.task_id) else { return (TaskState::Removed, None) };
     loop {
         tell(Progress::Started(task.task_id.clone(), facts.try_number));
@@ -99,10 +107,14 @@ async fn run_task(
         for line in said {
             tell(Progress::Said(task.task_id.clone(), line.level.to_owned(), line.message));
         }
+        let end = end.and_then(|returned| {
+            let skips = definition.graph().skipped_by(node, &returned.next)?;
+            Ok((returned.value, skips))
+        });
         let error = match end {
-            Ok(value) => {
+            Ok(returned) => {
                 tell(Progress::Ended(task.task_id.clone(), TaskState::Success, None));
-                return (TaskState::Success, Some(value).filter(|value| !value.is_null()));
+                return (TaskState::Success, Some(returned));
             }
             Err(error) => error,
         };
@@ -135,7 +147,7 @@ async fn with_log<F: Future>(body: F) -> (F::Output, Vec<LogLine>) {
 }
 
 /// The rows that the database would hold for these states.
-fn rows(definition: &Definition, states: &[TaskState]) -> Vec<NodeRow> {
+fn rows(definition: &Definition, states: &[TaskState], skips: &[Vec<Node>]) -> Vec<NodeRow> {
     let graph = definition.graph();
     let count = |node: Node, state| {
         graph.upstream(node).iter().filter(|upstream| states[upstream.0 as usize] == state).count() as i32
@@ -153,6 +165,7 @@ fn rows(definition: &Definition, states: &[TaskState]) -> Vec<NodeRow> {
                 removed: count(node, TaskState::Removed),
             },
             state: states[node.0 as usize],
+            skips: skips[node.0 as usize].clone(),
         })
         .collect()
 }

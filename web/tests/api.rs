@@ -143,6 +143,44 @@ async fn a_run_is_triggered_fails_and_is_cleared(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn tasks_and_runs_are_marked(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/example/dagRuns", r#"{"logical_date": null, "dag_run_id": "mine"}"#).await;
+    assert_eq!(world.ends("mine").await["state"], "failed");
+    let boom = "/dags/example/dagRuns/mine/taskInstances/boom";
+    let (status, shown) = world.call(Method::PATCH, &format!("{boom}/dry_run"), r#"{"new_state": "success"}"#).await;
+    assert_eq!(
+        (status, &shown["total_entries"], &shown["task_instances"][0]["state"]),
+        (200, &json!(1), &json!("failed"))
+    );
+    let (status, marked) = world.call(Method::PATCH, boom, r#"{"new_state": "success"}"#).await;
+    assert_eq!((status, &marked["task_instances"][0]["state"]), (200, &json!("success")));
+    // What failed because of it has been cleared, and runs now.
+    assert_eq!(world.ends("mine").await["state"], "success");
+
+    let run = "/dags/example/dagRuns/mine";
+    let (status, failed) = world.call(Method::PATCH, run, r#"{"state": "failed", "note": "not good"}"#).await;
+    assert_eq!((status, &failed["state"], &failed["note"]), (200, &json!("failed"), &json!("not good")));
+    assert_eq!(world.call(Method::PATCH, run, r#"{"state": "queued"}"#).await.1["state"], "queued");
+    assert_eq!(world.ends("mine").await["state"], "success");
+    assert_eq!(world.get(run).await.1["note"], "not good");
+
+    let (status, answer) = world.call(Method::PATCH, boom, r#"{"new_state": "running"}"#).await;
+    assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "new_state"])));
+    assert_eq!(world.call(Method::PATCH, run, r#"{"state": "running"}"#).await.0, 422);
+    assert_eq!(world.call(Method::PATCH, "/dags/example/dagRuns/other", r#"{"state": "failed"}"#).await.0, 404);
+    let missing = "/dags/example/dagRuns/mine/taskInstances/other";
+    assert_eq!(world.call(Method::PATCH, missing, r#"{"new_state": "failed"}"#).await.0, 404);
+    // Past and future need a date to be before or after.
+    let (status, answer) = world.call(Method::PATCH, boom, r#"{"new_state": "failed", "include_past": true}"#).await;
+    assert_eq!(
+        (status, &answer["detail"]),
+        (400, &json!("Cannot use include_past or include_future with no logical_date"))
+    );
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_bad_request_is_told_in_airflows_words(pool: PgPool) {
     let world = World::new(pool).await;
     let post = async |body| world.call(Method::POST, "/dags/example/dagRuns", body).await;

@@ -2,18 +2,19 @@
 
 use std::{fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
-use anyhow::Context as _;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
-use super::draft::Task;
+use super::{
+    draft::Task,
+    output::{Output, Returned},
+};
 use crate::{
     context::{Context, TaskResult},
     ids::TaskId,
 };
 
 /// The future of one try; its value is what the task returns.
-pub type BodyFuture = Pin<Box<dyn Future<Output = TaskResult<Value>> + Send>>;
+pub type BodyFuture = Pin<Box<dyn Future<Output = TaskResult<Returned>> + Send>>;
 
 /// What a task does, once per try.
 pub type Body = Arc<dyn Fn(Context) -> BodyFuture + Send + Sync>;
@@ -21,7 +22,7 @@ pub type Body = Arc<dyn Fn(Context) -> BodyFuture + Send + Sync>;
 /// A reusable kind of task. Implement it on a struct whose fields are the settings of one task.
 pub trait Operator: Send + Sync + 'static {
     /// What the task returns.
-    type Output: Serialize + Send;
+    type Output: Output + Send;
 
     /// Does the work of one try. Errors are retried; see [`TaskResult`] for those that are not.
     fn run(&self, context: Context) -> impl Future<Output = TaskResult<Self::Output>> + Send;
@@ -76,14 +77,14 @@ impl<F, Fut, T> IntoTask<(Function, T)> for F
 where
     F: Fn(Context) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = TaskResult<T>> + Send + 'static,
-    T: Serialize,
+    T: Output,
 {
     type Output = T;
 
     fn into_parts(self) -> Parts {
         let body: Body = Arc::new(move |context| {
             let work = self(context);
-            Box::pin(async move { to_value(&work.await?) })
+            Box::pin(async move { work.await?.into_returned() })
         });
         Parts { operator: "function".to_owned(), body, inputs: Vec::new() }
     }
@@ -97,7 +98,7 @@ impl<O: Operator> IntoTask<OperatorKind> for O {
         let this = Arc::new(self);
         let body: Body = Arc::new(move |context| {
             let this = Arc::clone(&this);
-            Box::pin(async move { to_value(&this.run(context).await?) })
+            Box::pin(async move { this.run(context).await?.into_returned() })
         });
         Parts { operator, body, inputs: Vec::new() }
     }
@@ -163,7 +164,7 @@ macro_rules! function_with_inputs {
         where
             F: Fn(Context, $($value),+) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = TaskResult<T>> + Send + 'static,
-            T: Serialize + 'static,
+            T: Output + 'static,
             $($value: DeserializeOwned + Send + 'static),+
         {
             type Output = T;
@@ -175,8 +176,7 @@ macro_rules! function_with_inputs {
                     let (function, upstream) = (Arc::clone(&function), Arc::clone(&upstream));
                     Box::pin(async move {
                         let values = ($(context.result_of::<$value>(&upstream[$index]).await?,)+);
-                        let result = function(context, $(values.$index),+).await?;
-                        to_value(&result)
+                        function(context, $(values.$index),+).await?.into_returned()
                     })
                 });
                 Parts { operator: "function".to_owned(), body, inputs: self.inputs }
@@ -196,10 +196,6 @@ function_with_inputs!(A 0, B 1, C 2);
 function_with_inputs!(A 0, B 1, C 2, D 3);
 function_with_inputs!(A 0, B 1, C 2, D 3, E 4);
 function_with_inputs!(A 0, B 1, C 2, D 3, E 4, G 5);
-
-fn to_value<T: Serialize>(result: &T) -> TaskResult<Value> {
-    serde_json::to_value(result).context("cannot write what the task returned as JSON")
-}
 
 fn short_name(type_name: &str) -> String {
     let bare = type_name.split('<').next().unwrap_or(type_name);

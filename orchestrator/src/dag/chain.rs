@@ -41,6 +41,11 @@ impl<'d> Chain<'d> {
             .collect()
     }
 
+    /// The tasks of that DAG with which it begins.
+    pub(super) fn starts_in(&self, dag: &Dag) -> Vec<usize> {
+        self.first.iter().filter(|place| place.dag.token() == dag.token()).map(|place| place.node).collect()
+    }
+
     pub(super) fn foreign_to(&self, dag: &Dag) -> Vec<TaskId> {
         let places = self.edges.iter().flat_map(|(from, to)| [from, to]).chain(&self.first);
         let mut foreign: Vec<_> = places

@@ -1,6 +1,6 @@
 //! What can be wrong with a DAG that compiles.
 
-use petgraph::{algo::tarjan_scc, graph::DiGraph};
+use petgraph::algo::tarjan_scc;
 
 use super::graph::Graph;
 use crate::{
@@ -91,11 +91,7 @@ pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
 }
 
 fn cycles(graph: &Graph) -> Vec<Vec<TaskId>> {
-    let mut petgraph: DiGraph<&TaskId, ()> = DiGraph::new();
-    let places: Vec<_> = graph.tasks().iter().map(|task| petgraph.add_node(&task.task_id)).collect();
-    for (from, to) in graph.edges() {
-        petgraph.add_edge(places[from.0 as usize], places[to.0 as usize], ());
-    }
+    let petgraph = graph.as_petgraph();
     let waits_for_itself =
         |component: &Vec<_>| component.len() > 1 || petgraph.contains_edge(component[0], component[0]);
     tarjan_scc(&petgraph)

@@ -8,7 +8,7 @@ use super::{
     body::{IntoTask, Parts},
     chain::{Chain, Link},
     check::{self, Fault},
-    graph::{Graph, TaskSpec},
+    graph::{Graph, Role, TaskSpec},
     registry::Definition,
 };
 use crate::{
@@ -102,6 +102,27 @@ impl Dag {
     #[must_use]
     pub fn max_active_runs(mut self, runs: u32) -> Self {
         self.settings.max_active_runs = runs;
+        self
+    }
+
+    /// How long a run may take from its start; after that it has failed, and what has not ended is skipped.
+    #[must_use]
+    pub fn dagrun_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.dagrun_timeout = Some(timeout);
+        self
+    }
+
+    /// When a task has failed for good, the run's other tasks are stopped or skipped, but for the teardowns.
+    #[must_use]
+    pub fn fail_fast(mut self) -> Self {
+        self.settings.fail_fast = true;
+        self
+    }
+
+    /// Pauses the DAG when so many of its runs in a row have failed.
+    #[must_use]
+    pub fn max_consecutive_failed_dag_runs(mut self, runs: u32) -> Self {
+        self.settings.max_consecutive_failed_dag_runs = Some(runs);
         self
     }
 
@@ -242,7 +263,7 @@ impl<T> std::fmt::Debug for Task<'_, T> {
     }
 }
 
-impl<T> Task<'_, T> {
+impl<'d, T> Task<'d, T> {
     /// Tries after the first.
     #[must_use = "a handle that nobody uses: end the line with `;` after `dag.task(…)` if the task stands alone"]
     pub fn retries(self, retries: u32) -> Self {
@@ -283,6 +304,40 @@ impl<T> Task<'_, T> {
     #[must_use]
     pub fn trigger_rule(self, rule: TriggerRule) -> Self {
         self.set(|spec| spec.trigger_rule = rule)
+    }
+
+    /// Makes something that the tasks after it need: Airflow's setup task. When a task after it is cleared, so is it.
+    #[must_use]
+    pub fn as_setup(self) -> Self {
+        self.set(|spec| spec.role = Role::Setup)
+    }
+
+    /// Takes away what these setups made, when all that comes before it has ended, however: Airflow's
+    /// `as_teardown(setups=…)`. How it ends does not count for the run, unless it is
+    /// [`on_failure_fail_dagrun`](Self::on_failure_fail_dagrun).
+    #[must_use]
+    pub fn as_teardown(self, setups: impl Link<'d>) -> Self {
+        let chain = Chain::cross(setups, self);
+        for setup in chain.starts_in(self.dag) {
+            self.dag.draft.borrow_mut().tasks[setup].0.role = Role::Setup;
+        }
+        self.dag.chain(chain);
+        self.set(|spec| {
+            spec.role = Role::Teardown;
+            spec.trigger_rule = TriggerRule::AllDoneSetupSuccess;
+        })
+    }
+
+    /// What the task is there for, where edges are made elsewhere; [`as_teardown`](Self::as_teardown) says more.
+    #[must_use]
+    pub fn role(self, role: Role) -> Self {
+        self.set(|spec| spec.role = role)
+    }
+
+    /// When this teardown fails, the run has failed.
+    #[must_use]
+    pub fn on_failure_fail_dagrun(self) -> Self {
+        self.set(|spec| spec.role = Role::DecisiveTeardown)
     }
 
     /// Tasks of a higher weight are claimed first.

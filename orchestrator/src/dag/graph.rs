@@ -2,9 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use petgraph::{algo::toposort, graph::DiGraph};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::output::Next;
 use crate::{
     ids::{DagId, Node, TaskId},
     readiness::TriggerRule,
@@ -23,6 +25,12 @@ pub struct Graph {
     pub(super) tags: Vec<String>,
     pub(super) owner: String,
     pub(super) is_paused_upon_creation: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) dagrun_timeout: Option<Duration>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) fail_fast: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) max_consecutive_failed_dag_runs: Option<u32>,
     tasks: Vec<TaskSpec>,
     edges: Vec<(Node, Node)>,
     #[serde(skip)]
@@ -46,6 +54,44 @@ pub struct TaskSpec {
     pub priority_weight: i32,
     /// Which workers take it.
     pub queue: String,
+    /// What it is there for.
+    #[serde(default, skip_serializing_if = "Role::is_work")]
+    pub role: Role,
+}
+
+/// A branch chose a task that does not come directly after it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the branch chose the task {task}, which does not come directly after it; {direct} do")]
+pub struct NotAfter {
+    task: TaskId,
+    direct: String,
+}
+
+/// What a task is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The work itself.
+    #[default]
+    Work,
+    /// Makes something that the tasks after it need.
+    Setup,
+    /// Takes away what setups made, however the work in between ended. It does not count for the run's verdict.
+    Teardown,
+    /// The same; and when it fails, the run has failed. Airflow's `on_failure_fail_dagrun`.
+    DecisiveTeardown,
+}
+
+impl Role {
+    fn is_work(&self) -> bool {
+        *self == Self::Work
+    }
+
+    /// Whether it takes away what setups made.
+    #[must_use]
+    pub fn is_teardown(self) -> bool {
+        matches!(self, Self::Teardown | Self::DecisiveTeardown)
+    }
 }
 
 impl Default for TaskSpec {
@@ -58,6 +104,7 @@ impl Default for TaskSpec {
             trigger_rule: TriggerRule::default(),
             priority_weight: 1,
             queue: "default".to_owned(),
+            role: Role::default(),
         }
     }
 }
@@ -66,6 +113,10 @@ impl Default for TaskSpec {
 struct Neighbours {
     upstream: Vec<Vec<Node>>,
     downstream: Vec<Vec<Node>>,
+    /// The setups whose work each node needs; empty where the DAG has none.
+    setups: Vec<Vec<Node>>,
+    /// Every node after all that it comes after.
+    in_order: Vec<Node>,
 }
 
 /// Airflow's default for `max_active_runs`.
@@ -82,6 +133,9 @@ impl Graph {
             tags: Vec::new(),
             owner: "airflow".to_owned(),
             is_paused_upon_creation: true,
+            dagrun_timeout: None,
+            fail_fast: false,
+            max_consecutive_failed_dag_runs: None,
             tasks: Vec::new(),
             edges: Vec::new(),
             neighbours: Neighbours::default(),
@@ -155,6 +209,64 @@ impl Graph {
         self.is_paused_upon_creation
     }
 
+    /// How long a run may take from its start.
+    #[must_use]
+    pub fn dagrun_timeout(&self) -> Option<Duration> {
+        self.dagrun_timeout
+    }
+
+    /// Whether the first failure for good ends the run.
+    #[must_use]
+    pub fn fail_fast(&self) -> bool {
+        self.fail_fast
+    }
+
+    /// How many failed runs in a row pause the DAG.
+    #[must_use]
+    pub fn max_consecutive_failed_dag_runs(&self) -> Option<u32> {
+        self.max_consecutive_failed_dag_runs
+    }
+
+    /// The tasks that do not run after `node` has returned `next`, whatever their trigger rules say. Airflow's
+    /// `skip_all_except`: a task that can also be reached from a chosen one is not skipped.
+    ///
+    /// # Errors
+    /// A task was chosen that does not come directly after it.
+    pub fn skipped_by(&self, node: Node, next: &Next) -> Result<Vec<Node>, NotAfter> {
+        let direct = self.downstream(node);
+        let chosen = match next {
+            Next::All => return Ok(Vec::new()),
+            Next::NothingDirectly => return Ok(direct.to_vec()),
+            Next::Nothing => {
+                let after = self.reachable(direct, Self::downstream);
+                return Ok(after.into_iter().filter(|after| !self.is_teardown(*after)).collect());
+            }
+            Next::Only(chosen) => chosen,
+        };
+        let place = |task: &TaskId| {
+            let found = self.node(task).filter(|chosen| direct.contains(chosen));
+            found.ok_or_else(|| NotAfter { task: task.clone(), direct: self.names(direct) })
+        };
+        let chosen = chosen.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let followed = self.reachable(&chosen, Self::downstream);
+        Ok(direct.iter().copied().filter(|after| !followed.contains(after)).collect())
+    }
+
+    /// Every node after all that it comes after. Only of a graph without cycles, which is what is stored.
+    #[must_use]
+    pub fn in_order(&self) -> &[Node] {
+        &self.neighbours.in_order
+    }
+
+    pub(crate) fn is_teardown(&self, node: Node) -> bool {
+        self.task(node).is_some_and(|task| task.role.is_teardown())
+    }
+
+    fn names(&self, nodes: &[Node]) -> String {
+        let names = nodes.iter().filter_map(|node| self.task(*node)).map(|task| task.task_id.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+
     /// Its tasks; a [`Node`] is a position in here.
     #[must_use]
     pub fn tasks(&self) -> &[TaskSpec] {
@@ -196,10 +308,23 @@ impl Graph {
         (0..self.tasks.len() as i32).map(Node)
     }
 
-    /// The tasks that nothing comes after; they decide how a run ended.
+    /// The tasks that decide how a run ended: those that nothing but teardowns comes after, and of the teardowns only
+    /// the decisive ones.
     #[must_use]
     pub fn leaves(&self) -> Vec<Node> {
-        self.nodes().filter(|node| self.downstream(*node).is_empty()).collect()
+        let role = |node: Node| self.task(node).map(|task| task.role).unwrap_or_default();
+        let is_leaf = |node: &Node| match role(*node) {
+            Role::Teardown => false,
+            Role::DecisiveTeardown => true,
+            Role::Work | Role::Setup => self.downstream(*node).iter().all(|next| role(*next).is_teardown()),
+        };
+        self.nodes().filter(is_leaf).collect()
+    }
+
+    /// The setups whose work `node` needs: see [`Setups`](crate::readiness::Setups).
+    #[must_use]
+    pub fn setups(&self, node: Node) -> &[Node] {
+        neighbours(&self.neighbours.setups, node)
     }
 
     /// `start` and all that can be reached from it, following `step`.
@@ -228,13 +353,45 @@ impl Graph {
 
     fn linked(mut self) -> Self {
         let empty = vec![Vec::new(); self.tasks.len()];
-        let mut neighbours = Neighbours { upstream: empty.clone(), downstream: empty };
+        let mut neighbours = Neighbours { upstream: empty.clone(), downstream: empty, ..Neighbours::default() };
         for (from, to) in &self.edges {
             neighbours.downstream[from.0 as usize].push(*to);
             neighbours.upstream[to.0 as usize].push(*from);
         }
         self.neighbours = neighbours;
+        // A cycle is told by the checks.
+        let sorted = toposort(&self.as_petgraph(), None).unwrap_or_default();
+        self.neighbours.in_order = sorted.into_iter().map(|place| Node(place.index() as i32)).collect();
+        if self.tasks.iter().any(|task| task.role == Role::Setup) {
+            self.neighbours.setups = self.nodes().map(|node| self.needed_setups(node)).collect();
+        }
         self
+    }
+
+    /// The same graph for the algorithms of petgraph; a node's index is its place.
+    pub(super) fn as_petgraph(&self) -> DiGraph<&TaskId, ()> {
+        let mut petgraph = DiGraph::with_capacity(self.tasks.len(), self.edges.len());
+        let places: Vec<_> = self.tasks.iter().map(|task| petgraph.add_node(&task.task_id)).collect();
+        for (from, to) in &self.edges {
+            petgraph.add_edge(places[from.0 as usize], places[to.0 as usize], ());
+        }
+        petgraph
+    }
+
+    /// Airflow's `get_upstreams_only_setups`: a setup upstream counts for a task unless it is torn down before it.
+    fn needed_setups(&self, node: Node) -> Vec<Node> {
+        let is_setup = |node: &Node| self.task(*node).is_some_and(|task| task.role == Role::Setup);
+        if self.is_teardown(node) {
+            return self.upstream(node).iter().copied().filter(is_setup).collect();
+        }
+        let after = self.reachable(&[node], Self::downstream);
+        let is_open = |setup: &Node| {
+            let teardowns: Vec<_> =
+                self.downstream(*setup).iter().filter(|next| self.is_teardown(**next)).copied().collect();
+            teardowns.is_empty() || teardowns.iter().any(|teardown| after.contains(teardown))
+        };
+        let before = self.reachable(&[node], Self::upstream);
+        before.into_iter().filter(|setup| *setup != node && is_setup(setup) && is_open(setup)).collect()
     }
 }
 

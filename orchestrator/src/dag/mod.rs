@@ -6,11 +6,13 @@ mod chain;
 mod check;
 mod draft;
 mod graph;
+mod output;
 mod registry;
 
 pub use body::{Body, BodyFuture, Function, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With};
 pub use chain::{Chain, Link};
 pub use check::Fault;
 pub use draft::{Dag, Task};
-pub use graph::{Graph, TaskSpec};
+pub use graph::{Graph, Role, TaskSpec};
+pub use output::{Branch, Next, Output, Returned, ShortCircuit};
 pub use registry::{Definition, Registry, RegistryFaults};

@@ -4,7 +4,7 @@
 use crate::{
     dag::Graph,
     ids::Node,
-    readiness::{Counts, Decision, decide},
+    readiness::{Counts, Decision, Setups, decide},
     state::TaskState,
     store::nodes::NodeRow,
 };
@@ -21,39 +21,74 @@ pub struct Steps {
 /// Decides every node that waits, and what follows from those that end without running.
 #[must_use]
 pub fn advance(graph: &Graph, nodes: &[NodeRow]) -> Steps {
-    let mut counts: Vec<Counts> = nodes.iter().map(|row| row.counts).collect();
-    let mut steps = Steps::default();
-    let mut open: Vec<Node> = nodes.iter().map(|row| row.node).collect();
-    let mut decided = vec![false; nodes.len()];
-    while let Some(node) = open.pop() {
-        let at = node.0 as usize;
-        let (Some(task), Some(row)) = (graph.task(node), nodes.get(at)) else { continue };
-        if row.state != TaskState::None || decided[at] {
-            continue;
+    let mut run = Run {
+        graph,
+        counts: nodes.iter().map(|row| row.counts).collect(),
+        states: nodes.iter().map(|row| row.state).collect(),
+        steps: Steps::default(),
+    };
+    // A branch decides over its successors before their trigger rules do, also when they were cleared since.
+    for row in nodes.iter().filter(|row| row.state == TaskState::Success) {
+        row.skips.iter().for_each(|node| run.end(*node, TaskState::Skipped));
+    }
+    // In the order of the edges: of what is decided in one step, a node sees all of its upstream.
+    for node in graph.in_order() {
+        match run.decide(*node) {
+            Decision::Wait => {}
+            Decision::Run => run.steps.ready.push(*node),
+            Decision::Skip => run.end(*node, TaskState::Skipped),
+            Decision::UpstreamFailed => run.end(*node, TaskState::UpstreamFailed),
         }
-        let ended = match decide(task.trigger_rule, counts[at]) {
-            Decision::Wait => continue,
-            Decision::Run => {
-                decided[at] = true;
-                steps.ready.push(node);
-                continue;
-            }
-            Decision::Skip => TaskState::Skipped,
-            Decision::UpstreamFailed => TaskState::UpstreamFailed,
-        };
-        decided[at] = true;
-        steps.ended.push((node, ended));
-        for next in graph.downstream(node) {
-            let counts = &mut counts[next.0 as usize];
-            match ended {
+    }
+    run.steps.ready.sort_unstable();
+    run.steps
+}
+
+/// A run while it is decided.
+struct Run<'g> {
+    graph: &'g Graph,
+    counts: Vec<Counts>,
+    states: Vec<TaskState>,
+    steps: Steps,
+}
+
+impl Run<'_> {
+    fn decide(&self, node: Node) -> Decision {
+        let at = node.0 as usize;
+        match (self.graph.task(node), self.states.get(at)) {
+            (Some(task), Some(TaskState::None)) => decide(task.trigger_rule, self.counts[at], self.setups(node)),
+            _ => Decision::Wait,
+        }
+    }
+
+    fn end(&mut self, node: Node, state: TaskState) {
+        let at = node.0 as usize;
+        if self.states.get(at) != Some(&TaskState::None) {
+            return;
+        }
+        self.states[at] = state;
+        self.steps.ended.push((node, state));
+        for next in self.graph.downstream(node) {
+            let counts = &mut self.counts[next.0 as usize];
+            match state {
                 TaskState::Skipped => counts.skipped += 1,
                 _ => counts.upstream_failed += 1,
             }
-            open.push(*next);
         }
     }
-    steps.ready.sort_unstable();
-    steps
+
+    fn setups(&self, node: Node) -> Setups {
+        let needed = self.graph.setups(node);
+        let count = |is: fn(TaskState) -> bool| {
+            needed.iter().filter(|setup| self.states.get(setup.0 as usize).copied().is_some_and(is)).count() as i32
+        };
+        Setups {
+            all: needed.len() as i32,
+            success: count(|state| state == TaskState::Success),
+            skipped: count(|state| state == TaskState::Skipped),
+            failed: count(TaskState::is_failure),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +126,7 @@ mod tests {
                         _ => {}
                     }
                 }
-                NodeRow { node, counts, state: states[node.0 as usize] }
+                NodeRow { node, counts, state: states[node.0 as usize], skips: Vec::new() }
             })
             .collect()
     }

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub node: Node,
     /// How it ended.
     pub ending: Ending,
+    /// If it succeeded and is a branch: the nodes that it chose not to run.
+    pub skips: Vec<Node>,
 }
 
 /// How an attempt ends.

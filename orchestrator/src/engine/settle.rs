@@ -1,7 +1,7 @@
 //! The end of attempts, in one transaction: record, count, decide, finish, claim. A chain advances at one commit per
 //! hop, and under load many hops share a commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{Connection, PgConnection};
 
@@ -9,11 +9,11 @@ use super::{advance::advance, graphs::Graphs, outcome::Outcome};
 use crate::{
     dag::Graph,
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
-    readiness::{Decision, decide},
+    readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
     store::{
         instances::{self, Claim, Recorded},
-        nodes,
+        nodes, overrides,
         runs::{self, LockedRun},
     },
 };
@@ -72,9 +72,10 @@ pub async fn settle(
     settled.busy = busy;
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
     let recorded = record(&mut tx, &runs, &mine).await?;
+    let mut cascades = overrule(&mut tx, &runs, &mine, &recorded).await?;
     settled.stale = stale(mine, &recorded);
     settled.retries = recorded.ended.iter().filter(|ended| ended.state == TaskState::UpForRetry).count();
-    let cascades = queue_ready(&mut tx, &runs, &recorded, &mut settled).await?;
+    queue_ready(&mut tx, &runs, &recorded, &mut cascades, &mut settled).await?;
     let mut drained = recorded.drained;
     for run in cascades {
         if cascade(&mut tx, &runs, run, &mut settled).await? == 0 {
@@ -157,32 +158,75 @@ fn stale(outcomes: Vec<Outcome>, recorded: &Recorded) -> Vec<Outcome> {
     outcomes.into_iter().filter(|outcome| !ended.contains(&outcome.instance)).collect()
 }
 
-/// Queues the nodes that may run now; returns the runs in which something will never run, for [`cascade`].
+/// What decides over trigger rules: the choices of branches, and the first failure of a run that is to fail fast.
+/// Returns the runs that must be decided as a whole.
+async fn overrule(
+    conn: &mut PgConnection,
+    runs: &Runs,
+    outcomes: &[Outcome],
+    recorded: &Recorded,
+) -> anyhow::Result<BTreeSet<RunKey>> {
+    let mut cascades = BTreeSet::new();
+    let ended: HashMap<_, _> = recorded.ended.iter().map(|ended| (ended.instance_key, ended.state)).collect();
+    for outcome in outcomes {
+        let ended = ended.get(&outcome.instance);
+        if ended == Some(&TaskState::Success) && !outcome.skips.is_empty() {
+            nodes::keep_skips(conn, outcome.run_key, outcome.node, &outcome.skips).await?;
+            cascades.insert(outcome.run_key);
+        }
+        let graph = runs.graph(outcome.run_key)?;
+        if ended == Some(&TaskState::Failed) && graph.fail_fast() && !graph.is_teardown(outcome.node) {
+            stop_the_rest(conn, graph, outcome).await?;
+            cascades.insert(outcome.run_key);
+        }
+    }
+    Ok(cascades)
+}
+
+/// Airflow's `fail_fast`: what runs has failed, what waits is skipped; teardowns still run.
+async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome) -> anyhow::Result<()> {
+    let mut rest = overrides::lock_of_run(conn, failed.run_key).await?;
+    rest.retain(|instance| !graph.is_teardown(instance.node));
+    let cause = "another task of this run failed, and the dag is to fail fast";
+    overrides::force(conn, &overrides::stopped(&rest), cause).await?;
+    nodes::recount(conn, failed.run_key, graph.edges()).await?;
+    Ok(())
+}
+
+/// Queues the nodes that may run now. A run in which something will never run, or in which more than counts decide,
+/// joins `cascades`.
 async fn queue_ready(
     conn: &mut PgConnection,
     runs: &Runs,
     recorded: &Recorded,
+    cascades: &mut BTreeSet<RunKey>,
     settled: &mut Settled,
-) -> anyhow::Result<Vec<RunKey>> {
-    let (mut ready, mut cascades) = (Vec::new(), Vec::new());
+) -> anyhow::Result<()> {
+    let mut ready = Vec::new();
     for counted in &recorded.counted {
         // A run that was cleared and waits for its turn is decided when it starts.
         if runs.held.get(&counted.run_key).is_none_or(|run| run.state != RunState::Running) {
             continue;
         }
-        let Some(task) = runs.graph(counted.run_key)?.task(counted.node) else { continue };
-        match decide(task.trigger_rule, counted.counts()) {
+        let graph = runs.graph(counted.run_key)?;
+        let Some(task) = graph.task(counted.node) else { continue };
+        if !graph.setups(counted.node).is_empty() {
+            cascades.insert(counted.run_key);
+            continue;
+        }
+        match decide(task.trigger_rule, counted.counts(), Setups::default()) {
             Decision::Wait => {}
             Decision::Run => ready.push((counted.run_key, counted.node)),
-            Decision::Skip | Decision::UpstreamFailed => cascades.push(counted.run_key),
+            Decision::Skip | Decision::UpstreamFailed => {
+                cascades.insert(counted.run_key);
+            }
         }
     }
-    cascades.sort_unstable();
-    cascades.dedup();
+    ready.retain(|(run, _)| !cascades.contains(run));
     if !ready.is_empty() {
         settled.queued += instances::queue_if_waiting(conn, &ready).await?;
     }
-    Ok(cascades)
+    Ok(())
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
@@ -202,8 +246,8 @@ async fn finish(conn: &mut PgConnection, runs: &Runs, drained: &[RunKey], settle
     for run in drained {
         leaves.extend(runs.graph(*run)?.leaves().into_iter().map(|leaf| (*run, leaf)));
     }
-    if !leaves.is_empty() {
-        settled.finished.extend(runs::finish(conn, &leaves).await?);
+    if !drained.is_empty() {
+        settled.finished.extend(runs::finish(conn, drained, &leaves).await?);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod promote_runs;
 mod register;
 mod requeue_due;
 mod rescue_lost;
+mod time_out_runs;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +48,8 @@ pub struct Pass {
     pub requeued: u64,
     /// Attempts taken from lost workers.
     pub rescued: u64,
+    /// Runs that took too long.
+    pub timed_out: u64,
 }
 
 impl Scheduler {
@@ -129,6 +132,7 @@ impl Scheduler {
     async fn duties(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
         Ok(Pass {
             created: create_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
+            timed_out: time_out_runs::run_once(conn, &self.graphs, now).await?,
             rescued: rescue_lost::run_once(conn, &self.graphs).await?,
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,

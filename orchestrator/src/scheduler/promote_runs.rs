@@ -38,7 +38,8 @@ pub async fn promote(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now:
     let max_active_runs = graphs.get(&mut tx, row.current_version_id).await?.max_active_runs();
     let mut promoted = 0;
     for mut run in runs::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await? {
-        if runs::start_if_queued(&mut tx, run.run_key, now).await? {
+        let timeout = graphs.get(&mut tx, run.version).await?.dagrun_timeout();
+        if runs::start_if_queued(&mut tx, run.run_key, now, timeout).await? {
             run.state = RunState::Running;
             move_on(&mut tx, graphs, run).await?;
             promoted += 1;

@@ -8,9 +8,9 @@ use sqlx::{Connection, PgConnection};
 use crate::{
     engine::{Graphs, move_on},
     ids::RunKey,
-    readiness::{Decision, decide},
+    readiness::{Decision, Setups, decide},
     store::{
-        instances::{self, DueRetry},
+        retries::{self, DueRetry},
         runs,
     },
 };
@@ -20,7 +20,7 @@ const BATCH: i64 = 1_000;
 
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let (mut ready, mut waiting) = (Vec::new(), BTreeSet::new());
-    for retry in instances::due_retries(conn, now, BATCH).await? {
+    for retry in retries::due_retries(conn, now, BATCH).await? {
         match decision(conn, graphs, &retry).await {
             Ok(Decision::Run) => ready.push(retry.instance),
             Ok(_) => {
@@ -31,7 +31,7 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: Date
     }
     let mut requeued = 0;
     if !ready.is_empty() {
-        requeued += instances::requeue_if_due(conn, &ready, now).await?;
+        requeued += retries::requeue_if_due(conn, &ready, now).await?;
     }
     for run in waiting {
         requeued += decide_anew(conn, graphs, run, now).await?;
@@ -41,8 +41,12 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: Date
 
 async fn decision(conn: &mut PgConnection, graphs: &Graphs, retry: &DueRetry) -> anyhow::Result<Decision> {
     let graph = graphs.get(conn, retry.version).await?;
+    if retry.is_skipped || !graph.setups(retry.node).is_empty() {
+        // More than counts decide: the run is to be looked at as a whole.
+        return Ok(Decision::Wait);
+    }
     let rule = graph.task(retry.node).map(|task| task.trigger_rule).unwrap_or_default();
-    Ok(decide(rule, retry.counts))
+    Ok(decide(rule, retry.counts, Setups::default()))
 }
 
 /// Takes the due retries of a run back to waiting and decides the run, under its lock: a sibling that ends at this
@@ -50,7 +54,7 @@ async fn decision(conn: &mut PgConnection, graphs: &Graphs, retry: &DueRetry) ->
 async fn decide_anew(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
     let Some(run) = runs::lock_waiting(&mut tx, run).await? else { return Ok(0) };
-    let waiting = instances::wait_again_if_due(&mut tx, run.run_key, now).await?;
+    let waiting = retries::wait_again_if_due(&mut tx, run.run_key, now).await?;
     move_on(&mut tx, graphs, run).await?;
     tx.commit().await?;
     Ok(waiting)

@@ -8,8 +8,8 @@ use crate::{
     process::LEASE,
     retry::{FailedTry, delay_before_next_try},
     store::{
-        instances::{self, LostAttempt},
         logs, processes,
+        rescue::{self, LostAttempt},
     },
     task_log::{LogLine, LogOf},
 };
@@ -27,7 +27,7 @@ pub(super) async fn mark_lost(conn: &mut PgConnection, now: DateTime<Utc>) -> an
 
 /// Rescues what processes that are marked lost, or that nobody knows, had claimed.
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
-    let lost = instances::lost(conn, BATCH).await?;
+    let lost = rescue::lost(conn, BATCH).await?;
     let mut rescued = 0;
     for attempt in lost {
         let instance = attempt.instance;
@@ -51,6 +51,7 @@ async fn rescue(conn: &mut PgConnection, graphs: &Graphs, attempt: LostAttempt) 
         version: attempt.version,
         node: attempt.node,
         ending,
+        skips: Vec::new(),
     };
     let settled = settle(conn, graphs, vec![outcome], None).await?;
     // Its own last result came first, or another scheduler was faster.

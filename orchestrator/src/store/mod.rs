@@ -7,8 +7,11 @@ pub mod events;
 pub mod instances;
 pub mod logs;
 pub mod nodes;
+pub mod overrides;
 pub mod pages;
 pub mod processes;
+pub mod rescue;
+pub mod retries;
 pub mod runs;
 pub mod xcom;
 

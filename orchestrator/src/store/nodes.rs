@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The counts of one node and the state of its task instance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeRow {
     /// The node.
     pub node: Node,
@@ -17,6 +17,8 @@ pub struct NodeRow {
     pub counts: Counts,
     /// Where its task instance is.
     pub state: TaskState,
+    /// The nodes that it chose not to run, if it is a branch that has decided.
+    pub skips: Vec<Node>,
 }
 
 /// Makes the nodes of a new run, and one task instance for each.
@@ -71,7 +73,7 @@ pub struct NewNodes {
 pub async fn of_run(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Vec<NodeRow>> {
     let rows = sqlx::query!(
         r#"select n.node, n.upstream, n.success, n.skipped, n.failed, n.upstream_failed, n.removed,
-                  t.state as "state: TaskState"
+                  t.state as "state: TaskState", n.skips
            from run_node n join task_instance t using (run_key, node)
            where n.run_key = $1 order by n.node"#,
         run.0
@@ -91,8 +93,37 @@ pub async fn of_run(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Vec<No
                 removed: row.removed,
             },
             state: row.state,
+            skips: row.skips.into_iter().flatten().map(Node).collect(),
         })
         .collect())
+}
+
+/// Writes down which nodes a branch chose not to run; a clear of these finds it again. Hold the run's lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn keep_skips(conn: &mut PgConnection, run: RunKey, node: Node, skips: &[Node]) -> sqlx::Result<()> {
+    let skips: Vec<_> = skips.iter().map(|node| node.0).collect();
+    sqlx::query!("update run_node set skips = $3 where run_key = $1 and node = $2", run.0, node.0, &skips)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Forgets what branches chose, because they are to choose anew. Hold the run's lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn forget_skips(conn: &mut PgConnection, run: RunKey, nodes: &[Node]) -> sqlx::Result<()> {
+    let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
+    sqlx::query!(
+        "update run_node set skips = null where run_key = $1 and node = any($2) and skips is not null",
+        run.0,
+        &nodes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Counts a run's nodes and unfinished task instances anew, from the states of the task instances and the edges of

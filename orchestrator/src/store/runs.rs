@@ -1,5 +1,7 @@
 //! `dag_run`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -123,6 +125,48 @@ pub async fn key(conn: &mut PgConnection, dag: &DagId, run: &RunId) -> sqlx::Res
     .await
 }
 
+/// A range of logical dates, both ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunWindow {
+    /// The first; none: no lower bound.
+    pub start: Option<DateTime<Utc>>,
+    /// The last; none: no upper bound.
+    pub end: Option<DateTime<Utc>>,
+}
+
+/// The runs of the DAG whose logical date lies in the window, in the order in which they are to be locked; a window
+/// without bounds holds all runs.
+///
+/// # Errors
+/// The database is down.
+pub async fn in_window(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    window: RunWindow,
+    limit: i64,
+) -> sqlx::Result<Vec<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run
+           where dag_id = $1 and ($2::timestamptz is null or logical_date >= $2)
+             and ($3::timestamptz is null or logical_date <= $3)
+           order by run_key limit $4"#,
+        dag.as_str(),
+        window.start,
+        window.end,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The date that a run stands for.
+///
+/// # Errors
+/// The database is down.
+pub async fn logical_date(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!("select logical_date from dag_run where run_key = $1", run.0).fetch_one(conn).await
+}
+
 /// How many runs of the DAG are queued or running, backfills left out.
 ///
 /// # Errors
@@ -183,41 +227,115 @@ pub async fn lock_queued(
 ///
 /// # Errors
 /// The database is down.
-pub async fn start_if_queued(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
+pub async fn start_if_queued(
+    conn: &mut PgConnection,
+    run: RunKey,
+    now: DateTime<Utc>,
+    timeout: Option<Duration>,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update dag_run set state = 'running', start_date = $2 where run_key = $1 and state = 'queued'",
+        "update dag_run set state = 'running', start_date = $2, timeout_at = $2::timestamptz + make_interval(secs => $3)
+         where run_key = $1 and state = 'queued'",
         run.0,
-        now
+        now,
+        timeout.map(|timeout| timeout.as_secs_f64())
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends the runs that have no unfinished task instance; a failed leaf makes a failed run (Airflow's verdict). Hold
-/// their locks.
+/// Ends those of the runs that have no unfinished task instance; a failed leaf makes a failed run (Airflow's verdict).
+/// Hold their locks.
 ///
 /// # Errors
 /// The database is down.
-pub async fn finish(conn: &mut PgConnection, leaves: &[(RunKey, Node)]) -> sqlx::Result<Vec<(RunKey, RunState)>> {
-    let (runs, nodes): (Vec<_>, Vec<_>) = leaves.iter().map(|(run, node)| (run.0, node.0)).unzip();
+pub async fn finish(
+    conn: &mut PgConnection,
+    runs: &[RunKey],
+    leaves: &[(RunKey, Node)],
+) -> sqlx::Result<Vec<(RunKey, RunState)>> {
+    let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
+    let (leaf_runs, nodes): (Vec<_>, Vec<_>) = leaves.iter().map(|(run, node)| (run.0, node.0)).unzip();
     let ended = sqlx::query!(
-        r#"with verdict as (
-               select l.run_key, bool_or(t.state in ('failed', 'upstream_failed')) as failed
-               from unnest($1::bigint[], $2::int[]) as l(run_key, node) join task_instance t using (run_key, node)
-               group by l.run_key
+        r#"with failed as (
+               select distinct l.run_key
+               from unnest($2::bigint[], $3::int[]) as l(run_key, node) join task_instance t using (run_key, node)
+               where t.state in ('failed', 'upstream_failed')
            )
            update dag_run r
-           set state = case when v.failed then 'failed'::run_state else 'success' end, end_date = now()
-           from verdict v
-           where r.run_key = v.run_key and r.state = 'running' and r.unfinished = 0
+           set state = case when r.run_key in (select run_key from failed) then 'failed'::run_state else 'success' end,
+               end_date = now()
+           where r.run_key = any($1) and r.state = 'running' and r.unfinished = 0
            returning r.run_key as "run_key: RunKey", r.state as "state: RunState""#,
         &runs,
+        &leaf_runs,
         &nodes
     )
     .fetch_all(conn)
     .await?;
     Ok(ended.into_iter().map(|row| (row.run_key, row.state)).collect())
+}
+
+/// Writes a remark on a run.
+///
+/// # Errors
+/// The database is down.
+pub async fn set_note(conn: &mut PgConnection, dag: &DagId, run: &RunId, note: Option<&str>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update dag_run set note = $3 where dag_id = $1 and run_id = $2",
+        dag.as_str(),
+        run.as_str(),
+        note
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a run, however its tasks stand; hold its lock. One that has ended already gets the new state.
+///
+/// # Errors
+/// The database is down.
+pub async fn end(conn: &mut PgConnection, run: RunKey, state: RunState) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update dag_run set state = $2, start_date = coalesce(start_date, now()), end_date = now()
+         where run_key = $1 and state <> $2",
+        run.0,
+        state as RunState
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The running runs whose time is over.
+///
+/// # Errors
+/// The database is down.
+pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run
+           where state = 'running' and timeout_at is not null and timeout_at <= $1 order by timeout_at limit $2"#,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Whether a run is running and its time is over; hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn timed_out_now(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from dag_run where run_key = $1 and state = 'running' and timeout_at <= $2) as "yes!""#,
+        run.0,
+        now
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Puts a finished run back to queued, so that its cleared tasks run again. Airflow's `reset_dag_runs`.
@@ -227,7 +345,7 @@ pub async fn finish(conn: &mut PgConnection, leaves: &[(RunKey, Node)]) -> sqlx:
 pub async fn requeue_if_finished(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "update dag_run
-         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1
+         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1, timeout_at = null
          where run_key = $1 and state in ('success', 'failed')",
         run.0,
         now
@@ -246,7 +364,8 @@ pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<DateTime<U
     sqlx::query_scalar!(
         "select least(
              (select min(next_run_at) from dag where not is_paused),
-             (select min(due_at) from task_instance where state = 'up_for_retry')
+             (select min(due_at) from task_instance where state = 'up_for_retry'),
+             (select min(timeout_at) from dag_run where state = 'running' and timeout_at is not null)
          )"
     )
     .fetch_one(conn)

@@ -12,9 +12,9 @@ use tracing::Level;
 
 use crate::{
     context::{Context, Facts, FailWithoutRetry, Results, Skip, TaskResult},
-    dag::{Registry, TaskSpec},
+    dag::{Next, Registry, Returned, TaskSpec},
     engine::{Ending, Graphs, Outcome},
-    ids::{ProcessId, RunKey, TaskId},
+    ids::{Node, ProcessId, RunKey, TaskId},
     retry::{FailedTry, delay_before_next_try},
     store::{self, instances::Claim},
     task_log::{self, LogSink},
@@ -37,7 +37,7 @@ pub struct Attempt {
 
 /// How a body ended.
 enum End {
-    Returned(TaskResult<Value>),
+    Returned(TaskResult<Returned>),
     Panicked(String),
     TimedOut(Duration),
     Cancelled,
@@ -50,6 +50,7 @@ const RESULT_BYTES_MAX: usize = 1024 * 1024;
 pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
     let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
+    let (end, skips) = choose(&attempt, &claim, end);
     let ending = judge(end, &spec, &claim, &sink);
     Outcome {
         instance: claim.instance,
@@ -59,6 +60,20 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
         version: claim.version,
         node: claim.node,
         ending,
+        skips,
+    }
+}
+
+/// What a branch chose, as nodes of the run's version. A choice that the graph does not allow fails the try.
+fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
+    let End::Returned(Ok(Returned { next, .. })) = &end else { return (end, Vec::new()) };
+    let skips = match attempt.graphs.known(claim.version) {
+        Some(graph) if *next != Next::All => graph.skipped_by(claim.node, next),
+        _ => Ok(Vec::new()),
+    };
+    match skips {
+        Ok(skips) => (end, skips),
+        Err(fault) => (End::Returned(Err(fault.into())), Vec::new()),
     }
 }
 
@@ -104,7 +119,7 @@ fn context(attempt: &Attempt, claim: &Claim) -> Context {
 /// Turns the end of the body into the end of the attempt, and says why in the log.
 fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
     let cause = match end {
-        End::Returned(Ok(value)) => match value_bytes(&value) {
+        End::Returned(Ok(Returned { value, .. })) => match value_bytes(&value) {
             0..=RESULT_BYTES_MAX => return Ending::Success(value),
             bytes => {
                 format!("the task returned {bytes} bytes of JSON; the most that can be stored is {RESULT_BYTES_MAX}")

@@ -232,7 +232,7 @@ impl Desk<'_> {
                         Ending::Failed { cause } if cause.starts_with(UNWRITABLE) => return Settled::default(),
                         _ => Ending::Failed { cause: format!("{UNWRITABLE}: {error:#}") },
                     };
-                    open.push(vec![Outcome { ending, ..batch[0].clone() }]);
+                    open.push(vec![Outcome { ending, skips: Vec::new(), ..batch[0].clone() }]);
                     return Settled::default();
                 }
                 (false, several) if several > 1 => {

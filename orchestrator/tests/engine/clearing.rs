@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use orchestrator::{
-    commands::{self, Clear, ClearScope, Origin, Refused},
+    commands::{self, Choice, Clear, Only, Origin, Refused, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -17,15 +17,14 @@ use tokio::sync::Semaphore;
 
 use super::world::World;
 
-const ALL: ClearScope =
-    ClearScope { upstream: false, downstream: false, only_failed: false, only_running: false, reset_dag_runs: true };
-
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
 }
 
-fn clear_of(run: &RunId, tasks: &[&str], scope: ClearScope) -> Clear {
-    Clear { dag_id: "d".into(), run_id: run.clone(), tasks: tasks.iter().map(|task| (*task).into()).collect(), scope }
+fn clear_of(run: &RunId, tasks: &[&str], only: Only) -> Clear {
+    let tasks = TaskChoice { named: tasks.iter().map(|task| (*task).into()).collect(), ..TaskChoice::default() };
+    let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
+    Clear { choice, only, reset_dag_runs: true }
 }
 
 /// Clears, and says which tasks it was.
@@ -54,8 +53,7 @@ async fn a_failed_run_is_mended_by_clearing_what_failed(pool: PgPool) {
     assert_eq!(world.finished("d", &run).await, RunState::Failed);
 
     broken.store(0, Ordering::SeqCst);
-    let only_failed = ClearScope { only_failed: true, ..ALL };
-    let cleared = clear(&world, &clear_of(&run, &[], only_failed)).await.unwrap();
+    let cleared = clear(&world, &clear_of(&run, &[], Only::Failed)).await.unwrap();
     assert_eq!(cleared, ["bad", "end"]);
     assert_eq!(world.run_state("d", &run).await, RunState::Queued);
     world.assert_counts().await;
@@ -77,14 +75,16 @@ async fn upstream_and_downstream_reach_through_all_levels(pool: PgPool) {
     let run = world.start("d").await;
     world.finished("d", &run).await;
     let cases = [
-        (ClearScope { downstream: true, ..ALL }, vec!["b", "c", "e"]),
-        (ClearScope { upstream: true, ..ALL }, vec!["a", "b"]),
-        (ClearScope { upstream: true, downstream: true, ..ALL }, vec!["a", "b", "c", "e"]),
-        (ALL, vec!["b"]),
-        (ClearScope { only_failed: true, ..ALL }, vec![]),
+        ((false, true, Only::All), vec!["b", "c", "e"]),
+        ((true, false, Only::All), vec!["a", "b"]),
+        ((true, true, Only::All), vec!["a", "b", "c", "e"]),
+        ((false, false, Only::All), vec!["b"]),
+        ((true, true, Only::Failed), vec![]),
     ];
-    for (scope, expected) in cases {
-        assert_eq!(clear(&world, &clear_of(&run, &["b"], scope)).await.unwrap(), expected, "{scope:?}");
+    for ((upstream, downstream, only), expected) in cases {
+        let mut wanted = clear_of(&run, &["b"], only);
+        (wanted.choice.tasks.upstream, wanted.choice.tasks.downstream) = (upstream, downstream);
+        assert_eq!(clear(&world, &wanted).await.unwrap(), expected, "{wanted:?}");
         world.assert_counts().await;
         assert_eq!(world.finished("d", &run).await, RunState::Success);
     }
@@ -108,8 +108,7 @@ async fn a_running_task_that_is_cleared_is_stopped_and_tried_again(pool: PgPool)
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
     world.reaches("d", &run, "slow", TaskState::Running).await;
-    let only_running = ClearScope { only_running: true, ..ALL };
-    assert_eq!(clear(&world, &clear_of(&run, &[], only_running)).await.unwrap(), ["slow"]);
+    assert_eq!(clear(&world, &clear_of(&run, &[], Only::Running)).await.unwrap(), ["slow"]);
     assert_eq!(world.state("d", &run, "slow").await, TaskState::Restarting);
     // The heartbeat finds it, the body is dropped, and the scheduler queues the next try.
     world.reaches("d", &run, "slow", TaskState::UpForRetry).await;
@@ -128,12 +127,15 @@ async fn a_clear_that_makes_no_sense_is_refused(pool: PgPool) {
     dag.task("only", nothing);
     let world = World::new(pool, vec![dag]).await;
     let run = world.start("d").await;
-    let both = ClearScope { only_failed: true, only_running: true, ..ALL };
-    assert!(matches!(clear(&world, &clear_of(&run, &[], both)).await, Err(Refused::Invalid(_))));
-    assert!(matches!(clear(&world, &clear_of(&run, &["other"], ALL)).await, Err(Refused::NoTask(..))));
-    assert!(matches!(clear(&world, &clear_of(&"other".into(), &[], ALL)).await, Err(Refused::NoRun(..))));
-    let elsewhere = Clear { dag_id: "other".into(), ..clear_of(&run, &[], ALL) };
+    assert!(matches!(clear(&world, &clear_of(&run, &["other"], Only::All)).await, Err(Refused::NoTask(..))));
+    assert!(matches!(clear(&world, &clear_of(&"other".into(), &[], Only::All)).await, Err(Refused::NoRun(..))));
+    let mut elsewhere = clear_of(&run, &[], Only::All);
+    elsewhere.choice.dag_id = "other".into();
     assert!(matches!(clear(&world, &elsewhere).await, Err(Refused::NoDag(_))));
+    // A manual run without a logical date has no past.
+    let mut past = clear_of(&run, &[], Only::All);
+    past.choice.runs = RunChoice::Around { run_id: run.clone(), past: true, future: false };
+    assert!(matches!(clear(&world, &past).await, Err(Refused::NoLogicalDate)));
 }
 
 #[sqlx::test(migrations = "../migrations")]
@@ -159,7 +161,7 @@ async fn a_running_task_whose_upstream_is_cleared_too_waits_for_it(pool: PgPool)
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
     world.reaches("d", &run, "second", TaskState::Running).await;
-    assert_eq!(clear(&world, &clear_of(&run, &[], ALL)).await.unwrap(), ["first", "second"]);
+    assert_eq!(clear(&world, &clear_of(&run, &[], Only::All)).await.unwrap(), ["first", "second"]);
     world.reaches("d", &run, "second", TaskState::UpForRetry).await;
     gate.add_permits(1);
     assert_eq!(world.finished("d", &run).await, RunState::Success);

@@ -62,6 +62,7 @@ fn success(worker: ProcessId, claim: &Claim) -> Outcome {
         version: claim.version,
         node: claim.node,
         ending: Ending::Success(serde_json::Value::Null),
+        skips: Vec::new(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The engine on a real Postgres, through its own doors: a scheduler's pass, a worker's life, the commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub, reason = "tests")]
 
+mod agreement;
+mod choices;
 mod clearing;
 mod faults;
+mod model;
 mod runs;
 mod schedules;
 mod world;

@@ -129,6 +129,15 @@ impl World {
             .get(0)
     }
 
+    pub async fn start_date(&self, dag: &str, run: &RunId) -> DateTime<Utc> {
+        sqlx::query("select start_date from dag_run where run_key = $1")
+            .bind(self.run_key(dag, run).await)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+            .get(0)
+    }
+
     pub async fn state(&self, dag: &str, run: &RunId, task: &str) -> TaskState {
         sqlx::query("select state from task_instance where run_key = $1 and task_id = $2")
             .bind(self.run_key(dag, run).await)

@@ -76,6 +76,7 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Failed(error) => error.into(),
             Refused::Invalid(text) => Self::bad_request(text),
+            Refused::NoLogicalDate => Self::bad_request(refused.to_string()),
             Refused::RunExists { .. } => Self::new(
                 StatusCode::CONFLICT,
                 json!({

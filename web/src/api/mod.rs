@@ -2,11 +2,13 @@
 //! 3.3.2's `OpenAPI` document.
 
 mod body;
+mod clear;
 mod dags;
 mod error;
 mod health;
 mod instances;
 mod logs;
+mod mark;
 mod query;
 mod runs;
 mod wire;
@@ -15,7 +17,7 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use serde_json::json;
 
@@ -31,11 +33,12 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/details", get(dags::details))
         .route("/dags/{dag_id}/tasks", get(dags::tasks))
         .route("/dags/{dag_id}/tasks/{task_id}", get(dags::task))
-        .route("/dags/{dag_id}/clearTaskInstances", post(instances::clear))
+        .route("/dags/{dag_id}/clearTaskInstances", post(clear::clear))
         .route("/dags/{dag_id}/dagRuns", get(runs::list).post(runs::trigger))
-        .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get).patch(mark::run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(instances::list))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get).patch(mark::task))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dry_run", patch(mark::dry_run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(instances::tries))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
         .fallback(no_route)

@@ -7,9 +7,9 @@ use axum::{
     response::Redirect,
 };
 use orchestrator::{
-    commands::{self, Clear, ClearScope, Origin},
+    commands::{self, Clear, Only, Origin, RunChoice, TaskChoice},
     ids::{DagId, RunId, TaskId},
-    store::instances::Clearable,
+    store::overrides::Chosen,
 };
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ pub(crate) struct ClearPage {
     task: Option<String>,
     downstream: bool,
     only_failed: bool,
-    instances: Vec<Clearable>,
+    instances: Vec<Chosen>,
 }
 
 impl ClearPage {
@@ -45,15 +45,11 @@ pub(crate) struct Choice {
 
 impl Choice {
     fn clear(&self, dag_id: &DagId, run_id: &RunId) -> Clear {
-        let scope = ClearScope {
-            upstream: false,
-            downstream: self.downstream,
-            only_failed: self.only_failed,
-            only_running: false,
-            reset_dag_runs: true,
-        };
-        let tasks = self.task.iter().map(|task| TaskId::from(task.as_str())).collect();
-        Clear { dag_id: dag_id.clone(), run_id: run_id.clone(), tasks, scope }
+        let named = self.task.iter().map(|task| TaskId::from(task.as_str())).collect();
+        let tasks = TaskChoice { named, upstream: false, downstream: self.downstream };
+        let choice = commands::Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks };
+        let only = if self.only_failed { Only::Failed } else { Only::All };
+        Clear { choice, only, reset_dag_runs: true }
     }
 }
 

@@ -67,7 +67,7 @@ impl From<Refused> for PageError {
         let status = match refused {
             Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) => StatusCode::NOT_FOUND,
             Refused::RunExists { .. } => StatusCode::CONFLICT,
-            Refused::Invalid(_) => StatusCode::BAD_REQUEST,
+            Refused::Invalid(_) | Refused::NoLogicalDate => StatusCode::BAD_REQUEST,
             Refused::Failed(error) => return error.into(),
         };
         Self { status, message }

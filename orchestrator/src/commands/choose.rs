@@ -1,0 +1,179 @@
+//! Which task instances of which runs a command is about, and their locks.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::Refused;
+use crate::{
+    dag::{Graph, Role},
+    engine::Graphs,
+    ids::{DagId, Node, RunId, RunKey, TaskId},
+    store::{
+        dags,
+        overrides::{self, Chosen},
+        runs::{self, LockedRun, RunWindow},
+    },
+};
+
+/// Which task instances a command is about.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The DAG.
+    pub dag_id: DagId,
+    /// Its runs.
+    pub runs: RunChoice,
+    /// Their tasks.
+    pub tasks: TaskChoice,
+}
+
+/// Which runs of a DAG.
+#[derive(Clone, Debug)]
+pub enum RunChoice {
+    /// One run, and if wanted those before and after it by logical date.
+    Around {
+        /// The run.
+        run_id: RunId,
+        /// Also every run of an earlier logical date: Airflow's `include_past`.
+        past: bool,
+        /// Also every run of a later logical date: Airflow's `include_future`.
+        future: bool,
+    },
+    /// The runs whose logical date lies between, both ends included; without either, all runs.
+    Between {
+        /// The first logical date.
+        start: Option<DateTime<Utc>>,
+        /// The last one.
+        end: Option<DateTime<Utc>>,
+    },
+}
+
+impl RunChoice {
+    /// One run alone.
+    #[must_use]
+    pub fn one(run_id: RunId) -> Self {
+        Self::Around { run_id, past: false, future: false }
+    }
+}
+
+/// Which tasks of a run.
+#[derive(Clone, Debug, Default)]
+pub struct TaskChoice {
+    /// The tasks; none means all.
+    pub named: Vec<TaskId>,
+    /// Also everything that they come after, directly or not.
+    pub upstream: bool,
+    /// Also everything that comes after them, directly or not.
+    pub downstream: bool,
+}
+
+/// Runs that one command may touch at once: all of them are locked until it is done.
+const RUNS_MAX: i64 = 1_000;
+
+/// A run that the command holds, with the task instances that it is about.
+pub(super) struct Held {
+    pub(super) run: LockedRun,
+    pub(super) graph: Arc<Graph>,
+    /// Every task instance of the run.
+    pub(super) all: Vec<Chosen>,
+    /// The nodes that were chosen.
+    nodes: Vec<Node>,
+}
+
+impl Held {
+    /// The task instances that were chosen.
+    pub(super) fn chosen(&self) -> impl Iterator<Item = &Chosen> {
+        self.all.iter().filter(|instance| self.nodes.contains(&instance.node))
+    }
+
+    /// Takes the setups that the chosen tasks need, and the teardowns of setups, too: what was torn down must be made
+    /// again. Airflow's `get_upstreams_only_setups_and_teardowns`.
+    pub(super) fn with_setups(mut self) -> Self {
+        let role = |node: Node| self.graph.task(node).map(|task| task.role).unwrap_or_default();
+        let works = self.nodes.iter().filter(|node| role(**node) == Role::Work);
+        let needed = works.flat_map(|node| self.graph.setups(*node)).copied();
+        let mut setups: Vec<_> = self.nodes.iter().copied().filter(|node| role(*node) == Role::Setup).collect();
+        setups.extend(needed);
+        let after = setups.iter().flat_map(|setup| self.graph.downstream(*setup)).copied();
+        let teardowns: Vec<_> = after.filter(|node| role(*node).is_teardown()).collect();
+        self.nodes.extend(setups.into_iter().chain(teardowns));
+        self
+    }
+
+    /// The tasks that come after the chosen ones, directly or not.
+    pub(super) fn after(&self) -> Vec<Node> {
+        let after = self.graph.reachable(&self.nodes, Graph::downstream);
+        after.into_iter().filter(|node| !self.nodes.contains(node)).collect()
+    }
+}
+
+/// Locks the runs in the order of their keys, of each run then the task instances: a claim may change one without the
+/// run's lock.
+pub(super) async fn choose(tx: &mut PgConnection, graphs: &Graphs, choice: &Choice) -> Result<Vec<Held>, Refused> {
+    let dag_id = &choice.dag_id;
+    if dags::current_version(tx, dag_id).await?.is_none() {
+        return Err(Refused::NoDag(dag_id.clone()));
+    }
+    let mut held = Vec::new();
+    let mut unknown = None;
+    for key in runs_of(tx, choice).await? {
+        let Some(run) = runs::lock_waiting(tx, key).await? else { continue };
+        let graph = graphs.get(tx, run.version).await?;
+        // Of several runs, those of a version without the task are left alone.
+        let nodes = match nodes_of(&graph, &choice.tasks) {
+            Ok(nodes) => nodes,
+            Err(task) => {
+                unknown.get_or_insert(task);
+                continue;
+            }
+        };
+        let all = overrides::lock_of_run(tx, key).await?;
+        held.push(Held { run, graph, all, nodes });
+    }
+    match unknown {
+        Some(task) if held.is_empty() => Err(Refused::NoTask(dag_id.clone(), task)),
+        _ => Ok(held),
+    }
+}
+
+async fn runs_of(tx: &mut PgConnection, choice: &Choice) -> Result<Vec<RunKey>, Refused> {
+    let dag_id = &choice.dag_id;
+    let window = match &choice.runs {
+        RunChoice::Between { start, end } => RunWindow { start: *start, end: *end },
+        RunChoice::Around { run_id, past, future } => {
+            let no_run = || Refused::NoRun(dag_id.clone(), run_id.clone());
+            let key = runs::key(tx, dag_id, run_id).await?.ok_or_else(no_run)?;
+            if !past && !future {
+                return Ok(vec![key]);
+            }
+            let date = runs::logical_date(tx, key).await?.ok_or(Refused::NoLogicalDate)?;
+            RunWindow { start: (!past).then_some(date), end: (!future).then_some(date) }
+        }
+    };
+    let found = runs::in_window(tx, dag_id, window, RUNS_MAX + 1).await?;
+    if found.len() as i64 > RUNS_MAX {
+        return Err(Refused::Invalid(format!(
+            "this is about more than {RUNS_MAX} runs of the dag {dag_id}: name a run, or a shorter range of dates"
+        )));
+    }
+    Ok(found)
+}
+
+fn nodes_of(graph: &Graph, tasks: &TaskChoice) -> Result<Vec<Node>, TaskId> {
+    if tasks.named.is_empty() {
+        return Ok(graph.nodes().collect());
+    }
+    let find = |task: &TaskId| graph.node(task).ok_or_else(|| task.clone());
+    let named = tasks.named.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = named.clone();
+    if tasks.upstream {
+        nodes.extend(graph.reachable(&named, Graph::upstream));
+    }
+    if tasks.downstream {
+        nodes.extend(graph.reachable(&named, Graph::downstream));
+    }
+    nodes.sort_unstable();
+    nodes.dedup();
+    Ok(nodes)
+}

@@ -1,0 +1,135 @@
+//! Clear: task instances go back to the beginning. Airflow's `clearTaskInstances` (`airflow.md` 5.5).
+
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use super::{
+    Origin, Refused,
+    choose::{Choice, Held, RunChoice, choose},
+    write_down,
+};
+use crate::{
+    engine::{Graphs, move_on},
+    ids::{InstanceKey, Node},
+    state::{RunState, TaskState},
+    store::{
+        nodes,
+        overrides::{self, Chosen},
+        runs, xcom,
+    },
+};
+
+/// What is to be cleared.
+#[derive(Clone, Debug)]
+pub struct Clear {
+    /// The task instances.
+    pub choice: Choice,
+    /// Which of them.
+    pub only: Only,
+    /// Whether runs that have ended are started again.
+    pub reset_dag_runs: bool,
+}
+
+/// Which of the chosen task instances a clear takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Only {
+    /// All of them.
+    #[default]
+    All,
+    /// What failed, itself or by its upstream: Airflow's `only_failed`.
+    Failed,
+    /// What is running: Airflow's `only_running`.
+    Running,
+}
+
+impl Only {
+    fn takes(self, state: TaskState) -> bool {
+        match self {
+            Self::All => true,
+            Self::Failed => state.is_failure(),
+            Self::Running => matches!(state, TaskState::Running | TaskState::Restarting),
+        }
+    }
+}
+
+/// What a clear would do, without doing it: its `dry_run`.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn preview_clear(conn: &mut PgConnection, graphs: &Graphs, clear: &Clear) -> Result<Vec<Chosen>, Refused> {
+    let mut tx = conn.begin().await?;
+    let held = choose(&mut tx, graphs, &clear.choice).await?;
+    tx.rollback().await?;
+    Ok(held.into_iter().flat_map(|held| taken(&held.with_setups(), clear.only)).collect())
+}
+
+/// Takes task instances back to the beginning: what is running is stopped and tried again, runs that have ended are
+/// queued anew. All of it or nothing. Returns what was cleared.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn clear(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    clear: &Clear,
+    origin: Origin,
+) -> Result<Vec<Chosen>, Refused> {
+    let mut tx = conn.begin().await?;
+    let mut cleared = Vec::new();
+    for held in choose(&mut tx, graphs, &clear.choice).await? {
+        let mut held = held.with_setups();
+        let taken = taken(&held, clear.only);
+        if !taken.is_empty() {
+            reset(&mut tx, &held, &taken).await?;
+            if clear.reset_dag_runs {
+                requeue(&mut tx, &mut held).await?;
+            }
+            go_on(&mut tx, graphs, &held).await?;
+        }
+        cleared.extend(taken);
+    }
+    let tasks: Vec<_> = cleared.iter().map(|instance| [instance.run_id.as_str(), instance.task_id.as_str()]).collect();
+    let run = match &clear.choice.runs {
+        RunChoice::Around { run_id, .. } => Some(run_id),
+        RunChoice::Between { .. } => None,
+    };
+    let extra = json!({ "cleared": tasks });
+    write_down(&mut tx, "clear_task_instances", &clear.choice.dag_id, run, origin, extra).await?;
+    tx.commit().await?;
+    Ok(cleared)
+}
+
+fn taken(held: &Held, only: Only) -> Vec<Chosen> {
+    held.chosen().filter(|instance| only.takes(instance.state)).cloned().collect()
+}
+
+/// Writes the states of a clear, and counts the run anew.
+pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) -> Result<(), Refused> {
+    let keys: Vec<InstanceKey> = taken.iter().map(|instance| instance.instance).collect();
+    let retries = |node: Node| held.graph.task(node).map_or(0, |task| task.retry.retries);
+    let retries: Vec<_> =
+        taken.iter().map(|instance| i32::try_from(retries(instance.node)).unwrap_or(i32::MAX)).collect();
+    let tasks: Vec<_> = taken.iter().map(|instance| instance.task_id.as_str().to_owned()).collect();
+    let nodes: Vec<_> = taken.iter().map(|instance| instance.node).collect();
+    overrides::clear(tx, &keys, &retries).await?;
+    xcom::delete(tx, held.run.run_key, &tasks).await?;
+    nodes::forget_skips(tx, held.run.run_key, &nodes).await?;
+    nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
+    Ok(())
+}
+
+/// Starts a run again that has ended.
+pub(super) async fn requeue(tx: &mut PgConnection, held: &mut Held) -> sqlx::Result<()> {
+    if runs::requeue_if_finished(tx, held.run.run_key, held.run.now).await? {
+        held.run.state = RunState::Queued;
+    }
+    Ok(())
+}
+
+/// Lets a running run go on from the states that it has now; a queued one does so when it starts.
+pub(super) async fn go_on(tx: &mut PgConnection, graphs: &Graphs, held: &Held) -> Result<(), Refused> {
+    if held.run.state == RunState::Running {
+        move_on(tx, graphs, held.run).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Mark: people say how a task instance or a run ended (`airflow.md` 5.5).
+
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use super::{
+    Origin, Refused,
+    choose::{Choice, Held, RunChoice, TaskChoice, choose},
+    clear::{go_on, requeue, reset},
+    write_down,
+};
+use crate::{
+    engine::Graphs,
+    ids::{DagId, RunId},
+    state::{RunState, TaskState},
+    store::{
+        nodes,
+        overrides::{self, Chosen, Verdict},
+        runs,
+    },
+};
+
+/// What is to be marked.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The task instances.
+    pub choice: Choice,
+    /// How they are to have ended.
+    pub state: Marked,
+}
+
+/// The states that people may give to a task instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Marked {
+    /// As if it had succeeded.
+    Success,
+    /// As if it had failed for good.
+    Failed,
+    /// As if it had decided not to run.
+    Skipped,
+}
+
+impl Marked {
+    /// The state.
+    #[must_use]
+    pub fn state(self) -> TaskState {
+        match self {
+            Self::Success => TaskState::Success,
+            Self::Failed => TaskState::Failed,
+            Self::Skipped => TaskState::Skipped,
+        }
+    }
+}
+
+/// The states that people may give to a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MarkedRun {
+    /// Every task instance succeeded, but for the teardowns that are still to run.
+    Success,
+    /// What runs is stopped and has failed, what has not ended is skipped.
+    Failed,
+    /// It starts again from the states that it has.
+    Queued,
+}
+
+/// What a mark would change, without changing it: its `dry_run`.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn preview_mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark) -> Result<Vec<Chosen>, Refused> {
+    let mut tx = conn.begin().await?;
+    let held = choose(&mut tx, graphs, &mark.choice).await?;
+    tx.rollback().await?;
+    Ok(held.iter().flat_map(|held| to_change(held, mark.state)).collect())
+}
+
+/// Says how task instances ended. What failed after them is cleared, so that the run goes on from there. Returns what
+/// was changed.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn mark(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    mark: &Mark,
+    origin: Origin,
+) -> Result<Vec<Chosen>, Refused> {
+    let mut tx = conn.begin().await?;
+    let mut changed = Vec::new();
+    let cause = format!("marked {} ({})", mark.state.state(), origin.as_str());
+    for mut held in choose(&mut tx, graphs, &mark.choice).await? {
+        let to_change = to_change(&held, mark.state);
+        if to_change.is_empty() {
+            continue;
+        }
+        let verdict = |chosen: &Chosen| Verdict { instance: chosen.instance, state: mark.state.state() };
+        overrides::force(&mut tx, &to_change.iter().map(verdict).collect::<Vec<_>>(), &cause).await?;
+        let after = held.after();
+        let is_to_run = |instance: &&Chosen| after.contains(&instance.node) && instance.state.is_failure();
+        let again: Vec<_> = held.all.iter().filter(is_to_run).cloned().collect();
+        // Counts the run anew, whether or not there is something to clear.
+        reset(&mut tx, &held, &again).await?;
+        if !again.is_empty() {
+            requeue(&mut tx, &mut held).await?;
+        }
+        go_on(&mut tx, graphs, &held).await?;
+        changed.extend(to_change);
+    }
+    let run = match &mark.choice.runs {
+        RunChoice::Around { run_id, .. } => Some(run_id),
+        RunChoice::Between { .. } => None,
+    };
+    let tasks: Vec<_> = changed.iter().map(|instance| [instance.run_id.as_str(), instance.task_id.as_str()]).collect();
+    let extra = json!({ "new_state": mark.state.state(), "marked": tasks });
+    write_down(&mut tx, "mark_task_instances", &mark.choice.dag_id, run, origin, extra).await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+fn to_change(held: &Held, state: Marked) -> Vec<Chosen> {
+    held.chosen().filter(|instance| instance.state != state.state()).cloned().collect()
+}
+
+/// Says how a run ended, or starts it again.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn mark_run(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    dag: &DagId,
+    run: &RunId,
+    state: MarkedRun,
+    origin: Origin,
+) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    let choice = Choice { dag_id: dag.clone(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
+    let cause = format!("the run was marked ({})", origin.as_str());
+    for mut held in choose(&mut tx, graphs, &choice).await? {
+        match state {
+            MarkedRun::Queued => {
+                requeue(&mut tx, &mut held).await?;
+            }
+            MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
+            MarkedRun::Failed => {
+                overrides::force(&mut tx, &overrides::stopped(&held.all), &cause).await?;
+                nodes::recount(&mut tx, held.run.run_key, held.graph.edges()).await?;
+                runs::end(&mut tx, held.run.run_key, RunState::Failed).await?;
+            }
+        }
+    }
+    let word = match state {
+        MarkedRun::Success => "success",
+        MarkedRun::Failed => "failed",
+        MarkedRun::Queued => "queued",
+    };
+    write_down(&mut tx, "mark_dag_run", dag, Some(run), origin, json!({ "new_state": word })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Teardowns that have not ended still run, and the run ends with them.
+async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
+    let still_runs = |instance: &Chosen| {
+        let role = held.graph.task(instance.node).map(|task| task.role).unwrap_or_default();
+        role.is_teardown() && !instance.state.is_finished()
+    };
+    let marked = held.all.iter().filter(|instance| instance.state != TaskState::Success && !still_runs(instance));
+    let verdicts: Vec<_> =
+        marked.map(|instance| Verdict { instance: instance.instance, state: TaskState::Success }).collect();
+    overrides::force(tx, &verdicts, cause).await?;
+    nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
+    if held.all.iter().any(still_runs) {
+        return go_on(tx, graphs, held).await;
+    }
+    runs::end(tx, held.run.run_key, RunState::Success).await?;
+    Ok(())
+}
+
+/// Writes a remark on a run, or takes it away.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn set_note(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    run: &RunId,
+    note: Option<&str>,
+    origin: Origin,
+) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    if !runs::set_note(&mut tx, dag, run, note).await? {
+        return Err(Refused::NoRun(dag.clone(), run.clone()));
+    }
+    write_down(&mut tx, "patch_dag_run", dag, Some(run), origin, json!({ "note": note })).await?;
+    tx.commit().await?;
+    Ok(())
+}

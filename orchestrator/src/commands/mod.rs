@@ -1,0 +1,101 @@
+//! What people ask for: trigger, clear, mark, pause. One function each, used by the API, the pages and the CLI alike.
+
+mod choose;
+mod clear;
+mod mark;
+mod pause;
+mod trigger;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+pub use self::{
+    choose::{Choice, RunChoice, TaskChoice},
+    clear::{Clear, Only, clear, preview_clear},
+    mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
+    pause::set_paused,
+    trigger::{ManualRun, trigger},
+};
+use crate::{
+    ids::{DagId, RunId, TaskId},
+    store::events,
+};
+
+/// Why a command was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such DAG.
+    #[error("The Dag with ID: `{0}` was not found")]
+    NoDag(DagId),
+    /// There is no such run.
+    #[error("The DagRun with dag_id: `{0}` and run_id: `{1}` was not found")]
+    NoRun(DagId, RunId),
+    /// The DAG has no such task.
+    #[error("The Task with ID: `{1}` was not found in the Dag `{0}`")]
+    NoTask(DagId, TaskId),
+    /// The run stands for no date, so nothing lies before or after it.
+    #[error("Cannot use include_past or include_future with no logical_date")]
+    NoLogicalDate,
+    /// The DAG has a run of that id or logical date.
+    #[error("the dag {dag_id} already has a run with the id {run_id} or the logical date {logical_date:?}")]
+    RunExists {
+        /// The DAG.
+        dag_id: DagId,
+        /// The id that was asked for.
+        run_id: RunId,
+        /// The logical date that was asked for.
+        logical_date: Option<DateTime<Utc>>,
+    },
+    /// The request contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database, or what it holds, failed.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Who asks, in Airflow's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The command line.
+    Cli,
+    /// The API.
+    RestApi,
+    /// A page.
+    Ui,
+    /// A test.
+    Test,
+}
+
+impl Origin {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::RestApi => "rest_api",
+            Self::Ui => "ui",
+            Self::Test => "test",
+        }
+    }
+}
+
+async fn write_down(
+    tx: &mut PgConnection,
+    event: &str,
+    dag: &DagId,
+    run: Option<&RunId>,
+    origin: Origin,
+    extra: Value,
+) -> sqlx::Result<()> {
+    // Until there are users, the way by which somebody asked stands for who it was.
+    let event = events::Event { event, dag_id: dag, run_id: run, owner: origin.as_str(), extra };
+    events::append(tx, &event).await
+}

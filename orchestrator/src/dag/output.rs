@@ -1,0 +1,125 @@
+//! What a task returns: a value for later tasks, or a choice of which of them run.
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{context::TaskResult, ids::TaskId};
+
+/// What a body leaves behind.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Returned {
+    /// For later tasks to read: Airflow's `return_value`.
+    pub value: Value,
+    /// Which of the tasks after it may run.
+    pub next: Next,
+}
+
+/// Which of the tasks after a task that succeeded may run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Next {
+    /// All; each by its trigger rule.
+    #[default]
+    All,
+    /// Of those directly after it these, and what can be reached from these; the others are skipped.
+    Only(Vec<TaskId>),
+    /// None of those directly after it; what comes later follows its trigger rules.
+    NothingDirectly,
+    /// Nothing at all after it, whatever its trigger rules say.
+    Nothing,
+}
+
+/// Anything that a task may return: what can be written as JSON, a [`Branch`], or a [`ShortCircuit`].
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{Self}`",
+    note = "a task returns something that implements `serde::Serialize`, a `Branch`, or a `ShortCircuit`"
+)]
+pub trait Output {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    fn into_returned(self) -> TaskResult<Returned>;
+}
+
+impl<T: Serialize> Output for T {
+    fn into_returned(self) -> TaskResult<Returned> {
+        let value = serde_json::to_value(self).context("cannot write what the task returned as JSON")?;
+        Ok(Returned { value, next: Next::All })
+    }
+}
+
+/// Chooses which of the tasks directly after it run; the others are skipped. Airflow's `@task.branch`.
+///
+/// ```
+/// # use orchestrator::prelude::*;
+/// async fn choose(context: Context) -> TaskResult<Branch> {
+///     Ok(Branch::to([if context.conf()["full"] == true { "reload" } else { "append" }]))
+/// }
+///
+/// let dag = Dag::new("load");
+/// let [reload, append] = ["reload", "append"].map(|task| dag.task(task, async |_: Context| TaskResult::Ok(())));
+/// dag.chain(dag.task("choose", choose) >> [reload, append]);
+/// # dag.build().unwrap();
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Branch(Vec<TaskId>);
+
+impl Branch {
+    /// These run. Each must come directly after the task that chooses, or its try fails.
+    #[must_use]
+    pub fn to<'a>(tasks: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(tasks.into_iter().map(TaskId::from).collect())
+    }
+
+    /// None of them runs.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl Output for Branch {
+    fn into_returned(self) -> TaskResult<Returned> {
+        Ok(Returned { value: serde_json::to_value(&self.0)?, next: Next::Only(self.0) })
+    }
+}
+
+/// Goes on, or ends this way through the DAG here: what comes after is skipped. Airflow's `@task.short_circuit`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShortCircuit {
+    goes_on: bool,
+    skips: SkipReach,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SkipReach {
+    Everything,
+    OnlyDirectly,
+}
+
+impl ShortCircuit {
+    /// Goes on if `condition` holds; else everything after it is skipped, whatever its trigger rule.
+    #[must_use]
+    pub fn go_on_if(condition: bool) -> Self {
+        Self { goes_on: condition, skips: SkipReach::Everything }
+    }
+
+    /// Skips only what comes directly after it; later tasks follow their trigger rules. Airflow's
+    /// `ignore_downstream_trigger_rules=False`.
+    #[must_use]
+    pub fn respecting_trigger_rules(self) -> Self {
+        Self { skips: SkipReach::OnlyDirectly, ..self }
+    }
+}
+
+impl Output for ShortCircuit {
+    fn into_returned(self) -> TaskResult<Returned> {
+        let next = match (self.goes_on, self.skips) {
+            (true, _) => Next::All,
+            (false, SkipReach::Everything) => Next::Nothing,
+            (false, SkipReach::OnlyDirectly) => Next::NothingDirectly,
+        };
+        Ok(Returned { value: Value::Bool(self.goes_on), next })
+    }
+}

@@ -1,0 +1,277 @@
+//! The engine against the model: random DAGs, rules, setups, outcomes, branches, clears and marks, one event at a
+//! time; after each event every state, every try number and the run agree, or the seed that shows otherwise is told.
+
+use std::collections::HashMap;
+
+use orchestrator::{
+    commands::{self, Choice, Clear, ManualRun, Mark, Marked, MarkedRun, Only, Origin, RunChoice, TaskChoice},
+    dag::{Dag, Next, Role, Task},
+    engine::{Claimant, Ending, Outcome, settle},
+    ids::{DagId, Node, ProcessId, RunId, TaskId},
+    prelude::{Context, RetryPolicy, TaskResult, TriggerRule},
+    process,
+    store::{instances::Claim, processes::ProcessKind},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use sqlx::{PgPool, Row};
+
+use super::{
+    model::{self, End, Kind, Model},
+    world::World,
+};
+
+/// Runs of the model in `make test`; `STREAMCOMMERCE_MODEL_SEEDS` makes more.
+const SEEDS: u64 = 150;
+
+/// Events of one run, after which it is left alone.
+const EVENTS_MAX: usize = 40;
+
+#[sqlx::test(migrations = "../migrations")]
+async fn engine_and_model_agree_on_every_state(pool: PgPool) {
+    let seeds = std::env::var("STREAMCOMMERCE_MODEL_SEEDS").ok().map_or(SEEDS, |text| text.parse().unwrap());
+    let models: Vec<_> = (0..seeds).map(random_model).collect();
+    let dags = models.iter().enumerate().map(|(seed, model)| dag_of(seed, model)).collect();
+    let world = World::new(pool, dags).await;
+    let mut events = 0;
+    for (seed, model) in models.into_iter().enumerate() {
+        let mut play = Play::begin(&world, seed, model).await;
+        while play.trace.len() < EVENTS_MAX && play.event().await {
+            events += 1;
+        }
+        // The run is left as it is; its DAG must not be passed over again.
+        let mut conn = world.pool.acquire().await.unwrap();
+        commands::set_paused(&mut conn, &world.graphs, &play.dag, true, Origin::Test).await.unwrap();
+    }
+    world.assert_counts().await;
+    assert!(events > seeds * 3, "only {events} events in {seeds} runs");
+}
+
+fn random_model(seed: u64) -> Model {
+    let mut random = StdRng::seed_from_u64(seed);
+    let size = random.random_range(1..=7);
+    let density = random.random_range(0.2..0.8);
+    let has_setups = random.random_bool(0.3);
+    let mut tasks = Vec::new();
+    for task in 0..size {
+        let upstream: Vec<usize> = (0..task).filter(|_| random.random_bool(density)).collect();
+        let kind = match random.random_range(0..6) {
+            0 if has_setups => Kind::Setup,
+            1 if has_setups => Kind::Teardown,
+            2 if has_setups => Kind::DecisiveTeardown,
+            _ => Kind::Work,
+        };
+        let all = TriggerRule::ALL.map(TriggerRule::as_str);
+        let rule = match kind {
+            Kind::Teardown | Kind::DecisiveTeardown => "all_done_setup_success",
+            _ if random.random_bool(0.4) => "all_success",
+            _ => all.choose(&mut random).unwrap(),
+        };
+        tasks.push(model::Task { upstream, rule, kind, retries: i32::from(random.random_bool(0.3)) });
+    }
+    Model::new(tasks, random.random_bool(0.2))
+}
+
+fn dag_of(seed: usize, model: &Model) -> Dag {
+    let dag = Dag::new(&format!("d{seed}"));
+    let dag = if model.fail_fast { dag.fail_fast() } else { dag };
+    let handles: Vec<Task<'_, ()>> = model
+        .tasks
+        .iter()
+        .enumerate()
+        .map(|(task, of)| {
+            let rule = TriggerRule::ALL.into_iter().find(|rule| rule.as_str() == of.rule).unwrap();
+            let retries =
+                RetryPolicy { retries: of.retries as u32, delay: std::time::Duration::ZERO, ..RetryPolicy::default() };
+            let role = match of.kind {
+                Kind::Work => Role::Work,
+                Kind::Setup => Role::Setup,
+                Kind::Teardown => Role::Teardown,
+                Kind::DecisiveTeardown => Role::DecisiveTeardown,
+            };
+            let handle = dag.task(&format!("t{task}"), async |_: Context| TaskResult::Ok(()));
+            handle.trigger_rule(rule).retry_policy(retries).role(role)
+        })
+        .collect();
+    for (task, of) in model.tasks.iter().enumerate() {
+        for upstream in &of.upstream {
+            dag.chain(handles[*upstream] >> handles[task]);
+        }
+    }
+    dag
+}
+
+struct Play<'w> {
+    world: &'w World,
+    dag: DagId,
+    run: RunId,
+    worker: ProcessId,
+    model: Model,
+    claims: HashMap<usize, Claim>,
+    random: StdRng,
+    trace: Vec<String>,
+}
+
+impl<'w> Play<'w> {
+    async fn begin(world: &'w World, seed: usize, model: Model) -> Self {
+        let dag = DagId::from(format!("d{seed}"));
+        let worker = process::register(&world.pool, ProcessKind::Worker, 100).await.unwrap();
+        world.unpause(dag.as_str()).await;
+        let run = world.trigger(dag.as_str(), ManualRun::default()).await;
+        let random = StdRng::seed_from_u64(seed as u64);
+        let trace = vec![format!("seed {seed}: {model:#?}")];
+        let mut play = Self { world, dag, run, worker, model, claims: HashMap::new(), random, trace };
+        play.pass().await;
+        play
+    }
+
+    /// One thing happens, if anything still can.
+    async fn event(&mut self) -> bool {
+        let held = self.model.held();
+        let commands_more = self.random.random_bool(0.2);
+        match held.choose(&mut self.random) {
+            Some(task) if !commands_more => self.end(*task).await,
+            _ if commands_more => self.command().await,
+            _ if !model::is_finished(self.model.run) => self.pass().await,
+            _ => return false,
+        }
+        true
+    }
+
+    async fn pass(&mut self) {
+        self.trace.push("the scheduler passes".to_owned());
+        self.model.scheduler_passes();
+        self.world.pass().await;
+        self.agree().await;
+    }
+
+    async fn end(&mut self, task: usize) {
+        let end = self.random_end(task);
+        self.trace.push(format!("t{task} ends: {end:?}"));
+        let claim = self.claims.remove(&task).unwrap();
+        let outcome = self.outcome(task, &claim, &end);
+        self.model.ends(task, &end);
+        let mut conn = self.world.pool.acquire().await.unwrap();
+        let settled = settle(&mut conn, &self.world.graphs, vec![outcome], None).await.unwrap();
+        assert!(settled.stale.is_empty(), "refused\n{}", self.trace.join("\n"));
+        drop(conn);
+        self.agree().await;
+    }
+
+    fn random_end(&mut self, task: usize) -> End {
+        let after = self.model.downstream(task);
+        match self.random.random_range(0..10) {
+            0..=2 => End::Fail,
+            3 => End::Skip,
+            4 if !after.is_empty() => End::Branch(after.into_iter().filter(|_| self.random.random_bool(0.5)).collect()),
+            5 if !after.is_empty() => End::ShortCircuit,
+            _ => End::Success,
+        }
+    }
+
+    fn outcome(&self, task: usize, claim: &Claim, end: &End) -> Outcome {
+        let graph = self.world.graphs.known(claim.version).unwrap();
+        let name = |task: &usize| TaskId::from(format!("t{task}"));
+        let skipped_by = |next: &Next| graph.skipped_by(claim.node, next).unwrap();
+        let (ending, skips) = match end {
+            End::Success => (Ending::Success(serde_json::Value::Null), Vec::new()),
+            End::Branch(chosen) => {
+                let next = Next::Only(chosen.iter().map(name).collect());
+                (Ending::Success(serde_json::Value::Null), skipped_by(&next))
+            }
+            End::ShortCircuit => (Ending::Success(serde_json::Value::Null), skipped_by(&Next::Nothing)),
+            End::Skip => (Ending::Skipped { cause: String::new() }, Vec::new()),
+            End::Fail => (self.failure(task, claim), Vec::new()),
+        };
+        Outcome {
+            instance: claim.instance,
+            attempt: claim.attempt,
+            worker: self.worker,
+            run_key: claim.run_key,
+            version: claim.version,
+            node: claim.node,
+            ending,
+            skips,
+        }
+    }
+
+    /// As a worker judges it.
+    fn failure(&self, task: usize, claim: &Claim) -> Ending {
+        let cause = "on purpose".to_owned();
+        if self.model.tasks[task].retries > 0 && claim.try_number <= claim.max_tries {
+            return Ending::Retry { delay: std::time::Duration::ZERO, cause };
+        }
+        Ending::Failed { cause }
+    }
+
+    async fn command(&mut self) {
+        let size = self.model.tasks.len();
+        let task = self.random.random_range(0..size);
+        let mut conn = self.world.pool.acquire().await.unwrap();
+        let graphs = &self.world.graphs;
+        match self.random.random_range(0..8) {
+            0..=3 => {
+                let chosen: Vec<_> = (0..size).filter(|other| *other == task || self.random.random_bool(0.3)).collect();
+                let only_failed = self.random.random_bool(0.4);
+                self.trace.push(format!("clear {chosen:?}, only failed: {only_failed}"));
+                self.model.clear(&chosen, only_failed);
+                let only = if only_failed { Only::Failed } else { Only::All };
+                let clear = Clear { choice: self.choice(&chosen), only, reset_dag_runs: true };
+                commands::clear(&mut conn, graphs, &clear, Origin::Test).await.unwrap();
+            }
+            4..=6 => {
+                let marks = [("success", Marked::Success), ("failed", Marked::Failed), ("skipped", Marked::Skipped)];
+                let (word, state) = marks[self.random.random_range(0..3)];
+                self.trace.push(format!("mark t{task} {word}"));
+                self.model.mark(task, word);
+                let mark = Mark { choice: self.choice(&[task]), state };
+                commands::mark(&mut conn, graphs, &mark, Origin::Test).await.unwrap();
+            }
+            _ => {
+                let marks =
+                    [("success", MarkedRun::Success), ("failed", MarkedRun::Failed), ("queued", MarkedRun::Queued)];
+                let (word, state) = marks[self.random.random_range(0..3)];
+                self.trace.push(format!("mark the run {word}"));
+                self.model.mark_run(word);
+                commands::mark_run(&mut conn, graphs, &self.dag, &self.run, state, Origin::Test).await.unwrap();
+            }
+        }
+        drop(conn);
+        self.agree().await;
+    }
+
+    fn choice(&self, tasks: &[usize]) -> Choice {
+        let named = tasks.iter().map(|task| TaskId::from(format!("t{task}"))).collect();
+        let tasks = TaskChoice { named, ..TaskChoice::default() };
+        Choice { dag_id: self.dag.clone(), runs: RunChoice::one(self.run.clone()), tasks }
+    }
+
+    /// Claims what may be claimed, then holds every state against the model.
+    async fn agree(&mut self) {
+        let mut conn = self.world.pool.acquire().await.unwrap();
+        let claimant = Claimant { worker: self.worker, dags: &[self.dag.as_str().to_owned()], free: 100 };
+        let claimed = settle(&mut conn, &self.world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims;
+        drop(conn);
+        for claim in claimed {
+            let Node(node) = claim.node;
+            self.claims.insert(node as usize, claim);
+        }
+        let held = self.model.held();
+        self.claims.retain(|task, _| held.contains(task));
+        let run = self.world.run_state(self.dag.as_str(), &self.run).await;
+        let rows =
+            sqlx::query("select node, state::text, try_number from task_instance where run_key = $1 order by node")
+                .bind(self.world.run_key(self.dag.as_str(), &self.run).await)
+                .fetch_all(&self.world.pool)
+                .await
+                .unwrap();
+        let engine: Vec<(i32, String, i32)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+        let model: Vec<(i32, String, i32)> = self
+            .model
+            .instances
+            .iter()
+            .enumerate()
+            .map(|(task, instance)| (task as i32, instance.state.to_owned(), instance.tries))
+            .collect();
+        assert_eq!((run.as_str(), engine), (self.model.run, model), "engine | model\n{}", self.trace.join("\n"));
+    }
+}

@@ -1,0 +1,231 @@
+//! Branches, short-circuits, setups and teardowns through real bodies; what ends a run before its time.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use orchestrator::{
+    commands::{self, Choice, Clear, Mark, Marked, Only, Origin, RunChoice, TaskChoice},
+    ids::RunId,
+    prelude::*,
+    state::{RunState, TaskState},
+    worker::Settings,
+};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use super::world::World;
+
+async fn nothing(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
+fn choice(run: &RunId, tasks: &[&str]) -> Choice {
+    let tasks = TaskChoice { named: tasks.iter().map(|task| (*task).into()).collect(), ..TaskChoice::default() };
+    Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks }
+}
+
+async fn states(world: &World, run: &RunId, tasks: &[&str]) -> Vec<TaskState> {
+    let mut states = Vec::new();
+    for task in tasks {
+        states.push(world.state("d", run, task).await);
+    }
+    states
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_branch_runs_what_it_chose_and_a_clear_finds_its_choice_again(pool: PgPool) {
+    let dag = Dag::new("d");
+    let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["chosen"])));
+    let [chosen, other, after_other] = ["chosen", "other", "after_other"].map(|task| dag.task(task, nothing));
+    let join = dag.task("join", nothing).trigger_rule(TriggerRule::NoneFailedMinOneSuccess);
+    dag.chain(choose >> (chosen, other) >> join);
+    dag.chain(other >> after_other);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    let tasks = ["chosen", "other", "after_other", "join"];
+    let expected = [TaskState::Success, TaskState::Skipped, TaskState::Skipped, TaskState::Success];
+    assert_eq!(states(&world, &run, &tasks).await, expected);
+
+    let clear = Clear { choice: choice(&run, &["other"]), only: Only::All, reset_dag_runs: true };
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    drop(conn);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    assert_eq!(world.state("d", &run, "other").await, TaskState::Skipped, "the branch had not chosen it");
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_branch_to_a_task_that_does_not_follow_it_fails_with_the_names(pool: PgPool) {
+    let dag = Dag::new("d");
+    let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["elsewhere"])));
+    dag.chain(choose >> [dag.task("a", nothing), dag.task("b", nothing)]);
+    dag.task("elsewhere", nothing);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    worker.stop().await;
+    let (_, cause) = world.tries("d", &run, "choose").await.remove(0);
+    let expected = "the branch chose the task elsewhere, which does not come directly after it; a, b do";
+    assert_eq!(cause.unwrap(), expected);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_short_circuit_skips_all_that_follows_or_only_what_follows_directly(pool: PgPool) {
+    let dag = Dag::new("d");
+    let stop = dag.task("stop", async |_: Context| TaskResult::Ok(ShortCircuit::go_on_if(false)));
+    let soft = async |_: Context| TaskResult::Ok(ShortCircuit::go_on_if(false).respecting_trigger_rules());
+    let [a, b, c, e] = ["a", "b", "c", "e"].map(|task| dag.task(task, nothing));
+    dag.chain(stop >> a >> b.trigger_rule(TriggerRule::AllDone));
+    dag.chain(dag.task("soft", soft) >> c >> e.trigger_rule(TriggerRule::AllDone));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    let expected = [TaskState::Skipped, TaskState::Skipped, TaskState::Skipped, TaskState::Success];
+    assert_eq!(states(&world, &run, &["a", "b", "c", "e"]).await, expected);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_teardown_runs_after_a_failure_and_does_not_hide_it(pool: PgPool) {
+    let dag = Dag::new("d");
+    let setup = dag.task("setup", nothing);
+    let work = dag.task("work", async |_: Context| -> TaskResult<()> { anyhow::bail!("broken") });
+    let teardown = dag.task("teardown", nothing).as_teardown(setup);
+    dag.chain(setup >> work >> teardown);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    assert_eq!(world.state("d", &run, "teardown").await, TaskState::Success);
+
+    // What was torn down is made again before the work is tried again.
+    let mut conn = world.pool.acquire().await.unwrap();
+    let clear = Clear { choice: choice(&run, &["work"]), only: Only::All, reset_dag_runs: true };
+    let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    assert_eq!(cleared.len(), 3, "{cleared:?}");
+    // As if it had worked.
+    let mark = Mark { choice: choice(&run, &["work"]), state: Marked::Success };
+    commands::mark(&mut conn, &world.graphs, &mark, Origin::Test).await.unwrap();
+    drop(conn);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(world.tries("d", &run, "setup").await.len(), 2);
+    world.assert_counts().await;
+}
+
+/// A task that runs until it is stopped, and says so.
+fn endless(dag: &Dag, stopped: &Arc<Semaphore>) {
+    struct SaysSo(Arc<Semaphore>);
+    impl Drop for SaysSo {
+        fn drop(&mut self) {
+            self.0.add_permits(1);
+        }
+    }
+    let stopped = Arc::clone(stopped);
+    dag.task("endless", move |_: Context| {
+        let says_so = SaysSo(Arc::clone(&stopped));
+        async move {
+            std::future::pending::<()>().await;
+            drop(says_so);
+            Ok(())
+        }
+    });
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_that_takes_too_long_has_failed_and_its_bodies_are_stopped(pool: PgPool) {
+    let stopped = Arc::new(Semaphore::new(0));
+    let dag = Dag::new("d").dagrun_timeout(Duration::from_secs(5));
+    endless(&dag, &stopped);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "endless", TaskState::Running).await;
+    // Not so far ahead that the worker's lease would be over, too.
+    let started = world.start_date("d", &run).await;
+    assert_eq!(world.pass_at(started + TimeDelta::seconds(4)).await.timed_out, 0);
+    assert_eq!(world.pass_at(started + TimeDelta::seconds(6)).await.timed_out, 1);
+    assert_eq!(world.run_state("d", &run).await, RunState::Failed);
+    assert_eq!(world.state("d", &run, "endless").await, TaskState::Skipped);
+    drop(stopped.acquire().await.unwrap());
+    worker.stop().await;
+    assert_eq!(
+        world.tries("d", &run, "endless").await,
+        [(TaskState::Skipped, Some("the run took too long".to_owned()))]
+    );
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_first_failure_ends_a_run_that_is_to_fail_fast(pool: PgPool) {
+    let (stopped, may_fail) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let dag = Dag::new("d").fail_fast();
+    endless(&dag, &stopped);
+    let gate = Arc::clone(&may_fail);
+    let bad = dag.task("bad", move |_: Context| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await?.forget();
+            Err::<(), _>(anyhow::anyhow!("broken"))
+        }
+    });
+    dag.chain(dag.task("later", nothing).trigger_rule(TriggerRule::AllDone) >> dag.task("end", nothing));
+    dag.chain(bad >> dag.task("waits", nothing).trigger_rule(TriggerRule::AllDone));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "endless", TaskState::Running).await;
+    world.reaches("d", &run, "end", TaskState::Success).await;
+    may_fail.add_permits(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    drop(stopped.acquire().await.unwrap());
+    worker.stop().await;
+    let expected = [TaskState::Failed, TaskState::Failed, TaskState::Skipped];
+    assert_eq!(states(&world, &run, &["bad", "endless", "waits"]).await, expected);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn past_and_future_reach_the_runs_before_and_after(pool: PgPool) {
+    let dag = Dag::new("d");
+    dag.task("only", nothing);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    world.unpause("d").await;
+    let mut runs = Vec::new();
+    for day in ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"] {
+        let wanted = commands::ManualRun { logical_date: Some(day.parse().unwrap()), ..Default::default() };
+        let run = world.trigger("d", commands::ManualRun { run_id: Some(RunId::from(day)), ..wanted }).await;
+        assert_eq!(world.finished("d", &run).await, RunState::Success);
+        runs.push(run);
+    }
+    let date = |day: &str| Some(day.parse().unwrap());
+    let around = |past, future| RunChoice::Around { run_id: runs[1].clone(), past, future };
+    for (which, expected) in [
+        (around(false, false), vec![1]),
+        (around(true, false), vec![0, 1]),
+        (around(false, true), vec![1, 2]),
+        (around(true, true), vec![0, 1, 2]),
+        (RunChoice::Between { start: None, end: None }, vec![0, 1, 2]),
+        (RunChoice::Between { start: date("2026-01-02T00:00:00Z"), end: None }, vec![1, 2]),
+        (RunChoice::Between { start: None, end: date("2026-01-01T12:00:00Z") }, vec![0]),
+    ] {
+        let choice = Choice { dag_id: "d".into(), runs: which.clone(), tasks: TaskChoice::default() };
+        let clear = Clear { choice, only: Only::All, reset_dag_runs: true };
+        let mut conn = world.pool.acquire().await.unwrap();
+        let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+        drop(conn);
+        let cleared: Vec<_> = cleared.into_iter().map(|instance| instance.run_id).collect();
+        assert_eq!(cleared, expected.iter().map(|at: &usize| runs[*at].clone()).collect::<Vec<_>>(), "{which:?}");
+        for run in &runs {
+            assert_eq!(world.finished("d", run).await, RunState::Success);
+        }
+    }
+    worker.stop().await;
+}

@@ -1,0 +1,130 @@
+//! `/clearTaskInstances`.
+
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+};
+use orchestrator::{
+    commands::{self, Choice, Clear, Only, Origin, RunChoice, TaskChoice},
+    ids::{DagId, RunId, TaskId},
+    store::pages::runs,
+};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::{
+    body::Body,
+    dags,
+    error::{ApiError, ApiResult},
+    instances::now_of,
+};
+use crate::App;
+
+const ALLOWED: [&str; 15] = [
+    "dry_run",
+    "start_date",
+    "end_date",
+    "only_failed",
+    "only_running",
+    "reset_dag_runs",
+    "task_ids",
+    "dag_run_id",
+    "include_upstream",
+    "include_downstream",
+    "include_future",
+    "include_past",
+    "run_on_latest_version",
+    "prevent_running_task",
+    "note",
+];
+
+pub(crate) async fn clear(
+    State(app): State<App>,
+    Path(dag_id): Path<DagId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    let is_dry_run = body.flag("dry_run", true)?;
+    let mut conn = app.pool.acquire().await?;
+    let dag_id = dags::find(&mut conn, dag_id).await?.dag_id;
+    let clear = read(&mut conn, &dag_id, &body).await?;
+    let chosen = if is_dry_run {
+        commands::preview_clear(&mut conn, &app.graphs, &clear).await?
+    } else {
+        let chosen = commands::clear(&mut conn, &app.graphs, &clear, Origin::RestApi).await?;
+        app.wake.everybody();
+        chosen
+    };
+    now_of(&app, &mut conn, &dag_id, &chosen).await
+}
+
+async fn read(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult<Clear> {
+    let only_running = body.flag("only_running", false)?;
+    let only = match (body.flag("only_failed", !only_running)?, only_running) {
+        (true, true) => return Err(cross_field(body, "only_failed and only_running both are set to True")),
+        (true, false) => Only::Failed,
+        (false, true) => Only::Running,
+        (false, false) => Only::All,
+    };
+    for key in ["run_on_latest_version", "prevent_running_task"] {
+        if body.flag(key, false)? {
+            let text = format!("clearing with {key} is not served yet");
+            return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, text));
+        }
+    }
+    let tasks = TaskChoice {
+        named: task_ids(body)?,
+        upstream: body.flag("include_upstream", false)?,
+        downstream: body.flag("include_downstream", false)?,
+    };
+    let choice = Choice { dag_id: dag_id.clone(), runs: run_choice(conn, dag_id, body).await?, tasks };
+    Ok(Clear { choice, only, reset_dag_runs: body.flag("reset_dag_runs", true)? })
+}
+
+async fn run_choice(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult<RunChoice> {
+    let (start, end) = (body.instant("start_date")?, body.instant("end_date")?);
+    if start.zip(end).is_some_and(|(start, end)| start > end) {
+        return Err(cross_field(body, "end_date is sooner than start_date"));
+    }
+    let Some(run_id) = body.text("dag_run_id")?.map(RunId::from) else {
+        return Ok(RunChoice::Between { start, end });
+    };
+    if start.is_some() || end.is_some() {
+        return Err(cross_field(body, "Exactly one of dag_run_id or (start_date and end_date) must be provided"));
+    }
+    if runs::get(conn, dag_id, &run_id).await?.is_none() {
+        return Err(ApiError::not_found(format!("Dag Run id {run_id} not found in dag {dag_id}")));
+    }
+    Ok(RunChoice::Around {
+        run_id,
+        past: body.flag("include_past", false)?,
+        future: body.flag("include_future", false)?,
+    })
+}
+
+fn task_ids(body: &Body) -> ApiResult<Vec<TaskId>> {
+    let Some(value) = body.value("task_ids") else { return Ok(Vec::new()) };
+    let list = value.as_array().ok_or_else(|| {
+        ApiError::invalid("list_type", json!(["body", "task_ids"]), "Input should be a valid list", value.clone())
+    })?;
+    if list.is_empty() {
+        return Err(cross_field(body, "task_ids list should have at least 1 element."));
+    }
+    // A task, or a task with the index of one of its mapped instances.
+    let name = |element: &Value| element.as_str().or_else(|| element.get(0)?.as_str()).map(TaskId::from);
+    list.iter()
+        .enumerate()
+        .map(|(at, element)| {
+            name(element).ok_or_else(|| {
+                let place = json!(["body", "task_ids", at, "str"]);
+                ApiError::invalid("string_type", place, "Input should be a valid string", element.clone())
+            })
+        })
+        .collect()
+}
+
+fn cross_field(body: &Body, text: &str) -> ApiError {
+    ApiError::invalid("value_error", json!(["body"]), format!("Value error, {text}"), body.whole())
+}
