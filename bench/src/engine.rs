@@ -4,6 +4,7 @@
 //! autocommit one-row UPDATE through the same client, options and pool, interleaved with the runs.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,8 +18,8 @@ use local::{
 };
 use orchestrator::{
     commands::{self, ManualRun, Origin},
-    dag::Registry,
-    engine::Graphs,
+    dag::{DEFAULT_POOL, Registry},
+    engine::{Gate, Graphs},
     ids::{DagId, RunId},
     prelude::*,
     scheduler::{Scheduler, register},
@@ -31,7 +32,10 @@ use serde::Serialize;
 use sqlx::{PgPool, Row};
 use tokio_util::sync::CancellationToken;
 
-use crate::stopwatch::{Stopwatch, quantile_ms};
+use crate::{
+    cpu, history,
+    stopwatch::{Lap, Stopwatch, quantile_ms},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -47,6 +51,15 @@ pub(crate) struct Options {
     /// Slots of the worker.
     #[arg(long, default_value_t = 64)]
     slots: u32,
+    /// Slots of the pool.
+    #[arg(long, default_value_t = 128)]
+    pool: i32,
+    /// Runs at once.
+    #[arg(long, default_value_t = 1)]
+    at_once: u32,
+    /// Finished task instances of old runs that the database holds beforehand.
+    #[arg(long, default_value_t = 0)]
+    finished: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -62,7 +75,7 @@ impl Options {
             Shape::Chain => self.tasks.saturating_sub(1),
             Shape::Fanout => self.tasks + 1,
         };
-        self.hops.div_ceil(hops_per_run.max(1)).max(3)
+        self.hops.div_ceil(hops_per_run.max(1) * self.at_once.max(1) as usize).max(3)
     }
 }
 
@@ -71,7 +84,10 @@ impl Options {
 pub(crate) struct Figures {
     shape: String,
     tasks: usize,
-    runs: usize,
+    at_once: u32,
+    pool: i32,
+    finished: i64,
+    rounds: usize,
     hops: usize,
     wall_s: f64,
     tasks_per_s: f64,
@@ -83,6 +99,10 @@ pub(crate) struct Figures {
     ratio_p50: f64,
     /// Tasks per second over commits per second of one connection.
     throughput_ratio: f64,
+    /// Processor seconds of this process and of Postgres for a task.
+    cpu_s_per_task: f64,
+    /// How long it took to make the runs of a round.
+    create_ms_p50: f64,
     postgres: Durability,
 }
 
@@ -109,9 +129,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
     // On disk beside the build, not in a /tmp that may be memory.
     let folder = std::env::current_dir()?.join("target").join(format!("bench-{}", std::process::id()));
     let state = State::take(&folder)?;
-    let postgres = Postgres::start(&state, Ports::free()?.postgres).await?;
+    let mut postgres = Postgres::start(&state, Ports::free()?.postgres).await?;
     let url = postgres.database("bench").await?;
-    let figures = measure(options, &url).await;
+    let postmaster = postgres.child().pid().context("Postgres has ended")?;
+    let figures = measure(options, &url, postmaster).await;
     postgres.stop().await;
     let of_root = postgres_data_of_root(state.root());
     for folder in [folder, of_root] {
@@ -120,66 +141,104 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
     figures
 }
 
-async fn measure(options: &Options, url: &str) -> anyhow::Result<Figures> {
+async fn measure(options: &Options, url: &str, postmaster: u32) -> anyhow::Result<Figures> {
     store::migrate(&store::pool(url, 1)?).await?;
     // After the migration, so that its sessions get the settings of the database.
     let pool = store::pool(url, 16)?;
     let durability = durability(&pool).await?;
     let watch = Arc::new(Stopwatch::default());
     let bench = Bench::start(&pool, Arc::new(Registry::build(vec![dag(options, &watch)])?)).await?;
+    history::write(&pool, options.finished).await?;
+    bench.set_pool(options.pool).await?;
     let stop = CancellationToken::new();
     let services = bench.serve(options.slots, &stop);
 
-    let runs = options.runs();
-    let (mut hops, mut commits, mut walls, mut ended) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for number in 0..WARM_UP_RUNS + runs {
-        bench.one_run().await?;
+    let rounds = options.runs();
+    let mut samples = Samples::default();
+    for number in 0..WARM_UP_RUNS + rounds {
+        let before = cpu::used(postmaster);
+        let created = bench.round(options.at_once).await?;
+        let used = cpu::used(postmaster).saturating_sub(before);
         let bodies = watch.take();
-        let measured = commits_of(&pool).await?;
-        if number < WARM_UP_RUNS {
-            continue;
+        let commits = commits_of(&pool).await?;
+        if number >= WARM_UP_RUNS {
+            samples.add(options, &bodies, created, used)?;
+            samples.commits.extend(commits);
         }
-        let (first, last) = (bodies.first().context("no body ran")?.1, bodies.last().context("no body ran")?.2);
-        ended += bodies.len();
-        walls.push(last - first);
-        hops.extend(hops_of(options.shape, options.tasks, &bodies));
-        commits.extend(measured);
     }
     stop.cancel();
     services.await?;
+    Ok(samples.sorted().figures(options, durability))
+}
 
-    hops.sort_unstable();
-    commits.sort_unstable();
-    walls.sort_unstable();
-    let commit_ms = quantile_ms(&commits, 0.5);
-    let hop_ms = quantile_ms(&hops, 0.5);
-    let busy: Duration = walls.iter().sum();
-    let tasks_per_s = ended as f64 / busy.as_secs_f64();
-    Ok(Figures {
-        shape: format!("{:?}", options.shape).to_lowercase(),
-        tasks: options.tasks,
-        runs,
-        hops: hops.len(),
-        wall_s: quantile_ms(&walls, 0.5) / 1_000.0,
-        tasks_per_s,
-        hop_ms_p50: hop_ms,
-        hop_ms_p95: quantile_ms(&hops, 0.95),
-        hop_ms_p99: quantile_ms(&hops, 0.99),
-        commit_ms_p50: commit_ms,
-        ratio_p50: hop_ms / commit_ms,
-        throughput_ratio: tasks_per_s * commit_ms / 1_000.0,
-        postgres: durability,
-    })
+/// What the rounds have shown.
+#[derive(Default)]
+struct Samples {
+    hops: Vec<Duration>,
+    commits: Vec<Duration>,
+    walls: Vec<Duration>,
+    creations: Vec<Duration>,
+    ended: usize,
+    cpu: Duration,
+}
+
+impl Samples {
+    fn add(&mut self, options: &Options, bodies: &[Lap], created: Duration, used: Duration) -> anyhow::Result<()> {
+        let first = bodies.iter().map(|lap| lap.began).min().context("no body ran")?;
+        let last = bodies.iter().map(|lap| lap.ended).max().context("no body ran")?;
+        self.walls.push(last - first);
+        self.ended += bodies.len();
+        self.creations.push(created);
+        self.cpu += used;
+        let mut by_run: HashMap<&RunId, Vec<&Lap>> = HashMap::new();
+        bodies.iter().for_each(|lap| by_run.entry(&lap.run).or_default().push(lap));
+        self.hops.extend(by_run.values().flat_map(|laps| hops_of(options.shape, options.tasks, laps)));
+        Ok(())
+    }
+
+    fn sorted(mut self) -> Self {
+        for samples in [&mut self.hops, &mut self.commits, &mut self.walls, &mut self.creations] {
+            samples.sort_unstable();
+        }
+        self
+    }
+
+    fn figures(&self, options: &Options, durability: Durability) -> Figures {
+        let commit_ms = quantile_ms(&self.commits, 0.5);
+        let hop_ms = quantile_ms(&self.hops, 0.5);
+        let busy: Duration = self.walls.iter().sum();
+        let tasks_per_s = self.ended as f64 / busy.as_secs_f64();
+        Figures {
+            shape: format!("{:?}", options.shape).to_lowercase(),
+            tasks: options.tasks,
+            at_once: options.at_once,
+            pool: options.pool,
+            finished: options.finished,
+            rounds: options.runs(),
+            hops: self.hops.len(),
+            wall_s: quantile_ms(&self.walls, 0.5) / 1_000.0,
+            tasks_per_s,
+            hop_ms_p50: hop_ms,
+            hop_ms_p95: quantile_ms(&self.hops, 0.95),
+            hop_ms_p99: quantile_ms(&self.hops, 0.99),
+            commit_ms_p50: commit_ms,
+            ratio_p50: hop_ms / commit_ms,
+            throughput_ratio: tasks_per_s * commit_ms / 1_000.0,
+            cpu_s_per_task: self.cpu.as_secs_f64() / self.ended as f64,
+            create_ms_p50: quantile_ms(&self.creations, 0.5),
+            postgres: durability,
+        }
+    }
 }
 
 fn dag(options: &Options, watch: &Arc<Stopwatch>) -> Dag {
-    let dag = Dag::new(DAG).max_active_runs(1).is_paused_upon_creation(false);
+    let dag = Dag::new(DAG).max_active_runs(options.at_once).max_active_tasks(u32::MAX).is_paused_upon_creation(false);
     let body = |node: usize| {
         let watch = Arc::clone(watch);
-        move |_: Context| {
+        move |context: Context| {
             let (began, watch) = (Instant::now(), Arc::clone(&watch));
             async move {
-                watch.ended(node, began);
+                watch.ended(context.run_id(), node, began);
                 Ok(())
             }
         }
@@ -203,14 +262,14 @@ fn dag(options: &Options, watch: &Arc<Stopwatch>) -> Dag {
 
 /// From the return of a body to the first instruction of the one that waited for it. In a fan-out the tasks of the
 /// middle wait for the first one, most of them for a slot as well; the last one waits for the last of the middle.
-fn hops_of(shape: Shape, tasks: usize, bodies: &[(usize, Instant, Instant)]) -> Vec<Duration> {
+fn hops_of(shape: Shape, tasks: usize, bodies: &[&Lap]) -> Vec<Duration> {
     match shape {
-        Shape::Chain => bodies.windows(2).map(|pair| pair[1].1.saturating_duration_since(pair[0].2)).collect(),
+        Shape::Chain => bodies.windows(2).map(|pair| pair[1].began.saturating_duration_since(pair[0].ended)).collect(),
         Shape::Fanout => {
-            let Some(first_ended) = bodies.first().map(|body| body.2) else { return Vec::new() };
-            let middle = bodies.iter().filter(|body| (1..=tasks).contains(&body.0));
-            let mut hops: Vec<_> = middle.clone().map(|body| body.1.saturating_duration_since(first_ended)).collect();
-            let joined = middle.map(|body| body.2).max().zip(bodies.last().map(|body| body.1));
+            let Some(first_ended) = bodies.first().map(|lap| lap.ended) else { return Vec::new() };
+            let middle = bodies.iter().filter(|lap| (1..=tasks).contains(&lap.node));
+            let mut hops: Vec<_> = middle.clone().map(|lap| lap.began.saturating_duration_since(first_ended)).collect();
+            let joined = middle.map(|lap| lap.ended).max().zip(bodies.last().map(|lap| lap.began));
             hops.extend(joined.map(|(ended, began)| began.saturating_duration_since(ended)));
             hops
         }
@@ -295,19 +354,33 @@ impl Bench {
         })
     }
 
-    async fn one_run(&self) -> anyhow::Result<()> {
+    async fn set_pool(&self, slots: i32) -> anyhow::Result<()> {
         let mut conn = self.pool.acquire().await?;
-        let run = commands::trigger(&mut conn, &self.graphs, &self.dag, ManualRun::default(), Origin::Test).await?;
-        self.wake.everybody();
-        let state = loop {
-            let state = self.state(&mut conn, &run).await?;
-            if state.is_finished() {
-                break state;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        ensure!(state == RunState::Success, "the run {run} ended {state}");
+        store::admission::set_total(&mut conn, &Gate::pool(DEFAULT_POOL), slots).await?;
         Ok(())
+    }
+
+    /// Makes so many runs and waits for their end; says how long the making took.
+    async fn round(&self, runs: u32) -> anyhow::Result<Duration> {
+        let mut conn = self.pool.acquire().await?;
+        let (began, mut made) = (Instant::now(), Vec::new());
+        for _ in 0..runs {
+            let run = ManualRun::default();
+            made.push(commands::trigger(&mut conn, &self.graphs, &self.dag, run, Origin::Test).await?);
+        }
+        let created = began.elapsed();
+        self.wake.everybody();
+        for run in &made {
+            let state = loop {
+                let state = self.state(&mut conn, run).await?;
+                if state.is_finished() {
+                    break state;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
+            ensure!(state == RunState::Success, "the run {run} ended {state}");
+        }
+        Ok(created)
     }
 
     async fn state(&self, conn: &mut sqlx::PgConnection, run: &RunId) -> anyhow::Result<RunState> {

@@ -1,6 +1,8 @@
 //! The benchmarks. Each prints one line of JSON, with the limit measured in the same run. See `bench/README.md`.
 
+mod cpu;
 mod engine;
+mod history;
 mod stopwatch;
 
 use std::io::Write;

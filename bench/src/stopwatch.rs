@@ -5,21 +5,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The begin and the end of every body of one run, by node.
+use orchestrator::ids::RunId;
+
+/// One body.
+#[derive(Clone, Debug)]
+pub(crate) struct Lap {
+    pub(crate) run: RunId,
+    pub(crate) node: usize,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+}
+
+/// The begin and the end of every body.
 #[derive(Debug, Default)]
-pub(crate) struct Stopwatch(Mutex<Vec<(usize, Instant, Instant)>>);
+pub(crate) struct Stopwatch(Mutex<Vec<Lap>>);
 
 impl Stopwatch {
     /// Writes down a body that began at `began` and returns now.
-    pub(crate) fn ended(&self, node: usize, began: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((node, began, Instant::now()));
+    pub(crate) fn ended(&self, run: &RunId, node: usize, began: Instant) {
+        let lap = Lap { run: run.clone(), node, began, ended: Instant::now() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lap);
     }
 
     /// All bodies since the last call, in the order of their beginning.
-    pub(crate) fn take(&self) -> Vec<(usize, Instant, Instant)> {
-        let mut bodies = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        bodies.sort_by_key(|(_, began, _)| *began);
-        bodies
+    pub(crate) fn take(&self) -> Vec<Lap> {
+        let mut laps = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        laps.sort_by_key(|lap| lap.began);
+        laps
     }
 }
 

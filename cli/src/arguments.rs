@@ -76,6 +76,9 @@ pub(crate) struct WorkerOptions {
     /// How many task instances run at once.
     #[arg(long, env = "STREAMCOMMERCE_WORKER_SLOTS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) slots: u32,
+    /// The queues whose tasks it takes.
+    #[arg(long, env = "STREAMCOMMERCE_WORKER_QUEUES", value_delimiter = ',', default_value = "default")]
+    pub(crate) queues: Vec<String>,
     /// How many seconds running tasks have to end when the worker is to stop; then they are handed back.
     #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 30)]
     pub(crate) drain_secs: u64,

@@ -88,7 +88,11 @@ impl Services {
     }
 
     fn start_worker(&mut self, options: &WorkerOptions) {
-        let settings = Settings { slots: options.slots, drain: Duration::from_secs(options.drain_secs) };
+        let settings = Settings {
+            slots: options.slots,
+            queues: options.queues.clone(),
+            drain: Duration::from_secs(options.drain_secs),
+        };
         let worker = Worker::new(
             self.pool.clone(),
             Arc::clone(&self.registry),

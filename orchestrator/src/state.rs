@@ -1,13 +1,16 @@
 //! The states of runs and task instances, and the one table of legal moves.
 //!
 //! ```text
-//!             upstream decides               claim                   outcome
-//!   none ──────────────────────▶ queued ──────────────▶ running ──────────────▶ success │ failed │ skipped
-//!    │                             ▲ ▲                   │  │
-//!    │ upstream failed or skipped  │ └── handed back ────┘  │ failed, tries left
-//!    ▼                             │                        ▼
-//!   upstream_failed │ skipped      └──────── due ──── up_for_retry ◀── restarting ◀── cleared while running
+//!         upstream decides         room in run, task, pool       claim                outcome
+//!   none ──────────────────▶ scheduled ──────────────────▶ queued ─────▶ running ──────────────▶ success │ failed │ skipped
+//!   │  ▲                                                     ▲            │  │
+//!   │  │                                                     └ handed back┘  │ failed, tries left
+//!   │  └───────────────────────── due ──────────────────────────────── up_for_retry ◀── restarting ◀── cleared
+//!   ▼
+//!   upstream_failed │ skipped: upstream failed or was skipped
 //! ```
+//!
+//! Where nothing is in the way, a task instance goes from `none` to `queued` or `running` in one statement.
 //!
 //! Clear takes every state except running back to `none`. A mark, a run that is ended before its time and a branch set
 //! `success`, `failed` or `skipped` over whatever there was; these are no moves of the table.
@@ -21,6 +24,8 @@ use serde::{Deserialize, Serialize};
 pub enum TaskState {
     /// Waits for its upstream tasks.
     None,
+    /// May run by its trigger rule; stands in line for its run, its task or its pool.
+    Scheduled,
     /// May run; waits for a free worker slot.
     Queued,
     /// A worker holds a lease on it.
@@ -43,8 +48,9 @@ pub enum TaskState {
 
 impl TaskState {
     /// Every state, in the order of a task's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::None,
+        Self::Scheduled,
         Self::Queued,
         Self::Running,
         Self::Restarting,
@@ -73,6 +79,7 @@ impl TaskState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Scheduled => "scheduled",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Restarting => "restarting",
@@ -90,14 +97,16 @@ impl TaskState {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use TaskState::{
-            Failed, None, Queued, Removed, Restarting, Running, Skipped, Success, UpForRetry, UpstreamFailed,
+            Failed, None, Queued, Removed, Restarting, Running, Scheduled, Skipped, Success, UpForRetry, UpstreamFailed,
         };
         match self {
-            None => matches!(next, Queued | Skipped | UpstreamFailed | Removed),
+            // Through several at once where nothing is in the way.
+            None => matches!(next, Scheduled | Queued | Running | Skipped | UpstreamFailed | Removed),
+            Scheduled => matches!(next, Queued | Running | None | Removed),
             Queued => matches!(next, Running | None | Removed),
             Running => matches!(next, Success | Failed | Skipped | UpForRetry | Queued | Restarting),
             Restarting => matches!(next, UpForRetry),
-            UpForRetry => matches!(next, Queued | None | Removed),
+            UpForRetry => matches!(next, None | Removed),
             Success | Failed | Skipped | UpstreamFailed => matches!(next, None | Removed),
             Removed => matches!(next, None),
         }
@@ -196,9 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_queued_instance_starts_and_only_a_running_one_succeeds() {
+    fn only_an_instance_that_waits_starts_and_only_a_running_one_succeeds() {
         for from in TaskState::ALL {
-            assert_eq!(from.may_become(TaskState::Running), from == TaskState::Queued, "{from}");
+            let may_start = matches!(from, TaskState::None | TaskState::Scheduled | TaskState::Queued);
+            assert_eq!(from.may_become(TaskState::Running), may_start, "{from}");
             assert_eq!(from.may_become(TaskState::Success), from == TaskState::Running, "{from}");
         }
     }

@@ -74,7 +74,9 @@ impl World {
     async fn call(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
         let request = request(method, &format!("/api/v2{path}")).header("content-type", "application/json");
         let (status, body) = self.send(request.body(Body::from(body.to_owned())).unwrap()).await;
-        (status.as_u16(), serde_json::from_str(&body).unwrap())
+        // 204 has no body.
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(&body).unwrap() };
+        (status.as_u16(), body)
     }
 
     async fn ends(&self, run: &str) -> Value {
@@ -178,6 +180,24 @@ async fn tasks_and_runs_are_marked(pool: PgPool) {
         (status, &answer["detail"]),
         (400, &json!("Cannot use include_past or include_future with no logical_date"))
     );
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn pools_are_made_changed_and_deleted(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (status, made) = world.call(Method::POST, "/pools", r#"{"name": "narrow", "slots": 2}"#).await;
+    assert_eq!((status, &made["open_slots"], &made["include_deferred"]), (201, &json!(2), &json!(false)));
+    assert_eq!(world.call(Method::POST, "/pools", r#"{"name": "narrow", "slots": 2}"#).await.0, 409);
+    let (status, answer) = world.call(Method::POST, "/pools", r#"{"name": "x", "slots": -2}"#).await;
+    assert_eq!((status, &answer["detail"][0]["type"]), (422, &json!("greater_than_equal")));
+    let (status, patched) = world.call(Method::PATCH, "/pools/narrow", r#"{"slots": -1, "description": "wide"}"#).await;
+    assert_eq!((status, &patched["slots"], &patched["description"]), (200, &json!(-1), &json!("wide")));
+    let (_, all) = world.get("/pools").await;
+    assert_eq!((&all["total_entries"], &all["pools"][0]["name"]), (&json!(2), &json!("default_pool")));
+    assert_eq!(all["pools"][0]["slots"], 128);
+    assert_eq!(world.call(Method::DELETE, "/pools/narrow", "").await.0, 204);
+    assert_eq!(world.get("/pools/narrow").await.0, 404);
+    assert_eq!(world.call(Method::DELETE, "/pools/default_pool", "").await.0, 400);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -9,7 +9,7 @@ use super::{
     write_down,
 };
 use crate::{
-    engine::{Graphs, move_on},
+    engine::{Freed, Graphs, move_on},
     ids::{InstanceKey, Node},
     state::{RunState, TaskState},
     store::{
@@ -75,19 +75,24 @@ pub async fn clear(
     origin: Origin,
 ) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
-    let mut cleared = Vec::new();
+    let (mut cleared, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
     for held in choose(&mut tx, graphs, &clear.choice).await? {
         let mut held = held.with_setups();
         let taken = taken(&held, clear.only);
-        if !taken.is_empty() {
-            reset(&mut tx, &held, &taken).await?;
-            if clear.reset_dag_runs {
-                requeue(&mut tx, &mut held).await?;
-            }
-            go_on(&mut tx, graphs, &held).await?;
+        if taken.is_empty() {
+            continue;
         }
+        reset(&mut tx, &held, &taken).await?;
+        if clear.reset_dag_runs {
+            requeue(&mut tx, &mut held).await?;
+        }
+        // What runs keeps its slots until its worker has stopped it.
+        let runs_on = |instance: &&Chosen| matches!(instance.state, TaskState::Running | TaskState::Restarting);
+        freed.merge(Freed::by(&held.graph, taken.iter().filter(|instance| !runs_on(instance))));
+        runs.push(held.run);
         cleared.extend(taken);
     }
+    move_on(&mut tx, graphs, &runs, freed).await?;
     let tasks: Vec<_> = cleared.iter().map(|instance| [instance.run_id.as_str(), instance.task_id.as_str()]).collect();
     let run = match &clear.choice.runs {
         RunChoice::Around { run_id, .. } => Some(run_id),
@@ -122,14 +127,6 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
 pub(super) async fn requeue(tx: &mut PgConnection, held: &mut Held) -> sqlx::Result<()> {
     if runs::requeue_if_finished(tx, held.run.run_key, held.run.now).await? {
         held.run.state = RunState::Queued;
-    }
-    Ok(())
-}
-
-/// Lets a running run go on from the states that it has now; a queued one does so when it starts.
-pub(super) async fn go_on(tx: &mut PgConnection, graphs: &Graphs, held: &Held) -> Result<(), Refused> {
-    if held.run.state == RunState::Running {
-        move_on(tx, graphs, held.run).await?;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use sqlx::{Connection, PgConnection};
 use super::{
     Origin, Refused,
     choose::{Choice, Held, RunChoice, TaskChoice, choose},
-    clear::{go_on, requeue, reset},
+    clear::{requeue, reset},
     write_down,
 };
 use crate::{
-    engine::Graphs,
+    engine::{Freed, Graphs, move_on},
     ids::{DagId, RunId},
     state::{RunState, TaskState},
     store::{
@@ -86,7 +86,7 @@ pub async fn mark(
     origin: Origin,
 ) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
-    let mut changed = Vec::new();
+    let (mut changed, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
     let cause = format!("marked {} ({})", mark.state.state(), origin.as_str());
     for mut held in choose(&mut tx, graphs, &mark.choice).await? {
         let to_change = to_change(&held, mark.state);
@@ -103,9 +103,11 @@ pub async fn mark(
         if !again.is_empty() {
             requeue(&mut tx, &mut held).await?;
         }
-        go_on(&mut tx, graphs, &held).await?;
+        freed.merge(Freed::by(&held.graph, &to_change));
+        runs.push(held.run);
         changed.extend(to_change);
     }
+    move_on(&mut tx, graphs, &runs, freed).await?;
     let run = match &mark.choice.runs {
         RunChoice::Around { run_id, .. } => Some(run_id),
         RunChoice::Between { .. } => None,
@@ -138,15 +140,9 @@ pub async fn mark_run(
     let cause = format!("the run was marked ({})", origin.as_str());
     for mut held in choose(&mut tx, graphs, &choice).await? {
         match state {
-            MarkedRun::Queued => {
-                requeue(&mut tx, &mut held).await?;
-            }
+            MarkedRun::Queued => requeue(&mut tx, &mut held).await?,
             MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
-            MarkedRun::Failed => {
-                overrides::force(&mut tx, &overrides::stopped(&held.all), &cause).await?;
-                nodes::recount(&mut tx, held.run.run_key, held.graph.edges()).await?;
-                runs::end(&mut tx, held.run.run_key, RunState::Failed).await?;
-            }
+            MarkedRun::Failed => fail(&mut tx, graphs, &held, &cause).await?,
         }
     }
     let word = match state {
@@ -161,19 +157,26 @@ pub async fn mark_run(
 
 /// Teardowns that have not ended still run, and the run ends with them.
 async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let still_runs = |instance: &Chosen| {
-        let role = held.graph.task(instance.node).map(|task| task.role).unwrap_or_default();
-        role.is_teardown() && !instance.state.is_finished()
-    };
-    let marked = held.all.iter().filter(|instance| instance.state != TaskState::Success && !still_runs(instance));
-    let verdicts: Vec<_> =
-        marked.map(|instance| Verdict { instance: instance.instance, state: TaskState::Success }).collect();
-    overrides::force(tx, &verdicts, cause).await?;
+    let still_runs = |instance: &Chosen| held.graph.is_teardown(instance.node) && !instance.state.is_finished();
+    let is_marked = |instance: &&Chosen| instance.state != TaskState::Success && !still_runs(instance);
+    let marked: Vec<_> = held.all.iter().filter(is_marked).cloned().collect();
+    let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
+    overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
-    if held.all.iter().any(still_runs) {
-        return go_on(tx, graphs, held).await;
+    let mut run = held.run;
+    if !held.all.iter().any(still_runs) {
+        runs::end(tx, run.run_key, RunState::Success).await?;
+        run.state = RunState::Success;
     }
-    runs::end(tx, held.run.run_key, RunState::Success).await?;
+    move_on(tx, graphs, &[run], Freed::by(&held.graph, &marked)).await?;
+    Ok(())
+}
+
+async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
+    overrides::force(tx, &overrides::stopped(&held.all), cause).await?;
+    nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
+    runs::end(tx, held.run.run_key, RunState::Failed).await?;
+    move_on(tx, graphs, &[], Freed::by(&held.graph, &held.all)).await?;
     Ok(())
 }
 

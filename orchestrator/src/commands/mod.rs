@@ -4,6 +4,7 @@ mod choose;
 mod clear;
 mod mark;
 mod pause;
+mod pools;
 mod trigger;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ pub use self::{
     clear::{Clear, Only, clear, preview_clear},
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
     pause::set_paused,
+    pools::{create_pool, delete_pool, update_pool},
     trigger::{ManualRun, trigger},
 };
 use crate::{
@@ -34,6 +36,12 @@ pub enum Refused {
     /// The DAG has no such task.
     #[error("The Task with ID: `{1}` was not found in the Dag `{0}`")]
     NoTask(DagId, TaskId),
+    /// There is no such pool.
+    #[error("The Pool with name: `{0}` was not found")]
+    NoPool(String),
+    /// There is a pool of that name.
+    #[error("The Pool with name: `{0}` already exists")]
+    PoolExists(String),
     /// The run stands for no date, so nothing lies before or after it.
     #[error("Cannot use include_past or include_future with no logical_date")]
     NoLogicalDate,
@@ -96,6 +104,6 @@ async fn write_down(
     extra: Value,
 ) -> sqlx::Result<()> {
     // Until there are users, the way by which somebody asked stands for who it was.
-    let event = events::Event { event, dag_id: dag, run_id: run, owner: origin.as_str(), extra };
+    let event = events::Event { event, dag_id: Some(dag), run_id: run, owner: origin.as_str(), extra };
     events::append(tx, &event).await
 }

@@ -57,6 +57,19 @@ pub enum Fault {
     /// A DAG that would never do anything.
     #[error("dag {0}: it has no tasks")]
     NoTasks(DagId),
+    /// A task that could never run.
+    #[error("dag {dag}: the {what} of the task {task} must be at least 1")]
+    NoRoom {
+        /// The DAG.
+        dag: DagId,
+        /// The task.
+        task: TaskId,
+        /// The setting.
+        what: &'static str,
+    },
+    /// A DAG whose tasks could never run.
+    #[error("dag {0}: max_active_tasks must be at least 1")]
+    NoActiveTasks(DagId),
     /// A DAG that could never run.
     #[error("dag {0}: max_active_runs must be at least 1")]
     NoActiveRuns(DagId),
@@ -71,6 +84,15 @@ pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
     }
     if graph.max_active_runs() == 0 {
         faults.push(Fault::NoActiveRuns(dag.clone()));
+    }
+    if graph.max_active_tasks() < 1 {
+        faults.push(Fault::NoActiveTasks(dag.clone()));
+    }
+    for task in graph.tasks() {
+        let limits = [("pool_slots", Some(task.pool_slots)), ("max_active_tis_per_dag", task.max_active_tis_per_dag)];
+        for (what, _) in limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit < 1)) {
+            faults.push(Fault::NoRoom { dag: dag.clone(), task: task.task_id.clone(), what });
+        }
     }
     if let Err(error) = graph.schedule().parse() {
         faults.push(Fault::BadSchedule { dag: dag.clone(), error });

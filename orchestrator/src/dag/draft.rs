@@ -105,6 +105,13 @@ impl Dag {
         self
     }
 
+    /// How many tasks of one run may be queued or running at once; 16 by default, as in Airflow.
+    #[must_use]
+    pub fn max_active_tasks(mut self, tasks: u32) -> Self {
+        self.settings.max_active_tasks = i32::try_from(tasks).unwrap_or(i32::MAX);
+        self
+    }
+
     /// How long a run may take from its start; after that it has failed, and what has not ended is skipped.
     #[must_use]
     pub fn dagrun_timeout(mut self, timeout: Duration) -> Self {
@@ -265,49 +272,61 @@ impl<T> std::fmt::Debug for Task<'_, T> {
 
 impl<'d, T> Task<'d, T> {
     /// Tries after the first.
-    #[must_use = "a handle that nobody uses: end the line with `;` after `dag.task(…)` if the task stands alone"]
     pub fn retries(self, retries: u32) -> Self {
         self.set(|spec| spec.retry.retries = retries)
     }
 
     /// The delay before the second try.
-    #[must_use]
     pub fn retry_delay(self, delay: Duration) -> Self {
         self.set(|spec| spec.retry.delay = delay)
     }
 
     /// What the delay is multiplied with from try to try.
-    #[must_use]
     pub fn retry_exponential_backoff(self, multiplier: f64) -> Self {
         self.set(|spec| spec.retry.backoff = Some(multiplier))
     }
 
     /// The longest delay before a try.
-    #[must_use]
     pub fn max_retry_delay(self, delay: Duration) -> Self {
         self.set(|spec| spec.retry.max_delay = Some(delay))
     }
 
     /// Replaces the whole retry policy.
-    #[must_use]
     pub fn retry_policy(self, policy: RetryPolicy) -> Self {
         self.set(|spec| spec.retry = policy)
     }
 
     /// How long a try may take.
-    #[must_use]
     pub fn execution_timeout(self, timeout: Duration) -> Self {
         self.set(|spec| spec.execution_timeout = Some(timeout))
     }
 
     /// When it runs, given how its upstream tasks ended.
-    #[must_use]
     pub fn trigger_rule(self, rule: TriggerRule) -> Self {
         self.set(|spec| spec.trigger_rule = rule)
     }
 
+    /// The pool whose slots it takes while it is queued or runs.
+    pub fn pool(self, pool: &str) -> Self {
+        self.set(|spec| spec.pool = pool.to_owned())
+    }
+
+    /// How many slots of its pool it takes; one by default.
+    pub fn pool_slots(self, slots: u32) -> Self {
+        self.set(|spec| spec.pool_slots = i32::try_from(slots).unwrap_or(i32::MAX))
+    }
+
+    /// How many of its task instances may be queued or running at once, over all runs.
+    pub fn max_active_tis_per_dag(self, instances: u32) -> Self {
+        self.set(|spec| spec.max_active_tis_per_dag = Some(i32::try_from(instances).unwrap_or(i32::MAX)))
+    }
+
+    /// Which workers take it: those that serve this queue.
+    pub fn queue(self, queue: &str) -> Self {
+        self.set(|spec| spec.queue = queue.to_owned())
+    }
+
     /// Makes something that the tasks after it need: Airflow's setup task. When a task after it is cleared, so is it.
-    #[must_use]
     pub fn as_setup(self) -> Self {
         self.set(|spec| spec.role = Role::Setup)
     }
@@ -315,7 +334,6 @@ impl<'d, T> Task<'d, T> {
     /// Takes away what these setups made, when all that comes before it has ended, however: Airflow's
     /// `as_teardown(setups=…)`. How it ends does not count for the run, unless it is
     /// [`on_failure_fail_dagrun`](Self::on_failure_fail_dagrun).
-    #[must_use]
     pub fn as_teardown(self, setups: impl Link<'d>) -> Self {
         let chain = Chain::cross(setups, self);
         for setup in chain.starts_in(self.dag) {
@@ -329,19 +347,16 @@ impl<'d, T> Task<'d, T> {
     }
 
     /// What the task is there for, where edges are made elsewhere; [`as_teardown`](Self::as_teardown) says more.
-    #[must_use]
     pub fn role(self, role: Role) -> Self {
         self.set(|spec| spec.role = role)
     }
 
     /// When this teardown fails, the run has failed.
-    #[must_use]
     pub fn on_failure_fail_dagrun(self) -> Self {
         self.set(|spec| spec.role = Role::DecisiveTeardown)
     }
 
     /// Tasks of a higher weight are claimed first.
-    #[must_use]
     pub fn priority_weight(self, weight: i32) -> Self {
         self.set(|spec| spec.priority_weight = weight)
     }

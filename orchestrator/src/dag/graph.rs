@@ -25,6 +25,8 @@ pub struct Graph {
     pub(super) tags: Vec<String>,
     pub(super) owner: String,
     pub(super) is_paused_upon_creation: bool,
+    #[serde(default = "max_active_tasks")]
+    pub(super) max_active_tasks: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) dagrun_timeout: Option<Duration>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -57,6 +59,35 @@ pub struct TaskSpec {
     /// What it is there for.
     #[serde(default, skip_serializing_if = "Role::is_work")]
     pub role: Role,
+    /// The pool whose slots it takes while it is queued or runs.
+    #[serde(default = "default_pool", skip_serializing_if = "is_default_pool")]
+    pub pool: String,
+    /// How many slots of the pool it takes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool_slots: i32,
+    /// How many of its task instances may be queued or running at once, over all runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dag: Option<i32>,
+}
+
+/// Airflow's name of the pool of tasks that name none.
+pub const DEFAULT_POOL: &str = "default_pool";
+
+fn default_pool() -> String {
+    DEFAULT_POOL.to_owned()
+}
+
+fn is_default_pool(pool: &str) -> bool {
+    pool == DEFAULT_POOL
+}
+
+fn one() -> i32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_one(slots: &i32) -> bool {
+    *slots == 1
 }
 
 /// A branch chose a task that does not come directly after it.
@@ -105,6 +136,9 @@ impl Default for TaskSpec {
             priority_weight: 1,
             queue: "default".to_owned(),
             role: Role::default(),
+            pool: default_pool(),
+            pool_slots: 1,
+            max_active_tis_per_dag: None,
         }
     }
 }
@@ -117,6 +151,13 @@ struct Neighbours {
     setups: Vec<Vec<Node>>,
     /// Every node after all that it comes after.
     in_order: Vec<Node>,
+}
+
+/// Airflow's default for `max_active_tasks`.
+const MAX_ACTIVE_TASKS: i32 = 16;
+
+fn max_active_tasks() -> i32 {
+    MAX_ACTIVE_TASKS
 }
 
 /// Airflow's default for `max_active_runs`.
@@ -133,6 +174,7 @@ impl Graph {
             tags: Vec::new(),
             owner: "airflow".to_owned(),
             is_paused_upon_creation: true,
+            max_active_tasks: MAX_ACTIVE_TASKS,
             dagrun_timeout: None,
             fail_fast: false,
             max_consecutive_failed_dag_runs: None,
@@ -207,6 +249,12 @@ impl Graph {
     #[must_use]
     pub fn is_paused_upon_creation(&self) -> bool {
         self.is_paused_upon_creation
+    }
+
+    /// How many tasks of one run may be queued or running at once.
+    #[must_use]
+    pub fn max_active_tasks(&self) -> i32 {
+        self.max_active_tasks
     }
 
     /// How long a run may take from its start.

@@ -75,6 +75,8 @@ fn nodes_of(graph: &Graph) -> NewNodes {
         rows.max_tries.push(i32::try_from(task.retry.retries).unwrap_or(i32::MAX));
         rows.priorities.push(task.priority_weight);
         rows.queues.push(task.queue.clone());
+        rows.pools.push(task.pool.clone());
+        rows.pool_slots.push(task.pool_slots);
     }
     rows
 }

@@ -1,16 +1,19 @@
 //! What happens in one transaction: runs are made, attempts end, tasks become ready, runs finish.
 //!
 //! Locks, in this order: the `dag` row (only where runs are made or promoted), then runs, then the task instances of
-//! the runs that are held; after that only `SKIP LOCKED`. A transaction never locks another run later.
+//! the runs that are held, then the rows of `slots` by gate; after that only `SKIP LOCKED`. A transaction never locks another run later.
 
+mod admit;
 mod advance;
 mod create;
+mod gate;
 mod graphs;
 mod outcome;
 mod settle;
 
 pub use advance::{Steps, advance};
 pub use create::{Trigger, create_run};
+pub use gate::{Freed, Gate};
 pub use graphs::Graphs;
 pub use outcome::{Ending, Outcome};
 pub use settle::{Claimant, Settled, move_on, settle};

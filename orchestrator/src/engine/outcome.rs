@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use serde_json::Value;
 
 use crate::{
@@ -20,6 +21,8 @@ pub struct Outcome {
     pub worker: ProcessId,
     /// Its run.
     pub run_key: RunKey,
+    /// The day whose partitions hold the run's history.
+    pub run_day: NaiveDate,
     /// The version that the run is under.
     pub version: VersionId,
     /// Its node.

@@ -3,18 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
-use super::{advance::advance, graphs::Graphs, outcome::Outcome};
+use super::{
+    admit::{Admitted, Agenda, admit},
+    advance::advance,
+    gate::{Freed, Gate},
+    graphs::Graphs,
+    outcome::Outcome,
+};
 use crate::{
     dag::Graph,
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
     store::{
-        instances::{self, Claim, Recorded},
+        instances::{self, Claim, Recorded, RunCounts},
         nodes, overrides,
         runs::{self, LockedRun},
+        xcom::{self, Kept},
     },
 };
 
@@ -42,6 +49,8 @@ pub struct Claimant<'a> {
     pub worker: ProcessId,
     /// The DAGs that it knows.
     pub dags: &'a [String],
+    /// The worker queues that it serves.
+    pub queues: &'a [String],
     /// Its free slots.
     pub free: i64,
 }
@@ -61,83 +70,103 @@ pub async fn settle(
 ) -> anyhow::Result<Settled> {
     let mut settled = Settled::default();
     if outcomes.is_empty() {
-        if let Some(claimant) = claimant {
-            settled.claims = claim(conn, graphs, claimant).await?;
-        }
+        settled.claims = claim_more(conn, graphs, Admitted::default(), claimant).await?;
         return Ok(settled);
     }
-    let mut tx = conn.begin().await?;
-    let held = lock(&mut tx, &outcomes).await?;
+    let (mut tx, held) = hold(conn, &outcomes).await?;
     let (mine, busy): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| held.contains_key(&outcome.run_key));
     settled.busy = busy;
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
     let recorded = record(&mut tx, &runs, &mine).await?;
-    let mut cascades = overrule(&mut tx, &runs, &mine, &recorded).await?;
+    keep_results(&mut tx, &mine, &recorded).await?;
+    let mut agenda = agenda(&runs, &recorded)?;
+    let mut cascades = overrule(&mut tx, &runs, &mine, &recorded, &mut agenda).await?;
     settled.stale = stale(mine, &recorded);
     settled.retries = recorded.ended.iter().filter(|ended| ended.state == TaskState::UpForRetry).count();
-    queue_ready(&mut tx, &runs, &recorded, &mut cascades, &mut settled).await?;
-    let mut drained = recorded.drained;
+    agenda.ready = ready(&runs, &recorded, &mut cascades)?;
+    let is_drained = |counts: &&RunCounts| counts.unfinished == 0;
+    let mut drained: BTreeSet<_> = recorded.runs.iter().filter(is_drained).map(|counts| counts.run_key).collect();
     for run in cascades {
-        if cascade(&mut tx, &runs, run, &mut settled).await? == 0 {
-            drained.push(run);
+        if cascade(&mut tx, &runs, run, &mut agenda).await? == 0 {
+            drained.insert(run);
         }
     }
-    finish(&mut tx, &runs, &drained, &mut settled).await?;
-    if let Some(claimant) = claimant {
-        settled.claims = claim(&mut tx, graphs, claimant).await?;
-    }
+    settled.finished = finish(&mut tx, &runs, &drained).await?;
+    let admitted = admit(&mut tx, &runs, agenda, claimant).await?;
+    settled.queued = admitted.queued as u64;
+    settled.claims = claim_more(&mut tx, graphs, admitted, claimant).await?;
     tx.commit().await?;
     Ok(settled)
 }
 
-/// Decides a whole run anew, under its lock: after its start, a clear, or anything else that wrote states. Says how
-/// many task instances became claimable and whether the run ended.
+/// Decides runs anew, under their locks: after their start, a clear, or anything else that wrote states; and hands on
+/// what was freed by that. Says how many task instances became claimable and which runs ended.
 ///
 /// # Errors
 /// The database is down.
-pub async fn move_on(conn: &mut PgConnection, graphs: &Graphs, run: LockedRun) -> anyhow::Result<Settled> {
-    let held = HashMap::from([(run.run_key, run)]);
+pub async fn move_on(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    runs: &[LockedRun],
+    freed: Freed,
+) -> anyhow::Result<Settled> {
+    let running = runs.iter().filter(|run| run.state == RunState::Running);
+    let held: HashMap<_, _> = running.map(|run| (run.run_key, run.version)).collect();
     let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
     let mut settled = Settled::default();
-    if cascade(conn, &runs, run.run_key, &mut settled).await? == 0 {
-        finish(conn, &runs, &[run.run_key], &mut settled).await?;
+    let (mut agenda, mut drained) = (Agenda { freed, ..Agenda::default() }, BTreeSet::new());
+    for run in runs.held.keys() {
+        if cascade(conn, &runs, *run, &mut agenda).await? == 0 {
+            drained.insert(*run);
+        }
     }
+    settled.finished = finish(conn, &runs, &drained).await?;
+    for run in runs.held.keys() {
+        agenda.runs.insert(*run, runs::counts(conn, *run).await?);
+    }
+    settled.queued = admit(conn, &runs, agenda, None).await?.queued as u64;
     Ok(settled)
 }
 
 /// The runs that the transaction holds, and the graphs that they are under.
-struct Runs {
-    held: HashMap<RunKey, LockedRun>,
+pub(super) struct Runs {
+    held: HashMap<RunKey, VersionId>,
     graphs: BTreeMap<VersionId, std::sync::Arc<Graph>>,
 }
 
 impl Runs {
-    fn graph(&self, run: RunKey) -> anyhow::Result<&Graph> {
-        let graph = self.held.get(&run).and_then(|held| self.graphs.get(&held.version));
+    pub(super) fn graph(&self, run: RunKey) -> anyhow::Result<&Graph> {
+        let graph = self.held.get(&run).and_then(|version| self.graphs.get(version));
         graph.map(AsRef::as_ref).ok_or_else(|| anyhow::anyhow!("the run {run} is not held"))
     }
 }
 
-async fn lock(conn: &mut PgConnection, outcomes: &[Outcome]) -> sqlx::Result<HashMap<RunKey, LockedRun>> {
-    let mut keys: Vec<_> = outcomes.iter().map(|outcome| outcome.run_key.0).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let locked = match keys.as_slice() {
-        [only] => runs::lock_waiting(conn, RunKey(*only)).await?.into_iter().collect(),
-        several => runs::lock_idle(conn, several).await?,
-    };
-    Ok(locked.into_iter().map(|run| (run.run_key, run)).collect())
+/// Begins the transaction, and locks the runs of the outcomes: one waiting, of several those that nobody else holds.
+async fn hold<'c>(
+    conn: &'c mut PgConnection,
+    outcomes: &[Outcome],
+) -> sqlx::Result<(Transaction<'c, Postgres>, HashMap<RunKey, VersionId>)> {
+    let versions: BTreeMap<_, _> = outcomes.iter().map(|outcome| (outcome.run_key, outcome.version)).collect();
+    if versions.len() == 1
+        && let Some((run, version)) = versions.first_key_value()
+    {
+        return Ok((runs::begin_holding(conn, *run).await?, HashMap::from([(*run, *version)])));
+    }
+    let mut tx = conn.begin().await?;
+    let keys: Vec<_> = versions.keys().map(|run| run.0).collect();
+    let held = runs::lock_idle(&mut tx, &keys).await?.into_iter().map(|run| (run.run_key, run.version)).collect();
+    Ok((tx, held))
 }
 
 async fn load(
     conn: &mut PgConnection,
     graphs: &Graphs,
-    held: &HashMap<RunKey, LockedRun>,
+    held: &HashMap<RunKey, VersionId>,
 ) -> anyhow::Result<BTreeMap<VersionId, std::sync::Arc<Graph>>> {
     let mut loaded = BTreeMap::new();
-    for run in held.values() {
-        if let std::collections::btree_map::Entry::Vacant(empty) = loaded.entry(run.version) {
-            empty.insert(graphs.get(conn, run.version).await?);
+    for version in held.values() {
+        if let std::collections::btree_map::Entry::Vacant(empty) = loaded.entry(*version) {
+            empty.insert(graphs.get(conn, *version).await?);
         }
     }
     Ok(loaded)
@@ -145,12 +174,42 @@ async fn load(
 
 async fn record(conn: &mut PgConnection, runs: &Runs, outcomes: &[Outcome]) -> anyhow::Result<Recorded> {
     let mut edges: Vec<(InstanceKey, Node)> = Vec::new();
+    let mut gates = BTreeSet::new();
     for outcome in outcomes {
-        let downstream = runs.graph(outcome.run_key)?.downstream(outcome.node);
+        let graph = runs.graph(outcome.run_key)?;
+        let downstream = graph.downstream(outcome.node);
         edges.extend(downstream.iter().map(|next| (outcome.instance, *next)));
+        for task in downstream.iter().chain([&outcome.node]).filter_map(|node| graph.task(*node)) {
+            gates.extend(Gate::task(graph.dag_id(), task));
+            gates.insert(Gate::pool(&task.pool));
+        }
     }
-    let outcomes: Vec<_> = outcomes.iter().collect();
-    Ok(instances::record_if_current(conn, &outcomes, &edges).await?)
+    let (outcomes, gates): (Vec<_>, Vec<_>) = (outcomes.iter().collect(), gates.into_iter().collect());
+    Ok(instances::record_if_current(conn, &outcomes, &edges, &gates).await?)
+}
+
+async fn keep_results(conn: &mut PgConnection, outcomes: &[Outcome], recorded: &Recorded) -> sqlx::Result<()> {
+    let succeeded = |instance: InstanceKey| {
+        recorded.ended.iter().any(|ended| ended.instance_key == instance && ended.state == TaskState::Success)
+    };
+    let results = outcomes.iter().filter_map(|outcome| Some((outcome.instance, outcome.ending.result()?)));
+    let kept = results.filter(|(instance, _)| succeeded(*instance));
+    let kept: Vec<_> = kept.map(|(instance, value)| Kept { instance, value }).collect();
+    if kept.is_empty() { Ok(()) } else { xcom::keep(conn, &kept).await }
+}
+
+/// What the ended attempts leave to be handed on.
+fn agenda(runs: &Runs, recorded: &Recorded) -> anyhow::Result<Agenda> {
+    let mut agenda = Agenda { lines: Some(recorded.lines.iter().cloned().collect()), ..Agenda::default() };
+    agenda.runs = recorded.runs.iter().map(|counts| (counts.run_key, *counts)).collect();
+    for ended in &recorded.ended {
+        let graph = runs.graph(ended.run_key)?;
+        if let Some(task) = graph.task(ended.node) {
+            agenda.freed.add(graph, task);
+        }
+        *agenda.ended.entry(ended.run_key).or_default() += 1;
+    }
+    Ok(agenda)
 }
 
 fn stale(outcomes: Vec<Outcome>, recorded: &Recorded) -> Vec<Outcome> {
@@ -165,6 +224,7 @@ async fn overrule(
     runs: &Runs,
     outcomes: &[Outcome],
     recorded: &Recorded,
+    agenda: &mut Agenda,
 ) -> anyhow::Result<BTreeSet<RunKey>> {
     let mut cascades = BTreeSet::new();
     let ended: HashMap<_, _> = recorded.ended.iter().map(|ended| (ended.instance_key, ended.state)).collect();
@@ -176,7 +236,10 @@ async fn overrule(
         }
         let graph = runs.graph(outcome.run_key)?;
         if ended == Some(&TaskState::Failed) && graph.fail_fast() && !graph.is_teardown(outcome.node) {
-            stop_the_rest(conn, graph, outcome).await?;
+            agenda.freed.merge(stop_the_rest(conn, graph, outcome).await?);
+            // Counted anew, without those that have just ended.
+            agenda.runs.insert(outcome.run_key, runs::counts(conn, outcome.run_key).await?);
+            agenda.ended.remove(&outcome.run_key);
             cascades.insert(outcome.run_key);
         }
     }
@@ -184,28 +247,23 @@ async fn overrule(
 }
 
 /// Airflow's `fail_fast`: what runs has failed, what waits is skipped; teardowns still run.
-async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome) -> anyhow::Result<()> {
+async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome) -> anyhow::Result<Freed> {
     let mut rest = overrides::lock_of_run(conn, failed.run_key).await?;
-    rest.retain(|instance| !graph.is_teardown(instance.node));
+    rest.retain(|instance| !graph.is_teardown(instance.node) && !instance.state.is_finished());
     let cause = "another task of this run failed, and the dag is to fail fast";
     overrides::force(conn, &overrides::stopped(&rest), cause).await?;
     nodes::recount(conn, failed.run_key, graph.edges()).await?;
-    Ok(())
+    Ok(Freed::by(graph, &rest))
 }
 
-/// Queues the nodes that may run now. A run in which something will never run, or in which more than counts decide,
-/// joins `cascades`.
-async fn queue_ready(
-    conn: &mut PgConnection,
-    runs: &Runs,
-    recorded: &Recorded,
-    cascades: &mut BTreeSet<RunKey>,
-    settled: &mut Settled,
-) -> anyhow::Result<()> {
+/// The nodes that may run now. A run in which something will never run, or in which more than counts decide, joins
+/// `cascades`.
+fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> anyhow::Result<Vec<(RunKey, Node)>> {
     let mut ready = Vec::new();
     for counted in &recorded.counted {
         // A run that was cleared and waits for its turn is decided when it starts.
-        if runs.held.get(&counted.run_key).is_none_or(|run| run.state != RunState::Running) {
+        let is_running = |run: &RunCounts| run.run_key == counted.run_key && run.state == RunState::Running;
+        if !recorded.runs.iter().any(is_running) {
             continue;
         }
         let graph = runs.graph(counted.run_key)?;
@@ -223,41 +281,48 @@ async fn queue_ready(
         }
     }
     ready.retain(|(run, _)| !cascades.contains(run));
-    if !ready.is_empty() {
-        settled.queued += instances::queue_if_waiting(conn, &ready).await?;
-    }
-    Ok(())
+    Ok(ready)
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
-async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, settled: &mut Settled) -> anyhow::Result<i32> {
+async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, agenda: &mut Agenda) -> anyhow::Result<i32> {
     let graph = runs.graph(run)?;
     let steps = advance(graph, &nodes::of_run(conn, run).await?);
-    let unfinished = instances::end_without_running(conn, run, &steps.ended, graph.edges()).await?;
-    if !steps.ready.is_empty() {
-        let ready: Vec<_> = steps.ready.into_iter().map(|node| (run, node)).collect();
-        settled.queued += instances::queue_if_waiting(conn, &ready).await?;
-    }
-    Ok(unfinished)
+    agenda.ready.extend(steps.ready.iter().map(|node| (run, *node)));
+    Ok(instances::end_without_running(conn, run, &steps.ended, graph.edges()).await?)
 }
 
-async fn finish(conn: &mut PgConnection, runs: &Runs, drained: &[RunKey], settled: &mut Settled) -> anyhow::Result<()> {
+async fn finish(
+    conn: &mut PgConnection,
+    runs: &Runs,
+    drained: &BTreeSet<RunKey>,
+) -> anyhow::Result<Vec<(RunKey, RunState)>> {
+    if drained.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut leaves = Vec::new();
     for run in drained {
         leaves.extend(runs.graph(*run)?.leaves().into_iter().map(|leaf| (*run, leaf)));
     }
-    if !drained.is_empty() {
-        settled.finished.extend(runs::finish(conn, drained, &leaves).await?);
-    }
-    Ok(())
+    let drained: Vec<_> = drained.iter().copied().collect();
+    Ok(runs::finish(conn, &drained, &leaves).await?)
 }
 
-/// Claims, and reads the graphs that the claims are under, so that whoever runs them needs no database to begin.
-async fn claim(conn: &mut PgConnection, graphs: &Graphs, claimant: Claimant<'_>) -> anyhow::Result<Vec<Claim>> {
-    if claimant.free <= 0 {
-        return Ok(Vec::new());
+/// Claims what else there is. What was claimed at once was all there was, unless the slots ran out.
+async fn claim_more(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    admitted: Admitted,
+    claimant: Option<Claimant<'_>>,
+) -> anyhow::Result<Vec<Claim>> {
+    let Some(claimant) = claimant else { return Ok(Vec::new()) };
+    let Admitted { queued, mut claims } = admitted;
+    let free = claimant.free - claims.len() as i64;
+    let left_others = claims.is_empty() || (claims.len() as i64) < queued;
+    if free > 0 && left_others {
+        claims.extend(instances::claim(conn, Claimant { free, ..claimant }).await?);
     }
-    let claims = instances::claim(conn, claimant.worker, claimant.dags, claimant.free).await?;
+    // Whoever runs them needs no database to begin.
     for claim in &claims {
         graphs.get(conn, claim.version).await?;
     }

@@ -1,6 +1,7 @@
 //! The scheduler: one file a duty, each a `run_once(now)` that may run anywhere, any number of times at once. There is
 //! no leader, for nothing here depends on being the only one.
 
+mod admit_waiting;
 mod create_runs;
 mod housekeeping;
 mod promote_runs;
@@ -50,6 +51,8 @@ pub struct Pass {
     pub rescued: u64,
     /// Runs that took too long.
     pub timed_out: u64,
+    /// Tasks that stood in line although there was room.
+    pub admitted: u64,
 }
 
 impl Scheduler {
@@ -136,6 +139,7 @@ impl Scheduler {
             rescued: rescue_lost::run_once(conn, &self.graphs).await?,
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
+            admitted: admit_waiting::run_once(conn, &self.graphs).await?,
         })
     }
 }

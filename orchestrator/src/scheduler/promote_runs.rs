@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     dag::Registry,
-    engine::{Graphs, move_on},
+    engine::{Freed, Graphs, move_on},
     ids::DagId,
     state::RunState,
     store::{dags, runs},
@@ -36,15 +36,15 @@ pub async fn promote(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now:
     let mut tx = conn.begin().await?;
     let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
     let max_active_runs = graphs.get(&mut tx, row.current_version_id).await?.max_active_runs();
-    let mut promoted = 0;
+    let mut started = Vec::new();
     for mut run in runs::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await? {
         let timeout = graphs.get(&mut tx, run.version).await?.dagrun_timeout();
         if runs::start_if_queued(&mut tx, run.run_key, now, timeout).await? {
             run.state = RunState::Running;
-            move_on(&mut tx, graphs, run).await?;
-            promoted += 1;
+            started.push(run);
         }
     }
+    move_on(&mut tx, graphs, &started, Freed::default()).await?;
     tx.commit().await?;
-    Ok(promoted)
+    Ok(started.len() as u64)
 }

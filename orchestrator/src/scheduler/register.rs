@@ -5,7 +5,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     dag::{Definition, Registry},
-    store::{self, dags},
+    engine::Gate,
+    store::{self, admission, dags},
 };
 
 /// Stores each DAG's graph as its current version, and its next slot.
@@ -27,6 +28,11 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     let mut tx = conn.begin().await?;
     let version = dags::ensure_version(&mut tx, dag_id, &graph.hash(), &serde_json::to_value(&**graph)?).await?;
     dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
+    for task in graph.tasks() {
+        if let Some((gate, total)) = Gate::task(dag_id, task).zip(task.max_active_tis_per_dag) {
+            admission::set_total(&mut tx, &gate, total).await?;
+        }
+    }
     if let Some(row) = dags::lock(&mut tx, dag_id).await? {
         let now = store::now(&mut tx).await?;
         let timetable = graph.schedule().parse()?;

@@ -48,6 +48,7 @@ async fn rescue(conn: &mut PgConnection, graphs: &Graphs, attempt: LostAttempt) 
         attempt: attempt.attempt,
         worker: attempt.worker,
         run_key: attempt.run_key,
+        run_day: attempt.run_day,
         version: attempt.version,
         node: attempt.node,
         ending,

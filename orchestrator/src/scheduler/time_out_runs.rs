@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    engine::Graphs,
+    engine::{Freed, Graphs, move_on},
     ids::RunKey,
     state::{RunState, TaskState},
     store::{
         nodes,
-        overrides::{self, Verdict},
+        overrides::{self, Chosen, Verdict},
         runs,
     },
 };
@@ -37,11 +37,13 @@ async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: Da
         return Ok(false);
     }
     let graph = graphs.get(&mut tx, locked.version).await?;
-    let unfinished = overrides::lock_of_run(&mut tx, run).await?.into_iter().filter(|task| !task.state.is_finished());
-    let verdict = |task: overrides::Chosen| Verdict { instance: task.instance, state: TaskState::Skipped };
-    overrides::force(&mut tx, &unfinished.map(verdict).collect::<Vec<_>>(), "the run took too long").await?;
+    let mut unfinished = overrides::lock_of_run(&mut tx, run).await?;
+    unfinished.retain(|task| !task.state.is_finished());
+    let verdict = |task: &Chosen| Verdict { instance: task.instance, state: TaskState::Skipped };
+    overrides::force(&mut tx, &unfinished.iter().map(verdict).collect::<Vec<_>>(), "the run took too long").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
     runs::end(&mut tx, run, RunState::Failed).await?;
+    move_on(&mut tx, graphs, &[], Freed::by(&graph, &unfinished)).await?;
     tx.commit().await?;
     tracing::warn!(%run, dag = %graph.dag_id(), timeout = ?graph.dagrun_timeout(), "the run took too long");
     Ok(true)

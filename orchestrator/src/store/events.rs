@@ -10,8 +10,8 @@ use crate::ids::{DagId, RunId};
 pub struct Event<'a> {
     /// What, in Airflow's words (`trigger_dag_run`, `clear_task_instances`, ...).
     pub event: &'a str,
-    /// To which DAG.
-    pub dag_id: &'a DagId,
+    /// To which DAG, if to one.
+    pub dag_id: Option<&'a DagId>,
     /// To which run.
     pub run_id: Option<&'a RunId>,
     /// Who.
@@ -28,7 +28,7 @@ pub async fn append(conn: &mut PgConnection, event: &Event<'_>) -> sqlx::Result<
     sqlx::query!(
         "insert into event (event, dag_id, run_id, owner, extra) values ($1, $2, $3, $4, $5)",
         event.event,
-        event.dag_id.as_str(),
+        event.dag_id.map(DagId::as_str),
         event.run_id.map(RunId::as_str),
         event.owner,
         event.extra

@@ -7,10 +7,10 @@ use serde_json::Value;
 use sqlx::{PgConnection, types::Json};
 
 use crate::{
-    engine::Outcome,
+    engine::{Claimant, Gate, Outcome},
     ids::{AttemptId, DagId, InstanceKey, Node, ProcessId, RunId, RunKey, TaskId, VersionId},
     readiness::Counts,
-    state::TaskState,
+    state::{RunState, TaskState},
 };
 
 /// What recording a batch of outcomes changed.
@@ -18,10 +18,12 @@ use crate::{
 pub struct Recorded {
     /// The task instances whose attempt ended; an outcome that is not among them was stale.
     pub ended: Vec<Ended>,
-    /// The nodes after them, with their counts as they are now.
+    /// The nodes after them that still wait, with their counts as they are now.
     pub counted: Vec<Counted>,
-    /// The runs that have nothing left to do.
-    pub drained: Vec<RunKey>,
+    /// Their runs.
+    pub runs: Vec<RunCounts>,
+    /// The gates, of those that were asked about, at which somebody stands in line.
+    pub lines: Vec<Gate>,
 }
 
 /// A task instance whose attempt ended.
@@ -29,11 +31,30 @@ pub struct Recorded {
 pub struct Ended {
     /// The task instance.
     pub instance_key: InstanceKey,
+    /// Its run.
+    pub run_key: RunKey,
+    /// Its node.
+    pub node: Node,
     /// Where it is now.
     pub state: TaskState,
 }
 
-/// A node after a task that ended.
+/// How the task instances of a run stand.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct RunCounts {
+    /// The run.
+    pub run_key: RunKey,
+    /// Its state.
+    pub state: RunState,
+    /// Those that have not ended.
+    pub unfinished: i32,
+    /// Those that have passed the gate of the run and have not ended; with those that ended in this transaction.
+    pub active: i32,
+    /// Those that stand in line at the gate of the run.
+    pub in_line: i32,
+}
+
+/// A node that waits, after a task that ended.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Counted {
     /// The run.
@@ -63,9 +84,9 @@ impl Counted {
     }
 }
 
-/// Ends the attempts of a batch, writes their tries and results, adds them to the counts of the nodes after them and
+/// Ends the attempts of a batch, writes their tries, adds them to the counts of the nodes after them and
 /// takes them from their runs' unfinished: one statement, one round trip. `edges` says which nodes come after which
-/// instance. An outcome whose attempt is not the one that the row holds changes nothing. Hold the runs' locks.
+/// instance, `gates` which gates matter to what follows. An outcome whose attempt is not the one that the row holds changes nothing. Hold the runs' locks.
 ///
 /// # Errors
 /// The database is down, or a value cannot be written.
@@ -74,14 +95,15 @@ pub async fn record_if_current(
     conn: &mut PgConnection,
     outcomes: &[&Outcome],
     edges: &[(InstanceKey, Node)],
+    gates: &[Gate],
 ) -> sqlx::Result<Recorded> {
     let column = OutcomeColumns::of(outcomes);
     let (edge_from, edge_to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
     let row = sqlx::query!(
         r#"with outcome as (
                select * from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
-                                    $6::text[], $7::jsonb[])
-                   as o(instance_key, attempt, worker_id, state, delay_secs, cause, value)
+                                    $6::text[], $7::date[])
+                   as o(instance_key, attempt, worker_id, state, delay_secs, cause, run_day)
            ), ended as (
                update task_instance t
                set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
@@ -89,22 +111,14 @@ pub async fn record_if_current(
                    end_date = now(), attempt = null, worker_id = null
                from outcome o
                where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
-               returning t.instance_key, t.run_key, t.node, t.task_id, t.map_index, t.try_number, t.start_date,
-                         t.end_date, t.state, t.state in ('success', 'failed', 'skipped') as finished,
-                         o.attempt, o.worker_id, o.cause, o.value
+               returning t.instance_key, t.run_key, t.node, t.try_number, t.start_date, t.end_date, t.state,
+                         t.state in ('success', 'failed', 'skipped') as finished, o.attempt, o.worker_id, o.cause,
+                         o.run_day
            ), tried as (
                insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
                                      worker_id, cause)
-               select r.run_day, e.instance_key, e.try_number, e.attempt, e.state, e.start_date, e.end_date,
-                      e.worker_id, e.cause
-               from ended e join dag_run r using (run_key)
-           ), kept as (
-               insert into xcom (run_day, run_key, task_id, map_index, key, value)
-               select r.run_day, e.run_key, e.task_id, e.map_index, 'return_value', e.value
-               from ended e join dag_run r using (run_key)
-               where e.state = 'success' and e.value is not null
-               on conflict (run_key, task_id, map_index, key, run_day)
-               do update set value = excluded.value, written_at = now()
+               select run_day, instance_key, try_number, attempt, state, start_date, end_date, worker_id, cause
+               from ended
            ), counted as (
                update run_node n
                set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
@@ -121,27 +135,36 @@ pub async fn record_if_current(
                returning n.*
            ), closed as (
                update dag_run r set unfinished = r.unfinished - d.finished
-               from (select run_key, count(*) as finished from ended where finished group by run_key) d
+               from (select run_key, count(*) filter (where finished) as finished from ended group by run_key) d
                where r.run_key = d.run_key
-               returning r.run_key, r.unfinished
+               returning r.run_key, r.state, r.unfinished, r.active, r.in_line
            )
-           select (select coalesce(jsonb_agg(jsonb_build_object('instance_key', instance_key, 'state', state)), '[]')
+           select (select coalesce(jsonb_agg(jsonb_build_object(
+                      'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state)), '[]')
                    from ended) as "ended!: Json<Vec<Ended>>",
-                  (select coalesce(jsonb_agg(to_jsonb(counted)), '[]') from counted) as "counted!: Json<Vec<Counted>>",
-                  array(select run_key from closed where unfinished = 0) as "drained!: Vec<RunKey>""#,
+                  (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from counted c
+                   where exists (select from task_instance t
+                                 where t.run_key = c.run_key and t.node = c.node and t.state = 'none'))
+                      as "counted!: Json<Vec<Counted>>",
+                  (select coalesce(jsonb_agg(to_jsonb(closed)), '[]') from closed) as "runs!: Json<Vec<RunCounts>>",
+                  array(select l.waits_for from unnest($10::text[]) as g(gate) cross join lateral (
+                            select waits_for from task_instance
+                            where state = 'scheduled' and waits_for <> 'run' and waits_for = gate limit 1) l)
+                      as "lines!: Vec<Gate>""#,
         &column.instances,
         &column.attempts,
         &column.workers,
         &column.states as &[TaskState],
         &column.delays_secs as &[Option<f64>],
         &column.causes as &[Option<String>],
-        &column.values as &[Option<Value>],
+        &column.run_days,
         &edge_from,
-        &edge_to
+        &edge_to,
+        gates as &[Gate]
     )
     .fetch_one(conn)
     .await?;
-    Ok(Recorded { ended: row.ended.0, counted: row.counted.0, drained: row.drained })
+    Ok(Recorded { ended: row.ended.0, counted: row.counted.0, runs: row.runs.0, lines: row.lines })
 }
 
 #[derive(Default)]
@@ -152,7 +175,7 @@ struct OutcomeColumns {
     states: Vec<TaskState>,
     delays_secs: Vec<Option<f64>>,
     causes: Vec<Option<String>>,
-    values: Vec<Option<Value>>,
+    run_days: Vec<NaiveDate>,
 }
 
 impl OutcomeColumns {
@@ -165,29 +188,10 @@ impl OutcomeColumns {
             columns.states.push(outcome.ending.state());
             columns.delays_secs.push(outcome.ending.delay().map(|delay| delay.as_secs_f64()));
             columns.causes.push(outcome.ending.cause().map(ToOwned::to_owned));
-            columns.values.push(outcome.ending.result().cloned());
+            columns.run_days.push(outcome.run_day);
         }
         columns
     }
-}
-
-/// Makes the task instances of these nodes claimable, if they still wait. The one code path that makes a task ready
-/// for the first time.
-///
-/// # Errors
-/// The database is down.
-pub async fn queue_if_waiting(conn: &mut PgConnection, nodes: &[(RunKey, Node)]) -> sqlx::Result<u64> {
-    let (runs, nodes): (Vec<_>, Vec<_>) = nodes.iter().map(|(run, node)| (run.0, node.0)).unzip();
-    let done = sqlx::query!(
-        "update task_instance t set state = 'queued', try_number = t.try_number + 1, queued_at = now()
-         from unnest($1::bigint[], $2::int[]) as n(run_key, node)
-         where t.run_key = n.run_key and t.node = n.node and t.state = 'none'",
-        &runs,
-        &nodes
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 /// Ends task instances that never ran, because of how their upstream ended, and counts them. Hold the run's lock.
@@ -264,27 +268,26 @@ pub struct Claim {
     pub conf: Value,
 }
 
-/// Takes up to `limit` queued task instances of DAGs that the worker knows, highest priority first, and gives each a
-/// fresh attempt. A worker that is not alive (any more) gets nothing.
+/// Takes up to `claimant.free` queued task instances of DAGs and queues that the worker knows, highest priority first,
+/// and gives each a fresh attempt. A worker that is not alive (any more) gets nothing.
 ///
 /// # Errors
 /// The database is down.
-pub async fn claim(
-    conn: &mut PgConnection,
-    worker: ProcessId,
-    dags: &[String],
-    limit: i64,
-) -> sqlx::Result<Vec<Claim>> {
-    // The CTE is an optimisation fence: a subquery could be flattened into a join that updates more rows than LIMIT.
+pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
+    // The CTEs are optimisation fences: a subquery could be flattened into a join that updates more rows than LIMIT.
     sqlx::query_as!(
         Claim,
-        r#"with picked as materialized (
-               select instance_key from task_instance
-               where state = 'queued' and queue = 'default' and dag_id = any($2)
-                 and exists (select from process where process_id = $1 and state = 'alive')
-               order by priority desc, instance_key
-               limit $3
-               for update skip locked
+        r#"with head as materialized (
+               select h.* from unnest($4::text[]) as q(queue) cross join lateral (
+                   select instance_key, priority, ticket from task_instance
+                   where state = 'queued' and queue = q.queue and dag_id = any($2)
+                   order by priority desc, ticket
+                   limit $3
+                   for update skip locked
+               ) h
+               where exists (select from process where process_id = $1 and state = 'alive')
+           ), picked as materialized (
+               select instance_key from head order by priority desc, ticket limit $3
            )
            update task_instance t
            set state = 'running', attempt = gen_random_uuid(), worker_id = $1, start_date = now(), end_date = null
@@ -294,9 +297,10 @@ pub async fn claim(
                      t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
                      t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
                      t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf"#,
-        worker.0,
-        dags,
-        limit
+        claimant.worker.0,
+        claimant.dags,
+        claimant.free,
+        claimant.queues
     )
     .fetch_all(conn)
     .await

@@ -2,6 +2,7 @@
 //! connection, so that the caller owns the transaction. The statements are checked against the migrations when they
 //! are compiled (`make sqlx` writes the offline cache `.sqlx/`).
 
+pub mod admission;
 pub mod dags;
 pub mod events;
 pub mod instances;
@@ -9,6 +10,7 @@ pub mod logs;
 pub mod nodes;
 pub mod overrides;
 pub mod pages;
+pub mod pools;
 pub mod processes;
 pub mod rescue;
 pub mod retries;

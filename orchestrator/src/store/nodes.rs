@@ -31,10 +31,10 @@ pub async fn insert(conn: &mut PgConnection, run: RunKey, rows: &NewNodes) -> sq
              insert into run_node (run_key, node, upstream)
              select $1, n.node, n.upstream from unnest($2::int[], $3::int[]) as n(node, upstream)
          )
-         insert into task_instance (run_key, node, dag_id, task_id, max_tries, priority, queue)
-         select $1, t.node, r.dag_id, t.task_id, t.max_tries, t.priority, t.queue
-         from dag_run r, unnest($2::int[], $4::text[], $5::int[], $6::int[], $7::text[])
-             as t(node, task_id, max_tries, priority, queue)
+         insert into task_instance (run_key, node, dag_id, task_id, max_tries, priority, queue, pool, pool_slots)
+         select $1, t.node, r.dag_id, t.task_id, t.max_tries, t.priority, t.queue, t.pool, t.pool_slots
+         from dag_run r, unnest($2::int[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[], $9::int[])
+             as t(node, task_id, max_tries, priority, queue, pool, pool_slots)
          where r.run_key = $1",
         run.0,
         &rows.nodes,
@@ -42,7 +42,9 @@ pub async fn insert(conn: &mut PgConnection, run: RunKey, rows: &NewNodes) -> sq
         &rows.task_ids,
         &rows.max_tries,
         &rows.priorities,
-        &rows.queues
+        &rows.queues,
+        &rows.pools,
+        &rows.pool_slots
     )
     .execute(conn)
     .await?;
@@ -64,6 +66,10 @@ pub struct NewNodes {
     pub priorities: Vec<i32>,
     /// Worker queues.
     pub queues: Vec<String>,
+    /// Pools.
+    pub pools: Vec<String>,
+    /// Slots of the pools.
+    pub pool_slots: Vec<i32>,
 }
 
 /// Every node of a run. Hold its lock.
@@ -126,7 +132,7 @@ pub async fn forget_skips(conn: &mut PgConnection, run: RunKey, nodes: &[Node]) 
     Ok(())
 }
 
-/// Counts a run's nodes and unfinished task instances anew, from the states of the task instances and the edges of
+/// Counts a run's nodes, unfinished task instances and those that passed its gate anew, from the states of the task instances and the edges of
 /// the graph. Whoever writes states under the run lock other than by an outcome calls it; the tests hold every count
 /// against it.
 ///
@@ -152,10 +158,15 @@ pub async fn recount(conn: &mut PgConnection, run: RunKey, edges: &[(Node, Node)
                                    upstream_failed = c.upstream_failed, removed = c.removed
              from counted c where n.run_key = $1 and n.node = c.node
          )
-         update dag_run set unfinished = (
-             select count(*) from task_instance
-             where run_key = $1 and state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
-         ) where run_key = $1",
+         update dag_run r set unfinished = c.unfinished, active = c.active, in_line = c.in_line
+         from (
+             select count(*) filter (where state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))
+                        as unfinished,
+                    count(*) filter (where state in ('queued', 'running', 'restarting')
+                                        or (state = 'scheduled' and waits_for <> 'run')) as active,
+                    count(*) filter (where state = 'scheduled' and waits_for = 'run') as in_line
+             from task_instance where run_key = $1
+         ) c where r.run_key = $1",
         run.0,
         &from,
         &to

@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 
 use crate::{
+    engine::Gate,
     ids::{InstanceKey, Node, RunId, RunKey, TaskId},
     state::TaskState,
 };
@@ -23,6 +24,8 @@ pub struct Chosen {
     pub map_index: i32,
     /// Where it is.
     pub state: TaskState,
+    /// At which gate it stands in line, if it is scheduled.
+    pub waits_for: Option<Gate>,
 }
 
 /// Locks the task instances of a run, after the run itself: a claim may change a row without the run's lock.
@@ -33,7 +36,8 @@ pub async fn lock_of_run(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<V
     sqlx::query_as!(
         Chosen,
         r#"select t.instance_key as "instance: InstanceKey", r.run_id as "run_id: RunId", t.node as "node: Node",
-                  t.task_id as "task_id: TaskId", t.map_index, t.state as "state: TaskState"
+                  t.task_id as "task_id: TaskId", t.map_index, t.state as "state: TaskState",
+                  t.waits_for as "waits_for: Gate"
            from task_instance t join dag_run r using (run_key)
            where t.run_key = $1 order by t.instance_key for no key update of t"#,
         run.0
@@ -53,7 +57,7 @@ pub async fn clear(conn: &mut PgConnection, instances: &[InstanceKey], retries: 
         "update task_instance t
          set state = case when t.state = 'running' then 'restarting'::task_state else 'none' end,
              max_tries = t.try_number + c.retries,
-             due_at = null, queued_at = null,
+             due_at = null, queued_at = null, waits_for = null,
              start_date = case when t.state = 'running' then t.start_date end,
              end_date = null
          from unnest($1::bigint[], $2::int[]) as c(instance_key, retries)
@@ -108,7 +112,7 @@ pub async fn force(conn: &mut PgConnection, verdicts: &[Verdict], cause: &str) -
          )
          update task_instance t
          set state = v.state, start_date = coalesce(t.start_date, now()), end_date = now(), due_at = null,
-             attempt = null, worker_id = null
+             waits_for = null, attempt = null, worker_id = null
          from verdict v where t.instance_key = v.instance_key",
         &instances,
         &states as &[TaskState],

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 
+use super::instances::RunCounts;
 use crate::{
     ids::{DagId, Node, RunId, RunKey, VersionId},
     state::{RunState, RunType},
@@ -93,6 +94,16 @@ pub async fn lock_idle(conn: &mut PgConnection, runs: &[i64]) -> sqlx::Result<Ve
     )
     .fetch_all(conn)
     .await
+}
+
+/// Begins a transaction that holds the run, in one round trip, waiting for whoever holds it.
+///
+/// # Errors
+/// The database is down.
+pub async fn begin_holding(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Transaction<'_, Postgres>> {
+    // A number cannot carry anything else into the statement.
+    let statement = format!("begin; select from dag_run where run_key = {} for no key update", run.0);
+    conn.begin_with(AssertSqlSafe(statement)).await
 }
 
 /// Locks the run, waiting for whoever holds it. Hold no other run.
@@ -220,6 +231,20 @@ pub async fn lock_queued(
         now
     )
     .fetch_all(conn)
+    .await
+}
+
+/// How the task instances of a run stand; hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn counts(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<RunCounts> {
+    sqlx::query_as!(
+        RunCounts,
+        r#"select run_key as "run_key: RunKey", state as "state: RunState", unfinished, active, in_line from dag_run where run_key = $1"#,
+        run.0
+    )
+    .fetch_one(conn)
     .await
 }
 

@@ -57,6 +57,7 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
         attempt: claim.attempt,
         worker: attempt.worker,
         run_key: claim.run_key,
+        run_day: claim.run_day,
         version: claim.version,
         node: claim.node,
         ending,

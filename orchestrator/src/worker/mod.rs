@@ -7,7 +7,7 @@ mod running;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -37,17 +37,19 @@ const LOG_LINES_MAX: usize = 65_536;
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// What a worker is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How many task instances it runs at once.
     pub slots: u32,
+    /// The queues whose tasks it takes.
+    pub queues: Vec<String>,
     /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
     pub drain: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { slots: 32, drain: Duration::from_secs(30) }
+        Self { slots: 32, queues: vec!["default".to_owned()], drain: Duration::from_secs(30) }
     }
 }
 
@@ -109,8 +111,16 @@ impl Worker {
         let running = Running::default();
         let lost = CancellationToken::new();
         let beats = tokio::spawn(heartbeat::run(self.pool.clone(), id, running.clone(), lost.clone()));
-        let mut desk =
-            Desk { worker: self, id, dags: self.dag_names(), running: running.clone(), lines, done, give_up };
+        let mut desk = Desk {
+            worker: self,
+            id,
+            dags: self.dag_names(),
+            running: running.clone(),
+            lines,
+            done,
+            give_up,
+            conn: None,
+        };
         let drained = tokio::select! {
             () = desk.work(&mut outcomes, stop) => desk.drain(&mut outcomes, self.settings.drain, &lost).await,
             () = lost.cancelled() => false,
@@ -139,6 +149,8 @@ struct Desk<'a> {
     done: mpsc::Sender<Outcome>,
     /// Ends when the worker has been stopping for as long as it may.
     give_up: &'a CancellationToken,
+    /// Kept between settles: taking one from the pool asks the database whether it still lives, at every hop.
+    conn: Option<PoolConnection<Postgres>>,
 }
 
 impl Desk<'_> {
@@ -212,7 +224,7 @@ impl Desk<'_> {
 
     /// Tries again while the database is away. A batch that cannot be written is halved; one outcome that cannot be
     /// written alone becomes a failure that says so.
-    async fn settle_surely(&self, batch: Vec<Outcome>, free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
+    async fn settle_surely(&mut self, batch: Vec<Outcome>, free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
         let mut pause = Duration::from_millis(50);
         loop {
             let error = match self.settle_once(batch.clone(), free).await {
@@ -250,10 +262,16 @@ impl Desk<'_> {
         }
     }
 
-    async fn settle_once(&self, batch: Vec<Outcome>, free: i64) -> anyhow::Result<Settled> {
-        let mut conn = self.worker.pool.acquire().await?;
-        let claimant = Claimant { worker: self.id, dags: &self.dags, free };
-        settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await
+    async fn settle_once(&mut self, batch: Vec<Outcome>, free: i64) -> anyhow::Result<Settled> {
+        // One that failed is not put back here: the pool finds out what is wrong with it.
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.worker.pool.acquire().await?,
+        };
+        let claimant = Claimant { worker: self.id, dags: &self.dags, queues: &self.worker.settings.queues, free };
+        let settled = settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await?;
+        self.conn = Some(conn);
+        Ok(settled)
     }
 
     fn tell(&self, settled: &Settled) {

@@ -187,6 +187,7 @@ impl<'w> Play<'w> {
             attempt: claim.attempt,
             worker: self.worker,
             run_key: claim.run_key,
+            run_day: claim.run_day,
             version: claim.version,
             node: claim.node,
             ending,
@@ -248,7 +249,12 @@ impl<'w> Play<'w> {
     /// Claims what may be claimed, then holds every state against the model.
     async fn agree(&mut self) {
         let mut conn = self.world.pool.acquire().await.unwrap();
-        let claimant = Claimant { worker: self.worker, dags: &[self.dag.as_str().to_owned()], free: 100 };
+        let claimant = Claimant {
+            worker: self.worker,
+            dags: &[self.dag.as_str().to_owned()],
+            queues: &["default".to_owned()],
+            free: 100,
+        };
         let claimed = settle(&mut conn, &self.world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims;
         drop(conn);
         for claim in claimed {

@@ -48,7 +48,7 @@ async fn idle_worker(world: &World) -> ProcessId {
 }
 
 async fn claim(world: &World, worker: ProcessId) -> Vec<Claim> {
-    let claimant = Claimant { worker, dags: &["d".to_owned()], free: 8 };
+    let claimant = Claimant { worker, dags: &["d".to_owned()], queues: &["default".to_owned()], free: 8 };
     let mut conn = world.pool.acquire().await.unwrap();
     settle(&mut conn, &world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims
 }
@@ -59,6 +59,7 @@ fn success(worker: ProcessId, claim: &Claim) -> Outcome {
         attempt: claim.attempt,
         worker,
         run_key: claim.run_key,
+        run_day: claim.run_day,
         version: claim.version,
         node: claim.node,
         ending: Ending::Success(serde_json::Value::Null),
@@ -166,7 +167,7 @@ async fn what_does_not_end_in_time_is_handed_back_as_the_same_try(pool: PgPool) 
     let (started, may_end) = gated(&dag, "slow", 0);
     let world = World::new(pool, vec![dag]).await;
     let settings = Settings { drain: Duration::from_millis(50), ..Settings::default() };
-    let worker = world.worker(settings);
+    let worker = world.worker(settings.clone());
     let run = world.start("d").await;
     world.reaches("d", &run, "slow", TaskState::Running).await;
     worker.stop().await;
@@ -195,7 +196,8 @@ async fn a_claim_whose_reply_was_lost_is_handed_back_by_the_heartbeat(pool: PgPo
             .await
             .unwrap();
         if let Some(id) = id {
-            break instances::claim(&mut conn, id, &["d".to_owned()], 1).await.unwrap();
+            let claimant = Claimant { worker: id, dags: &["d".to_owned()], queues: &["default".to_owned()], free: 1 };
+            break instances::claim(&mut conn, claimant).await.unwrap();
         }
         tokio::task::yield_now().await;
     };

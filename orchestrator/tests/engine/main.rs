@@ -5,6 +5,7 @@ mod agreement;
 mod choices;
 mod clearing;
 mod faults;
+mod limits;
 mod model;
 mod runs;
 mod schedules;

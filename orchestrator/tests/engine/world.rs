@@ -191,9 +191,22 @@ impl World {
             store::nodes::recount(&mut tx, key, graph.edges()).await.unwrap();
             assert_eq!(before, counts(&mut tx, key).await, "the counts of run {key} are wrong");
         }
+        let drift = sqlx::query(
+            "select s.gate, s.used, (
+                 select coalesce(sum(t.pool_slots), 0) from task_instance t
+                 where s.gate = 'pool:' || t.pool and t.state in ('queued', 'running', 'restarting'))::int as taken
+             from slots s where s.gate like 'pool:%'",
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap();
+        for slots in drift {
+            let (gate, used, taken): (String, i32, i32) = (slots.get(0), slots.get(1), slots.get(2));
+            assert_eq!(used, taken, "slots of {gate} leaked");
+        }
         let leftovers: i64 = sqlx::query(
             "select count(*) from task_instance t join dag_run r using (run_key)
-             where r.state in ('success', 'failed') and t.state in ('queued', 'running', 'restarting', 'up_for_retry')",
+             where r.state in ('success', 'failed') and t.state in ('scheduled', 'queued', 'running', 'restarting', 'up_for_retry')",
         )
         .fetch_one(&mut *tx)
         .await
@@ -204,7 +217,7 @@ impl World {
 }
 
 async fn counts(conn: &mut sqlx::PgConnection, run: RunKey) -> Vec<String> {
-    sqlx::query("select n::text || r.unfinished from run_node n join dag_run r using (run_key) where run_key = $1 order by node")
+    sqlx::query("select n::text || r.unfinished || ' ' || r.active || ' ' || r.in_line from run_node n join dag_run r using (run_key) where run_key = $1 order by node")
         .bind(run)
         .fetch_all(conn)
         .await

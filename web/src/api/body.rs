@@ -63,6 +63,10 @@ impl Body {
         })
     }
 
+    pub(crate) fn integer(&self, key: &str) -> ApiResult<Option<i32>> {
+        self.read_as(key, "int_type", "Input should be a valid integer", |value| i32::try_from(value.as_i64()?).ok())
+    }
+
     /// A boolean; absent is the default, null is refused.
     pub(crate) fn flag(&self, key: &str, default: bool) -> ApiResult<bool> {
         match self.0.get(key) {

@@ -77,14 +77,16 @@ impl From<Refused> for ApiError {
             Refused::Failed(error) => error.into(),
             Refused::Invalid(text) => Self::bad_request(text),
             Refused::NoLogicalDate => Self::bad_request(refused.to_string()),
-            Refused::RunExists { .. } => Self::new(
+            Refused::RunExists { .. } | Refused::PoolExists(_) => Self::new(
                 StatusCode::CONFLICT,
                 json!({
                     "reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden",
                     "message": refused.to_string(),
                 }),
             ),
-            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) => Self::not_found(refused.to_string()),
+            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) | Refused::NoPool(_) => {
+                Self::not_found(refused.to_string())
+            }
         }
     }
 }

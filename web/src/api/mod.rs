@@ -9,6 +9,7 @@ mod health;
 mod instances;
 mod logs;
 mod mark;
+mod pools;
 mod query;
 mod runs;
 mod wire;
@@ -41,6 +42,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dry_run", patch(mark::dry_run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(instances::tries))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
+        .route("/pools", get(pools::list).post(pools::create))
+        .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
         .fallback(no_route)
 }
 

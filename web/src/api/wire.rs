@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use orchestrator::{
-    dag::{Graph, TaskSpec},
+    dag::{DEFAULT_POOL, Graph, TaskSpec},
     ids::{Node, VersionId},
     state::TaskState,
     store::pages::{
@@ -46,8 +46,8 @@ pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
         "bundle_name": "streamcommerce", "bundle_version": null, "relative_fileloc": format!("{id}.rs"),
         "fileloc": format!("dags/src/{id}.rs"), "description": graph.description(),
         "timetable_summary": summary, "timetable_description": summary, "timetable_partitioned": false,
-        "timetable_periodic": has_schedule, "tags": tags, "max_active_tasks": 16,
-        "max_active_runs": graph.max_active_runs(), "max_consecutive_failed_dag_runs": 0,
+        "timetable_periodic": has_schedule, "tags": tags, "max_active_tasks": graph.max_active_tasks(),
+        "max_active_runs": graph.max_active_runs(), "max_consecutive_failed_dag_runs": graph.max_consecutive_failed_dag_runs().unwrap_or(0),
         "has_task_concurrency_limits": false, "has_import_errors": false,
         "next_dagrun_logical_date": next, "next_dagrun_data_interval_start": next,
         "next_dagrun_data_interval_end": next, "next_dagrun_run_after": next, "allowed_run_types": null,
@@ -59,7 +59,7 @@ pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
 pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -> Value {
     let mut details = dag(listed, graph);
     let more = json!({
-        "catchup": graph.window().catchup, "dag_run_timeout": null, "asset_expression": null, "doc_md": null,
+        "catchup": graph.window().catchup, "dag_run_timeout": graph.dagrun_timeout().map(time_delta), "asset_expression": null, "doc_md": null,
         "start_date": maybe(graph.window().start), "end_date": maybe(graph.window().end),
         "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": {},
         "render_template_as_native_obj": false, "template_search_path": null, "timezone": "UTC",
@@ -94,7 +94,7 @@ pub(crate) fn task(graph: &Graph, node: Node, task: &TaskSpec) -> Value {
         "task_id": id, "task_display_name": id, "owner": graph.owner(), "start_date": maybe(graph.window().start),
         "end_date": maybe(graph.window().end), "trigger_rule": task.trigger_rule.as_str(), "depends_on_past": false,
         "wait_for_downstream": false, "retries": f64::from(task.retry.retries), "queue": task.queue,
-        "pool": "default_pool", "pool_slots": 1.0, "execution_timeout": task.execution_timeout.map(time_delta),
+        "pool": task.pool, "pool_slots": f64::from(task.pool_slots), "execution_timeout": task.execution_timeout.map(time_delta),
         "retry_delay": time_delta(task.retry.delay), "retry_exponential_backoff": task.retry.backoff.unwrap_or(0.0),
         "priority_weight": f64::from(task.priority_weight), "weight_rule": "absolute", "ui_color": "#fff",
         "ui_fgcolor": "#000", "template_fields": [], "downstream_task_ids": downstream, "doc_md": null,
@@ -150,15 +150,17 @@ pub(crate) fn instance(instance: &InstanceListed, graph: &Graph) -> Value {
 
 /// What a task instance and its tries have in common.
 fn common(instance: &InstanceListed, graph: &Graph) -> Value {
-    let operator = graph.task(instance.node).map(|task| task.operator.as_str());
+    let task = graph.task(instance.node);
+    let operator = task.map(|task| task.operator.as_str());
     json!({
         "task_id": instance.task_id, "dag_id": instance.dag_id, "dag_run_id": instance.run_id,
         "map_index": instance.map_index, "start_date": maybe(instance.start_date),
         "end_date": maybe(instance.end_date), "duration": seconds_between(instance.start_date, instance.end_date),
         "state": task_state(instance.state), "try_number": instance.try_number, "max_tries": instance.max_tries,
         "task_display_name": instance.task_id, "dag_display_name": instance.dag_id,
-        "hostname": instance.hostname.as_deref().unwrap_or(""), "unixname": null, "pool": "default_pool",
-        "pool_slots": 1, "queue": instance.queue, "priority_weight": instance.priority, "operator": operator,
+        "hostname": instance.hostname.as_deref().unwrap_or(""), "unixname": null,
+        "pool": task.map_or(DEFAULT_POOL, |task| task.pool.as_str()), "pool_slots": task.map_or(1, |task| task.pool_slots),
+        "queue": instance.queue, "priority_weight": instance.priority, "operator": operator,
         "operator_name": operator, "queued_when": maybe(instance.queued_at),
         "scheduled_when": maybe(instance.queued_at), "pid": instance.pid, "executor": null, "executor_config": "{}",
         "dag_version": null,

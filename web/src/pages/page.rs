@@ -65,8 +65,8 @@ impl From<Refused> for PageError {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
         let status = match refused {
-            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) => StatusCode::NOT_FOUND,
-            Refused::RunExists { .. } => StatusCode::CONFLICT,
+            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) | Refused::NoPool(_) => StatusCode::NOT_FOUND,
+            Refused::RunExists { .. } | Refused::PoolExists(_) => StatusCode::CONFLICT,
             Refused::Invalid(_) | Refused::NoLogicalDate => StatusCode::BAD_REQUEST,
             Refused::Failed(error) => return error.into(),
         };

@@ -1,0 +1,292 @@
+//! Admission: of what may run by its rules, what may run now within the limits.
+//!
+//! What a transaction frees at a gate it hands on without touching the gate's row, where it can: `used` stays as it
+//! is. Only what is more, or less, takes the row's lock, and then looks at the line once more, for whoever came while
+//! it waited.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use sqlx::PgConnection;
+
+use super::{
+    gate::{Freed, Gate},
+    settle::{Claimant, Runs},
+};
+use crate::{
+    dag::Graph,
+    ids::{Node, RunKey},
+    store::{
+        admission::{self, InLine, Move, Place, RunDelta},
+        instances::{Claim, RunCounts},
+    },
+};
+
+/// How far beyond what fits a line is looked at: one that needs many slots must not hide a smaller one behind it.
+const LOOK_AHEAD: i64 = 16;
+
+/// What a transaction has decided, for [`admit`] to carry out.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    /// Task instances that may run by their rules.
+    pub(super) ready: Vec<(RunKey, Node)>,
+    /// How the runs stand that are held and have something ready or freed, before what this transaction freed.
+    pub(super) runs: BTreeMap<RunKey, RunCounts>,
+    /// How many task instances of a run have ended.
+    pub(super) ended: HashMap<RunKey, i32>,
+    /// What they give back.
+    pub(super) freed: Freed,
+    /// The gates at which somebody stands in line; none: not known.
+    pub(super) lines: Option<BTreeSet<Gate>>,
+}
+
+/// A task instance between gates.
+#[derive(Clone, Debug)]
+struct Walker {
+    place: Place,
+    priority: i32,
+    task_gate: Option<Gate>,
+    pool: Gate,
+    pool_slots: i32,
+    queue: String,
+}
+
+/// Lets through what fits, puts the rest in line, and claims for the claimant if nobody else waits for a worker.
+///
+/// # Errors
+/// The database is down.
+pub(super) async fn admit(
+    conn: &mut PgConnection,
+    runs: &Runs,
+    agenda: Agenda,
+    claimant: Option<Claimant<'_>>,
+) -> anyhow::Result<Admitted> {
+    let Agenda { ready, runs: counts, ended, freed, lines } = agenda;
+    let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new(), queues: BTreeSet::new() };
+    let mut walkers = Vec::new();
+    for (run, counts) in &counts {
+        let ready = ready.iter().filter(|(of, _)| of == run).map(|(_, node)| *node);
+        walkers.extend(walk.through_run(conn, counts, ended.get(run).copied().unwrap_or(0), ready).await?);
+    }
+    let (pools, tasks): (BTreeSet<_>, BTreeSet<_>) = walk.freed.0.keys().cloned().partition(Gate::is_pool);
+    let gates = tasks.into_iter().chain(walkers.iter().filter_map(|walker| walker.task_gate.clone()));
+    for gate in gates.collect::<BTreeSet<_>>() {
+        let (here, elsewhere) = walkers.into_iter().partition(|walker| walker.task_gate.as_ref() == Some(&gate));
+        walkers = elsewhere;
+        walkers.extend(walk.through(conn, &gate, here, |_| 1).await?);
+    }
+    let gates = pools.into_iter().chain(walkers.iter().map(|walker| walker.pool.clone()));
+    for gate in gates.collect::<BTreeSet<_>>() {
+        let (here, elsewhere) = walkers.into_iter().partition(|walker| walker.pool == gate);
+        walkers = elsewhere;
+        let passed = walk.through(conn, &gate, here, |walker| walker.pool_slots).await?;
+        walk.finish(passed);
+    }
+    walk.carry_out(conn, claimant).await
+}
+
+/// What an admission did.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    /// How many task instances became claimable, those that were claimed at once included.
+    pub(super) queued: i64,
+    /// Those that were claimed at once.
+    pub(super) claims: Vec<Claim>,
+}
+
+/// The moves as they come together.
+struct Walk<'r> {
+    runs: &'r Runs,
+    freed: Freed,
+    lines: Option<BTreeSet<Gate>>,
+    moves: Vec<Move>,
+    deltas: Vec<(RunKey, RunDelta)>,
+    queues: BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    /// The gate of a run: `max_active_tasks`.
+    async fn through_run(
+        &mut self,
+        conn: &mut PgConnection,
+        counts: &RunCounts,
+        ended: i32,
+        ready: impl Iterator<Item = Node>,
+    ) -> anyhow::Result<Vec<Walker>> {
+        let run_key = counts.run_key;
+        let graph = self.runs.graph(run_key)?;
+        let room = (graph.max_active_tasks() - (counts.active - ended)).max(0);
+        let mut walkers = Vec::new();
+        if counts.in_line > 0 && room > 0 {
+            let line = admission::line_of_run(conn, run_key, i64::from(room)).await?;
+            walkers.extend(line.into_iter().filter_map(|waiting| walker(graph, waiting.place)));
+        }
+        let were_in_line = walkers.len();
+        let fresh = |node| Place { run_key, node, map_index: -1 };
+        walkers.extend(ready.filter_map(|node| walker(graph, fresh(node))));
+        let waited: BTreeSet<_> = walkers[..were_in_line].iter().map(|walker| walker.place).collect();
+        walkers.sort_by_key(|walker| Reverse(walker.priority));
+        let left = walkers.split_off(walkers.len().min(room as usize));
+        let passed_from_line = walkers.iter().filter(|walker| waited.contains(&walker.place)).count() as i32;
+        let new_in_line: Vec<_> = left.into_iter().filter(|walker| !waited.contains(&walker.place)).collect();
+        let delta =
+            RunDelta { active: walkers.len() as i32 - ended, in_line: new_in_line.len() as i32 - passed_from_line };
+        // Several tickets of one run at once must be remembered, so that the next ones come after them.
+        if delta != RunDelta::default() || walkers.len() > 1 {
+            self.deltas.push((run_key, delta));
+        }
+        self.stay(new_in_line, &Gate::run());
+        Ok(walkers)
+    }
+
+    /// A gate that spans runs.
+    async fn through(
+        &mut self,
+        conn: &mut PgConnection,
+        gate: &Gate,
+        arrivals: Vec<Walker>,
+        weight: impl Fn(&Walker) -> i32,
+    ) -> anyhow::Result<Vec<Walker>> {
+        let freed = self.freed.0.get(gate).copied().unwrap_or(0);
+        if let Some(lines) = &self.lines {
+            let is_free = !lines.contains(gate);
+            if is_free && arrivals.iter().map(&weight).sum::<i32>() == freed {
+                return Ok(arrivals);
+            }
+            if !is_free && freed > 0 {
+                let candidates = self.candidates(conn, gate, &arrivals, freed).await?;
+                let (passed, left) = choose(candidates, freed, &weight);
+                if passed.iter().map(&weight).sum::<i32>() == freed {
+                    self.stay(newly(left, &arrivals), gate);
+                    return Ok(passed);
+                }
+            }
+        }
+        let Some(slots) = admission::lock_slots(conn, gate).await? else {
+            // A pool that does not exist: Airflow lets its tasks wait, too.
+            self.stay(arrivals, gate);
+            return Ok(Vec::new());
+        };
+        let used = (slots.used - freed).max(0);
+        let room = if slots.total < 0 { i32::MAX } else { (slots.total - used).max(0) };
+        let candidates = self.candidates(conn, gate, &arrivals, room).await?;
+        let (passed, left) = choose(candidates, room, &weight);
+        let used = used + passed.iter().map(&weight).sum::<i32>();
+        if used != slots.used {
+            admission::use_slots(conn, gate, used).await?;
+        }
+        self.stay(newly(left, &arrivals), gate);
+        Ok(passed)
+    }
+
+    /// Those that stand in line and those that arrive, the highest priority first, and who waited before who comes.
+    async fn candidates(
+        &self,
+        conn: &mut PgConnection,
+        gate: &Gate,
+        arrivals: &[Walker],
+        room: i32,
+    ) -> anyhow::Result<Vec<Walker>> {
+        if room == 0 {
+            return Ok(arrivals.to_vec());
+        }
+        // An unlimited gate has no line longer than this transaction can move at once.
+        let limit = i64::from(room.min(LINE_MAX)) + LOOK_AHEAD;
+        let line = admission::line(conn, gate, limit).await?;
+        let mut candidates: Vec<_> = line.into_iter().map(walker_in_line).collect();
+        candidates.extend(arrivals.iter().cloned());
+        candidates.sort_by_key(|walker| Reverse(walker.priority));
+        Ok(candidates)
+    }
+
+    fn stay(&mut self, walkers: Vec<Walker>, gate: &Gate) {
+        self.moves.extend(walkers.into_iter().map(|walker| {
+            self.queues.insert(walker.queue);
+            Move { place: walker.place, waits_for: Some(gate.clone()) }
+        }));
+    }
+
+    /// What goes through without anybody having to be counted or to wait may begin at once, if nobody waits for a
+    /// worker: the hop of a chain. Everything else takes its place in line.
+    async fn carry_out(mut self, conn: &mut PgConnection, claimant: Option<Claimant<'_>>) -> anyhow::Result<Admitted> {
+        if self.moves.is_empty() && self.deltas.is_empty() {
+            return Ok(Admitted::default());
+        }
+        let queues: Vec<_> = self.queues.iter().cloned().collect();
+        if let Some(claimant) = claimant.filter(|claimant| self.may_begin(claimant)) {
+            let places: Vec<_> = self.moves.iter().map(|to| to.place).collect();
+            let claims = admission::begin(conn, &places, &queues, claimant).await?;
+            if !claims.is_empty() {
+                return Ok(Admitted { queued: claims.len() as i64, claims });
+            }
+        }
+        // Tickets are given in this order: who got further comes first.
+        self.moves.sort_by_key(|to| to.waits_for.as_ref().map_or(0, Gate::distance));
+        let queued = admission::advance(conn, &self.moves, &self.deltas, &queues).await?;
+        Ok(Admitted { queued, claims: Vec::new() })
+    }
+
+    fn may_begin(&self, claimant: &Claimant<'_>) -> bool {
+        let knows = |run: &RunKey| {
+            let graph = self.runs.graph(*run);
+            graph.is_ok_and(|graph| claimant.dags.iter().any(|dag| dag == graph.dag_id().as_str()))
+        };
+        self.deltas.is_empty()
+            && self.moves.len() as i64 <= claimant.free
+            && self.moves.iter().all(|to| to.waits_for.is_none() && knows(&to.place.run_key))
+            && self.queues.iter().all(|queue| claimant.queues.contains(queue))
+    }
+
+    fn finish(&mut self, walkers: Vec<Walker>) {
+        self.moves.extend(walkers.into_iter().map(|walker| {
+            self.queues.insert(walker.queue);
+            Move { place: walker.place, waits_for: None }
+        }));
+    }
+}
+
+/// Task instances that one transaction takes from a line.
+const LINE_MAX: i32 = 1_024;
+
+/// As many as fit, in their order; one that is too big lets smaller ones pass.
+fn choose(candidates: Vec<Walker>, mut room: i32, weight: &impl Fn(&Walker) -> i32) -> (Vec<Walker>, Vec<Walker>) {
+    candidates.into_iter().partition(|walker| {
+        let fits = weight(walker) <= room;
+        if fits {
+            room -= weight(walker);
+        }
+        fits
+    })
+}
+
+/// Those of `left` that have just arrived; the others stand in line already.
+fn newly(left: Vec<Walker>, arrivals: &[Walker]) -> Vec<Walker> {
+    let arrived: BTreeSet<_> = arrivals.iter().map(|walker| walker.place).collect();
+    left.into_iter().filter(|walker| arrived.contains(&walker.place)).collect()
+}
+
+/// One that stands in line, perhaps of a run that is not held: all that its next gates ask is in its row.
+fn walker_in_line(waiting: InLine) -> Walker {
+    Walker {
+        place: waiting.place,
+        priority: waiting.priority,
+        task_gate: None,
+        pool: Gate::pool(&waiting.pool),
+        pool_slots: waiting.pool_slots,
+        queue: waiting.queue,
+    }
+}
+
+fn walker(graph: &Graph, place: Place) -> Option<Walker> {
+    let task = graph.task(place.node)?;
+    Some(Walker {
+        place,
+        priority: task.priority_weight,
+        task_gate: Gate::task(graph.dag_id(), task),
+        pool: Gate::pool(&task.pool),
+        pool_slots: task.pool_slots,
+        queue: task.queue.clone(),
+    })
+}

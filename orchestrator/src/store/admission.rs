@@ -1,0 +1,282 @@
+//! `task_instance`, `slots` and `dag_run`: who stands in line, and who may go on. The rules are in
+//! [`engine`](crate::engine).
+
+use sqlx::PgConnection;
+
+use super::instances::Claim;
+use crate::{
+    engine::{Claimant, Gate},
+    ids::{AttemptId, DagId, InstanceKey, Node, RunId, RunKey, TaskId, VersionId},
+};
+
+/// A task instance on its way through the gates.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// Its run.
+    pub run_key: RunKey,
+    /// Its node.
+    pub node: Node,
+    /// Its index in a mapped task.
+    pub map_index: i32,
+}
+
+/// A task instance that stands in line.
+#[derive(Clone, Debug)]
+pub struct InLine {
+    /// The task instance.
+    pub place: Place,
+    /// Its priority.
+    pub priority: i32,
+    /// Its pool.
+    pub pool: String,
+    /// How many slots of the pool it takes.
+    pub pool_slots: i32,
+    /// Its worker queue.
+    pub queue: String,
+}
+
+/// A limit that spans runs.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// How many there are; -1: without limit.
+    pub total: i32,
+    /// How many are taken.
+    pub used: i32,
+}
+
+/// Locks the slots of a gate; none if there is no such gate. After the runs, in the order of the gates.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_slots(conn: &mut PgConnection, gate: &Gate) -> sqlx::Result<Option<Slots>> {
+    sqlx::query_as!(Slots, "select total, used from slots where gate = $1 for no key update", gate.as_str())
+        .fetch_optional(conn)
+        .await
+}
+
+/// Takes or gives back slots of a gate; hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn use_slots(conn: &mut PgConnection, gate: &Gate, used: i32) -> sqlx::Result<()> {
+    sqlx::query!("update slots set used = $2 where gate = $1", gate.as_str(), used).execute(conn).await?;
+    Ok(())
+}
+
+/// The first that stand in line at a gate, and locks them; what somebody else holds is left out.
+///
+/// # Errors
+/// The database is down.
+pub async fn line(conn: &mut PgConnection, gate: &Gate, limit: i64) -> sqlx::Result<Vec<InLine>> {
+    let rows = sqlx::query!(
+        r#"select run_key as "run_key: RunKey", node as "node: Node", map_index, priority, pool, pool_slots, queue
+           from task_instance
+           where state = 'scheduled' and waits_for <> 'run' and waits_for = $1
+           order by priority desc, ticket limit $2
+           for no key update skip locked"#,
+        gate.as_str(),
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| InLine {
+            place: Place { run_key: row.run_key, node: row.node, map_index: row.map_index },
+            priority: row.priority,
+            pool: row.pool,
+            pool_slots: row.pool_slots,
+            queue: row.queue,
+        })
+        .collect())
+}
+
+/// The first that stand in line at the gate of a run. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn line_of_run(conn: &mut PgConnection, run: RunKey, limit: i64) -> sqlx::Result<Vec<InLine>> {
+    let rows = sqlx::query!(
+        r#"select node as "node: Node", map_index, priority, pool, pool_slots, queue
+           from task_instance
+           where run_key = $1 and state = 'scheduled' and waits_for = 'run'
+           order by priority desc, ticket limit $2"#,
+        run.0,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| InLine {
+            place: Place { run_key: run, node: row.node, map_index: row.map_index },
+            priority: row.priority,
+            pool: row.pool,
+            pool_slots: row.pool_slots,
+            queue: row.queue,
+        })
+        .collect())
+}
+
+/// The gates that have room and at which somebody stands in line.
+///
+/// # Errors
+/// The database is down.
+pub async fn gates_with_room(conn: &mut PgConnection) -> sqlx::Result<Vec<Gate>> {
+    sqlx::query_scalar!(
+        r#"select gate as "gate: Gate" from slots s
+           where (total < 0 or used < total)
+             and exists (select from task_instance
+                         where state = 'scheduled' and waits_for <> 'run' and waits_for = s.gate)
+           order by gate"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Makes the row of a gate, or changes how many slots it has.
+///
+/// # Errors
+/// The database is down.
+pub async fn set_total(conn: &mut PgConnection, gate: &Gate, total: i32) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into slots (gate, total) values ($1, $2)
+         on conflict (gate) do update set total = excluded.total where slots.total <> excluded.total",
+        gate.as_str(),
+        total
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Where a task instance is to be next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// The task instance.
+    pub place: Place,
+    /// The gate at which it stands in line; none: it has passed them all.
+    pub waits_for: Option<Gate>,
+}
+
+/// What changes in a run that the transaction holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunDelta {
+    /// More (or fewer) that have passed its gate and have not ended.
+    pub active: i32,
+    /// More (or fewer) that stand in line at its gate.
+    pub in_line: i32,
+}
+
+/// Begins task instances at once, without a stop at any gate: all of them, if they wait, the claimant is alive, and
+/// nobody else is in their worker queues; else none. Hold the runs' locks.
+///
+/// # Errors
+/// The database is down.
+pub async fn begin(
+    conn: &mut PgConnection,
+    places: &[Place],
+    queues: &[String],
+    claimant: Claimant<'_>,
+) -> sqlx::Result<Vec<Claim>> {
+    let runs: Vec<_> = places.iter().map(|place| place.run_key.0).collect();
+    let nodes: Vec<_> = places.iter().map(|place| place.node.0).collect();
+    let map_indexes: Vec<_> = places.iter().map(|place| place.map_index).collect();
+    sqlx::query_as!(
+        Claim,
+        r#"update task_instance t
+           set state = 'running', attempt = gen_random_uuid(), worker_id = $5, try_number = t.try_number + 1,
+               queued_at = now(), start_date = now(), end_date = null,
+               ticket = (extract(epoch from now()) * 1e6)::bigint
+           from unnest($1::bigint[], $2::int[], $3::int[]) as p(run_key, node, map_index), dag_run r
+           where t.run_key = p.run_key and t.node = p.node and t.map_index = p.map_index and t.state = 'none'
+             and r.run_key = p.run_key
+             and exists (select from process where process_id = $5 and state = 'alive')
+             and not exists (select from unnest($4::text[]) as q(queue) cross join lateral (
+                                 select 1 from task_instance where state = 'queued' and queue = q.queue limit 1) h)
+           returning t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
+                     t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
+                     t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
+                     t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf"#,
+        &runs,
+        &nodes,
+        &map_indexes,
+        queues,
+        claimant.worker.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Moves task instances to where they wait next; those that wait for nothing are queued. One that comes from `none`
+/// begins a new try and gets a ticket: start-time fair queueing, from the head of its worker queue (or now, if there is
+/// none), never before the run's last one, apart by the number of active runs of its DAG. Says how many are queued
+/// now. Hold the runs' locks.
+///
+/// # Errors
+/// The database is down.
+#[expect(clippy::too_many_lines, reason = "one statement, in the order of its story")]
+pub async fn advance(
+    conn: &mut PgConnection,
+    moves: &[Move],
+    deltas: &[(RunKey, RunDelta)],
+    queues: &[String],
+) -> sqlx::Result<i64> {
+    let runs: Vec<_> = moves.iter().map(|to| to.place.run_key.0).collect();
+    let nodes: Vec<_> = moves.iter().map(|to| to.place.node.0).collect();
+    let map_indexes: Vec<_> = moves.iter().map(|to| to.place.map_index).collect();
+    let gates: Vec<_> = moves.iter().map(|to| to.waits_for.as_ref().map(Gate::as_str)).collect();
+    let changed: Vec<_> = deltas.iter().map(|(run, _)| run.0).collect();
+    let active: Vec<_> = deltas.iter().map(|(_, delta)| delta.active).collect();
+    let in_line: Vec<_> = deltas.iter().map(|(_, delta)| delta.in_line).collect();
+    sqlx::query_scalar!(
+        r#"with head as materialized (
+               select q.queue, (select ticket from task_instance where state = 'queued' and queue = q.queue
+                                order by priority desc, ticket limit 1) as ticket
+               from unnest($5::text[]) as q(queue)
+           ), share as materialized (
+               select r.run_key, r.last_ticket, (select count(*) from dag_run a where a.dag_id = r.dag_id
+                                                 and a.state in ('queued', 'running')) as active_runs
+               from dag_run r where r.run_key = any($1)
+           ), asked as materialized (
+               select t.instance_key, t.state as before, m.waits_for,
+                      greatest(s.last_ticket, coalesce(h.ticket, (extract(epoch from now()) * 1e6)::bigint))
+                          + row_number() over (partition by t.run_key order by m.ordinal) * s.active_runs as ticket
+               from unnest($1::bigint[], $2::int[], $3::int[], $4::text[])
+                        with ordinality as m(run_key, node, map_index, waits_for, ordinal)
+               join task_instance t using (run_key, node, map_index)
+               join share s using (run_key)
+               join head h on h.queue = t.queue
+               where t.state in ('none', 'scheduled')
+           ), moved as (
+               update task_instance t
+               set state = case when a.waits_for is null then 'queued'::task_state else 'scheduled' end,
+                   waits_for = a.waits_for,
+                   ticket = case a.before when 'none' then a.ticket else t.ticket end,
+                   try_number = t.try_number + (a.before = 'none')::int,
+                   queued_at = case when a.waits_for is null then now() end,
+                   end_date = null
+               from asked a
+               where t.instance_key = a.instance_key and t.state in ('none', 'scheduled')
+               returning t.run_key, t.ticket, t.state
+           ), counted as (
+               update dag_run r
+               set active = r.active + d.active, in_line = r.in_line + d.in_line,
+                   last_ticket = greatest(r.last_ticket, coalesce(
+                       (select max(m.ticket) from moved m where m.run_key = r.run_key), 0))
+               from unnest($6::bigint[], $7::int[], $8::int[]) as d(run_key, active, in_line)
+               where r.run_key = d.run_key
+           )
+           select count(*) filter (where state = 'queued') as "queued!" from moved"#,
+        &runs,
+        &nodes,
+        &map_indexes,
+        &gates as &[Option<&str>],
+        queues,
+        &changed,
+        &active,
+        &in_line
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -1,0 +1,189 @@
+//! Limits are kept, to the last slot, and what waits for them gets its share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use orchestrator::{
+    dag::DEFAULT_POOL,
+    engine::Gate,
+    ids::RunId,
+    prelude::*,
+    state::{RunState, TaskState},
+    store,
+    worker::Settings,
+};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use super::world::World;
+
+async fn set_pool(world: &World, pool: &str, slots: i32) {
+    let mut conn = world.pool.acquire().await.unwrap();
+    store::admission::set_total(&mut conn, &Gate::pool(pool), slots).await.unwrap();
+}
+
+/// How many slots are taken now, and at most so far.
+#[derive(Clone, Default)]
+struct Gauge(Arc<(AtomicI64, AtomicI64)>);
+
+impl Gauge {
+    async fn hold(&self, slots: i64) {
+        let now = self.0.0.fetch_add(slots, Ordering::SeqCst) + slots;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.0.0.fetch_sub(slots, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> i64 {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+/// Adds a task that holds so many slots of each gauge.
+fn holding<'d>(dag: &'d Dag, task: &str, gauges: &[(Gauge, i64)]) -> Task<'d, ()> {
+    let gauges = gauges.to_vec();
+    dag.task(task, move |_: Context| {
+        let gauges = gauges.clone();
+        async move {
+            futures::future::join_all(gauges.iter().map(|(gauge, slots)| gauge.hold(*slots))).await;
+            Ok(())
+        }
+    })
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn no_limit_is_ever_exceeded_and_none_is_left_unused(pool: PgPool) {
+    let (in_pool, in_run, of_task) = (Gauge::default(), [Gauge::default(), Gauge::default()], Gauge::default());
+    let dags = [0, 1].map(|number| {
+        let dag = Dag::new(&format!("d{number}")).max_active_tasks(6).max_active_runs(3);
+        for task in 0..20 {
+            let slots = 1 + task % 3;
+            let gauges = [(in_pool.clone(), slots), (in_run[number].clone(), 1)];
+            holding(&dag, &format!("t{task}"), &gauges).pool("narrow").pool_slots(slots as u32);
+        }
+        let gauges = [(in_run[number].clone(), 1), (of_task.clone(), 1)];
+        let once = holding(&dag, "once", &gauges);
+        if number == 0 {
+            once.max_active_tis_per_dag(1)
+        } else {
+            once.max_active_tis_per_dag(2)
+        };
+        dag
+    });
+    let world = World::new(pool, dags.into()).await;
+    set_pool(&world, "narrow", 5).await;
+    let workers = [world.worker(Settings::default()), world.worker(Settings::default())];
+    let mut runs: Vec<(&str, RunId)> = Vec::new();
+    for dag in ["d0", "d1"] {
+        world.unpause(dag).await;
+        for _ in 0..3 {
+            runs.push((dag, world.trigger(dag, Default::default()).await));
+        }
+    }
+    for (dag, run) in &runs {
+        assert_eq!(world.finished(dag, run).await, RunState::Success);
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_eq!(in_pool.most(), 5, "slots of the pool");
+    assert!(of_task.most() <= 3, "{} of one task at once", of_task.most());
+    assert!(in_run.iter().all(|run| run.most() <= 18), "three runs of six each");
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_keeps_to_its_max_active_tasks_and_the_rest_says_scheduled(pool: PgPool) {
+    let gate = Arc::new(Semaphore::new(0));
+    let dag = Dag::new("d").max_active_tasks(2);
+    for (task, priority) in [("low", 1), ("high", 9), ("middle", 5), ("lowest", 0)] {
+        let gate = Arc::clone(&gate);
+        dag.task(task, move |_: Context| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await?.forget();
+                Ok(())
+            }
+        })
+        .priority_weight(priority);
+    }
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "high", TaskState::Running).await;
+    world.reaches("d", &run, "middle", TaskState::Running).await;
+    assert_eq!(world.state("d", &run, "low").await, TaskState::Scheduled);
+    assert_eq!(world.state("d", &run, "lowest").await, TaskState::Scheduled);
+    gate.add_permits(1);
+    world.reaches("d", &run, "low", TaskState::Running).await;
+    assert_eq!(world.state("d", &run, "lowest").await, TaskState::Scheduled);
+    gate.add_permits(3);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_pool_that_is_made_or_grows_lets_those_in_who_wait(pool: PgPool) {
+    let dag = Dag::new("d");
+    for task in ["a", "b", "c"] {
+        dag.task(task, async |_: Context| TaskResult::Ok(())).pool("later");
+    }
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.state("d", &run, "a").await, TaskState::Scheduled);
+    set_pool(&world, "later", 0).await;
+    assert_eq!(world.pass().await.admitted, 0);
+    set_pool(&world, "later", 2).await;
+    assert_eq!(world.pass().await.admitted, 2);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+/// One DAG has 300 tasks ready when another one's 30 come: from then on they share the slots, though all have the
+/// same priority and the first ones stood in line long before.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_wide_dag_does_not_starve_another_one(pool: PgPool) {
+    let began: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let dags: Vec<_> = [("wide", 300), ("late", 30)]
+        .into_iter()
+        .map(|(name, tasks)| {
+            let dag = Dag::new(name).max_active_tasks(1_000);
+            for task in 0..tasks {
+                let began = Arc::clone(&began);
+                dag.task(&format!("t{task}"), move |_: Context| {
+                    began.lock().unwrap().push(name);
+                    async {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                        Ok(())
+                    }
+                });
+            }
+            dag
+        })
+        .collect();
+    let world = World::new(pool, dags).await;
+    set_pool(&world, DEFAULT_POOL, 4).await;
+    let wide = world.start("wide").await;
+    let late = world.start("late").await;
+    let worker = world.worker(Settings { slots: 4, ..Settings::default() });
+    assert_eq!(world.finished("late", &late).await, RunState::Success);
+    assert_eq!(world.finished("wide", &wide).await, RunState::Success);
+    worker.stop().await;
+    let began = began.lock().unwrap().clone();
+    let last = began.iter().rposition(|name| *name == "late").unwrap();
+    let mut share: HashMap<_, usize> = HashMap::new();
+    began[..=last].iter().for_each(|name| *share.entry(*name).or_default() += 1);
+    // Half and half; what was admitted before the other one came does not count against it.
+    let ratio = share["wide"] as f64 / share["late"] as f64;
+    assert!((0.5..=1.5).contains(&ratio), "{share:?}");
+    world.assert_counts().await;
+}
