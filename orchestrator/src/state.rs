@@ -5,7 +5,7 @@
 //!   none ──────────────────▶ scheduled ──────────────────▶ queued ─────▶ running ──────────────▶ success │ failed │ skipped
 //!   │  ▲                                                     ▲            │  │
 //!   │  │                                                     └ handed back┘  │ failed, tries left
-//!   │  └───────────────────────── due ──────────────────────────────── up_for_retry ◀── restarting ◀── cleared
+//!   │  └────────────── due ────── up_for_reschedule (looked in vain) │ up_for_retry ◀── restarting ◀── cleared
 //!   ▼
 //!   upstream_failed │ skipped: upstream failed or was skipped
 //! ```
@@ -34,6 +34,8 @@ pub enum TaskState {
     Restarting,
     /// Failed, and will be tried again when its delay is over.
     UpForRetry,
+    /// A sensor that has looked in vain, and will look again when its interval is over.
+    UpForReschedule,
     /// Ended well.
     Success,
     /// Failed, and no try is left.
@@ -48,13 +50,14 @@ pub enum TaskState {
 
 impl TaskState {
     /// Every state, in the order of a task's life.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::None,
         Self::Scheduled,
         Self::Queued,
         Self::Running,
         Self::Restarting,
         Self::UpForRetry,
+        Self::UpForReschedule,
         Self::Success,
         Self::Failed,
         Self::Skipped,
@@ -84,6 +87,7 @@ impl TaskState {
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::UpForRetry => "up_for_retry",
+            Self::UpForReschedule => "up_for_reschedule",
             Self::Success => "success",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -97,16 +101,19 @@ impl TaskState {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use TaskState::{
-            Failed, None, Queued, Removed, Restarting, Running, Scheduled, Skipped, Success, UpForRetry, UpstreamFailed,
+            Failed, None, Queued, Removed, Restarting, Running, Scheduled, Skipped, Success, UpForReschedule,
+            UpForRetry, UpstreamFailed,
         };
         match self {
             // Through several at once where nothing is in the way.
             None => matches!(next, Scheduled | Queued | Running | Skipped | UpstreamFailed | Removed),
             Scheduled => matches!(next, Queued | Running | None | Removed),
             Queued => matches!(next, Running | None | Removed),
-            Running => matches!(next, Success | Failed | Skipped | UpForRetry | Queued | Restarting),
+            Running => {
+                matches!(next, Success | Failed | Skipped | UpForRetry | UpForReschedule | Queued | Restarting)
+            }
             Restarting => matches!(next, UpForRetry),
-            UpForRetry => matches!(next, None | Removed),
+            UpForRetry | UpForReschedule => matches!(next, None | Removed),
             Success | Failed | Skipped | UpstreamFailed => matches!(next, None | Removed),
             Removed => matches!(next, None),
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Context, Facts, FailWithoutRetry, ResultsInMemory, Skip},
-    dag::Definition,
+    dag::{self, Definition, Returned},
     engine::advance,
     ids::{InstanceKey, Node, RunId, TaskId},
     readiness::Counts,
@@ -98,6 +98,7 @@ async fn run_task(
     tell: &mut impl FnMut(Progress),
 ) -> (TaskState, Option<(Value, Vec<Node>)>) {
     let task = &definition.graph().tasks()[node.0 as usize];
+    let mut looks = 0;
     let Some(body) = definition.body(&task.task_id) else { return (TaskState::Removed, None) };
     loop {
         tell(Progress::Started(task.task_id.clone(), facts.try_number));
@@ -107,7 +108,20 @@ async fn run_task(
         for line in said {
             tell(Progress::Said(task.task_id.clone(), line.level.to_owned(), line.message));
         }
+        // Nothing else happens while it waits, so it looks again at once, for as many times as its timeout has intervals.
+        if matches!(&end, Ok(Returned { progress: dag::Progress::NotYet, .. })) {
+            looks += 1;
+            let interval = task.sensor.poke_interval.max(Duration::from_millis(1));
+            if interval.saturating_mul(looks) < task.sensor.timeout {
+                tell(Progress::Retrying(task.task_id.clone(), "not yet".to_owned(), interval));
+                continue;
+            }
+        }
         let end = end.and_then(|returned| {
+            if returned.progress == dag::Progress::NotYet {
+                let cause = format!("looked in vain {looks} times");
+                return Err(if task.sensor.soft_fail { Skip(cause).into() } else { FailWithoutRetry(cause).into() });
+            }
             let skips = definition.graph().skipped_by(node, &returned.next)?;
             Ok((returned.value, skips))
         });

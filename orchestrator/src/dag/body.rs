@@ -79,7 +79,7 @@ where
     Fut: Future<Output = TaskResult<T>> + Send + 'static,
     T: Output,
 {
-    type Output = T;
+    type Output = T::Value;
 
     fn into_parts(self) -> Parts {
         let body: Body = Arc::new(move |context| {
@@ -91,7 +91,7 @@ where
 }
 
 impl<O: Operator> IntoTask<OperatorKind> for O {
-    type Output = O::Output;
+    type Output = <O::Output as Output>::Value;
 
     fn into_parts(self) -> Parts {
         let operator = short_name(std::any::type_name::<O>());
@@ -167,7 +167,7 @@ macro_rules! function_with_inputs {
             T: Output + 'static,
             $($value: DeserializeOwned + Send + 'static),+
         {
-            type Output = T;
+            type Output = T::Value;
 
             fn into_parts(self) -> Parts {
                 let function = Arc::new(self.function);

@@ -326,6 +326,22 @@ impl<'d, T> Task<'d, T> {
         self.set(|spec| spec.queue = queue.to_owned())
     }
 
+    /// If it is a sensor (it returns a [`Poke`](super::Poke)): how long between two looks; a minute by default.
+    pub fn poke_interval(self, interval: Duration) -> Self {
+        self.set(|spec| spec.sensor.poke_interval = interval)
+    }
+
+    /// If it is a sensor: how long it looks, from the first look of a try; a week by default. Then it has failed, and is
+    /// not tried again.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.set(|spec| spec.sensor.timeout = timeout)
+    }
+
+    /// If it is a sensor: when its time is over, it is skipped instead of failed.
+    pub fn soft_fail(self) -> Self {
+        self.set(|spec| spec.sensor.soft_fail = true)
+    }
+
     /// Makes something that the tasks after it need: Airflow's setup task. When a task after it is cleared, so is it.
     pub fn as_setup(self) -> Self {
         self.set(|spec| spec.role = Role::Setup)

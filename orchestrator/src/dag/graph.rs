@@ -68,6 +68,33 @@ pub struct TaskSpec {
     /// How many of its task instances may be queued or running at once, over all runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dag: Option<i32>,
+    /// How it waits, if it is a sensor.
+    #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
+    pub sensor: SensorSpec,
+}
+
+/// How a sensor waits; for a task that is none it means nothing.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SensorSpec {
+    /// Between two looks.
+    pub poke_interval: Duration,
+    /// From the first look of a try; after that it has failed, and is not tried again.
+    pub timeout: Duration,
+    /// Whether it is skipped instead of failed when its time is over.
+    pub soft_fail: bool,
+}
+
+impl Default for SensorSpec {
+    /// Airflow's defaults: every minute, for a week.
+    fn default() -> Self {
+        Self { poke_interval: Duration::from_secs(60), timeout: Duration::from_secs(604_800), soft_fail: false }
+    }
+}
+
+impl SensorSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Airflow's name of the pool of tasks that name none.
@@ -139,6 +166,7 @@ impl Default for TaskSpec {
             pool: default_pool(),
             pool_slots: 1,
             max_active_tis_per_dag: None,
+            sensor: SensorSpec::default(),
         }
     }
 }

@@ -13,6 +13,18 @@ pub struct Returned {
     pub value: Value,
     /// Which of the tasks after it may run.
     pub next: Next,
+    /// Whether the work is done.
+    pub progress: Progress,
+}
+
+/// Whether what a task was to do is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Progress {
+    /// It is.
+    #[default]
+    Done,
+    /// What a sensor waits for has not come yet: it looks again when its interval is over.
+    NotYet,
 }
 
 /// Which of the tasks after a task that succeeded may run.
@@ -29,12 +41,15 @@ pub enum Next {
     Nothing,
 }
 
-/// Anything that a task may return: what can be written as JSON, a [`Branch`], or a [`ShortCircuit`].
+/// Anything that a task may return: what can be written as JSON, a [`Branch`], a [`ShortCircuit`], or a [`Poke`].
 #[diagnostic::on_unimplemented(
     message = "a task cannot return `{Self}`",
-    note = "a task returns something that implements `serde::Serialize`, a `Branch`, or a `ShortCircuit`"
+    note = "a task returns something that implements `serde::Serialize`, a `Branch`, a `ShortCircuit` or a `Poke`"
 )]
 pub trait Output {
+    /// What later tasks take.
+    type Value;
+
     /// Takes it apart.
     ///
     /// # Errors
@@ -43,9 +58,11 @@ pub trait Output {
 }
 
 impl<T: Serialize> Output for T {
+    type Value = T;
+
     fn into_returned(self) -> TaskResult<Returned> {
         let value = serde_json::to_value(self).context("cannot write what the task returned as JSON")?;
-        Ok(Returned { value, next: Next::All })
+        Ok(Returned { value, next: Next::All, progress: Progress::Done })
     }
 }
 
@@ -80,8 +97,10 @@ impl Branch {
 }
 
 impl Output for Branch {
+    type Value = Vec<TaskId>;
+
     fn into_returned(self) -> TaskResult<Returned> {
-        Ok(Returned { value: serde_json::to_value(&self.0)?, next: Next::Only(self.0) })
+        Ok(Returned { value: serde_json::to_value(&self.0)?, next: Next::Only(self.0), progress: Progress::Done })
     }
 }
 
@@ -114,12 +133,55 @@ impl ShortCircuit {
 }
 
 impl Output for ShortCircuit {
+    type Value = bool;
+
     fn into_returned(self) -> TaskResult<Returned> {
         let next = match (self.goes_on, self.skips) {
             (true, _) => Next::All,
             (false, SkipReach::Everything) => Next::Nothing,
             (false, SkipReach::OnlyDirectly) => Next::NothingDirectly,
         };
-        Ok(Returned { value: Value::Bool(self.goes_on), next })
+        Ok(Returned { value: Value::Bool(self.goes_on), next, progress: Progress::Done })
+    }
+}
+
+/// What a sensor saw. A task that returns it is a sensor in Airflow's reschedule mode: between two looks it holds no
+/// worker slot and no slot of its pool.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use orchestrator::prelude::*;
+/// async fn file(_: Context) -> TaskResult<Poke<u64>> {
+///     Ok(match std::fs::metadata("/data/orders.csv") {
+///         Ok(file) => Poke::Done(file.len()),
+///         Err(_) => Poke::NotYet,
+///     })
+/// }
+///
+/// async fn load(_: Context, bytes: u64) -> TaskResult<u64> {
+///     Ok(bytes)
+/// }
+///
+/// let dag = Dag::new("orders");
+/// let file = dag.task("file", file).poke_interval(Duration::from_secs(30)).timeout(Duration::from_secs(3_600));
+/// dag.task("load", load.with(file));
+/// # dag.build().unwrap();
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Poke<T> {
+    /// What it waits for is there.
+    Done(T),
+    /// It is not: look again later.
+    NotYet,
+}
+
+impl<T: Serialize> Output for Poke<T> {
+    type Value = T;
+
+    fn into_returned(self) -> TaskResult<Returned> {
+        match self {
+            Self::Done(value) => value.into_returned(),
+            Self::NotYet => Ok(Returned { value: Value::Null, next: Next::All, progress: Progress::NotYet }),
+        }
     }
 }

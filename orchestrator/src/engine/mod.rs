@@ -16,4 +16,4 @@ pub use create::{Trigger, create_run};
 pub use gate::{Freed, Gate};
 pub use graphs::Graphs;
 pub use outcome::{Ending, Outcome};
-pub use settle::{Claimant, Settled, move_on, settle};
+pub use settle::{Claimant, Settled, move_on, repeat_due, settle};

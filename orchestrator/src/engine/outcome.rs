@@ -50,6 +50,11 @@ pub enum Ending {
         /// Why it failed.
         cause: String,
     },
+    /// The try looked in vain, and goes on later: Airflow's reschedule mode.
+    Reschedule {
+        /// How long after the end of this look, by the database's clock.
+        delay: Duration,
+    },
     /// The try failed, and no other one follows.
     Failed {
         /// Why.
@@ -65,15 +70,16 @@ impl Ending {
             Self::Success(_) => TaskState::Success,
             Self::Skipped { .. } => TaskState::Skipped,
             Self::Retry { .. } => TaskState::UpForRetry,
+            Self::Reschedule { .. } => TaskState::UpForReschedule,
             Self::Failed { .. } => TaskState::Failed,
         }
     }
 
-    /// How long the next try has to wait.
+    /// How long the next try, or look, has to wait.
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
         match self {
-            Self::Retry { delay, .. } => Some(*delay),
+            Self::Retry { delay, .. } | Self::Reschedule { delay } => Some(*delay),
             _ => None,
         }
     }
@@ -82,7 +88,7 @@ impl Ending {
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Success(_) => None,
+            Self::Success(_) | Self::Reschedule { .. } => None,
             Self::Skipped { cause } | Self::Retry { cause, .. } | Self::Failed { cause } => Some(cause),
         }
     }

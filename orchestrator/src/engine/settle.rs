@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
@@ -18,7 +19,8 @@ use crate::{
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
     store::{
-        instances::{self, Claim, Recorded, RunCounts},
+        due::{self, Due},
+        instances::{self, Claim, Ended, Recorded, RunCounts},
         nodes, overrides,
         runs::{self, LockedRun},
         xcom::{self, Kept},
@@ -34,7 +36,7 @@ pub struct Settled {
     pub busy: Vec<Outcome>,
     /// Attempts that were not current any more.
     pub stale: Vec<Outcome>,
-    /// Attempts that another try follows.
+    /// Attempts that another try, or another look, follows.
     pub retries: usize,
     /// Runs that ended.
     pub finished: Vec<(RunKey, RunState)>,
@@ -82,7 +84,8 @@ pub async fn settle(
     let mut agenda = agenda(&runs, &recorded)?;
     let mut cascades = overrule(&mut tx, &runs, &mine, &recorded, &mut agenda).await?;
     settled.stale = stale(mine, &recorded);
-    settled.retries = recorded.ended.iter().filter(|ended| ended.state == TaskState::UpForRetry).count();
+    let is_to_repeat = |ended: &&Ended| matches!(ended.state, TaskState::UpForRetry | TaskState::UpForReschedule);
+    settled.retries = recorded.ended.iter().filter(is_to_repeat).count();
     agenda.ready = ready(&runs, &recorded, &mut cascades)?;
     let is_drained = |counts: &&RunCounts| counts.unfinished == 0;
     let mut drained: BTreeSet<_> = recorded.runs.iter().filter(is_drained).map(|counts| counts.run_key).collect();
@@ -126,6 +129,38 @@ pub async fn move_on(
     }
     settled.queued = admit(conn, &runs, agenda, None).await?.queued as u64;
     Ok(settled)
+}
+
+/// Lets what is due in a run go on, by the same rules and limits as the first time: one whose upstream was cleared
+/// meanwhile waits for it again, one that a branch has skipped meanwhile is skipped. Says how many were due. Hold the
+/// run's lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn repeat_due(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    run: LockedRun,
+    now: DateTime<Utc>,
+) -> anyhow::Result<usize> {
+    let due = due::wait_again(conn, run.run_key, now).await?;
+    let graph = graphs.get(conn, run.version).await?;
+    let may_run = |due: &Due| {
+        let rule = graph.task(due.node).map(|task| task.trigger_rule).unwrap_or_default();
+        let decides_alone = !due.is_skipped && graph.setups(due.node).is_empty();
+        decides_alone && decide(rule, due.counts, Setups::default()) == Decision::Run
+    };
+    if !due.iter().all(may_run) {
+        move_on(conn, graphs, &[run], Freed::default()).await?;
+        return Ok(due.len());
+    }
+    let held = HashMap::from([(run.run_key, run.version)]);
+    let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
+    let mut agenda = Agenda::default();
+    agenda.ready.extend(due.iter().map(|due| (run.run_key, due.node)));
+    agenda.runs.insert(run.run_key, runs::counts(conn, run.run_key).await?);
+    admit(conn, &runs, agenda, None).await?;
+    Ok(due.len())
 }
 
 /// The runs that the transaction holds, and the graphs that they are under.

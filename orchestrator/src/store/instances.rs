@@ -107,7 +107,13 @@ pub async fn record_if_current(
            ), ended as (
                update task_instance t
                set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
-                   due_at = case when t.state = 'restarting' then now() else now() + make_interval(secs => o.delay_secs) end,
+                   due_at = case when t.state = 'restarting' then now()
+                                 -- Many sensors share a second, so that they share a pass of the scheduler.
+                                 when o.state = 'up_for_reschedule' and o.delay_secs >= 10
+                                     then date_trunc('second', now() + make_interval(secs => o.delay_secs + 1))
+                                 else now() + make_interval(secs => o.delay_secs) end,
+                   first_poke_at = case when t.state = 'running' and o.state = 'up_for_reschedule'
+                                        then coalesce(t.first_poke_at, t.start_date) end,
                    end_date = now(), attempt = null, worker_id = null
                from outcome o
                where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
@@ -118,7 +124,7 @@ pub async fn record_if_current(
                insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
                                      worker_id, cause)
                select run_day, instance_key, try_number, attempt, state, start_date, end_date, worker_id, cause
-               from ended
+               from ended where state <> 'up_for_reschedule'
            ), counted as (
                update run_node n
                set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
@@ -266,6 +272,8 @@ pub struct Claim {
     pub logical_date: Option<DateTime<Utc>>,
     /// What the run was triggered with.
     pub conf: Value,
+    /// For how many seconds the try has been looking in vain, if it is a sensor that has looked before.
+    pub poked_for_secs: Option<f64>,
 }
 
 /// Takes up to `claimant.free` queued task instances of DAGs and queues that the worker knows, highest priority first,
@@ -296,7 +304,8 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
            returning t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
                      t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
                      t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
-                     t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf"#,
+                     t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf,
+                     extract(epoch from now() - t.first_poke_at)::float8 as poked_for_secs"#,
         claimant.worker.0,
         claimant.dags,
         claimant.free,

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod dags;
+pub mod due;
 pub mod events;
 pub mod instances;
 pub mod logs;
@@ -13,7 +14,6 @@ pub mod pages;
 pub mod pools;
 pub mod processes;
 pub mod rescue;
-pub mod retries;
 pub mod runs;
 pub mod xcom;
 

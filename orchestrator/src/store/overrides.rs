@@ -57,7 +57,7 @@ pub async fn clear(conn: &mut PgConnection, instances: &[InstanceKey], retries: 
         "update task_instance t
          set state = case when t.state = 'running' then 'restarting'::task_state else 'none' end,
              max_tries = t.try_number + c.retries,
-             due_at = null, queued_at = null, waits_for = null,
+             due_at = null, queued_at = null, waits_for = null, first_poke_at = null,
              start_date = case when t.state = 'running' then t.start_date end,
              end_date = null
          from unnest($1::bigint[], $2::int[]) as c(instance_key, retries)
@@ -85,7 +85,7 @@ pub struct Verdict {
 pub fn stopped(instances: &[Chosen]) -> Vec<Verdict> {
     let unfinished = instances.iter().filter(|instance| !instance.state.is_finished());
     let verdict = |instance: &Chosen| match instance.state {
-        TaskState::Running | TaskState::Restarting => TaskState::Failed,
+        TaskState::Running | TaskState::Restarting | TaskState::UpForReschedule => TaskState::Failed,
         _ => TaskState::Skipped,
     };
     unfinished.map(|instance| Verdict { instance: instance.instance, state: verdict(instance) }).collect()

@@ -389,7 +389,7 @@ pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<DateTime<U
     sqlx::query_scalar!(
         "select least(
              (select min(next_run_at) from dag where not is_paused),
-             (select min(due_at) from task_instance where state = 'up_for_retry'),
+             (select min(due_at) from task_instance where state in ('up_for_retry', 'up_for_reschedule')),
              (select min(timeout_at) from dag_run where state = 'running' and timeout_at is not null)
          )"
     )

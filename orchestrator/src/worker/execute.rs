@@ -1,7 +1,11 @@
 //! The life of one attempt: find the body, give it its inputs, let it run, judge how it ended. Read [`execute`] from
 //! top to bottom.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -12,7 +16,7 @@ use tracing::Level;
 
 use crate::{
     context::{Context, Facts, FailWithoutRetry, Results, Skip, TaskResult},
-    dag::{Next, Registry, Returned, TaskSpec},
+    dag::{Next, Progress, Registry, Returned, SensorSpec, TaskSpec},
     engine::{Ending, Graphs, Outcome},
     ids::{Node, ProcessId, RunKey, TaskId},
     retry::{FailedTry, delay_before_next_try},
@@ -49,9 +53,16 @@ const RESULT_BYTES_MAX: usize = 1024 * 1024;
 /// Runs one attempt.
 pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
+    let began = Instant::now();
     let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
     let (end, skips) = choose(&attempt, &claim, end);
-    let ending = judge(end, &spec, &claim, &sink);
+    let ending = match end {
+        End::Returned(Ok(Returned { progress: Progress::NotYet, .. })) => {
+            let poked_for = Duration::from_secs_f64(claim.poked_for_secs.unwrap_or(0.0).max(0.0)) + began.elapsed();
+            look_again(&spec.sensor, poked_for, &sink)
+        }
+        end => judge(end, &spec, &claim, &sink),
+    };
     Outcome {
         instance: claim.instance,
         attempt: claim.attempt,
@@ -115,6 +126,21 @@ fn context(attempt: &Attempt, claim: &Claim) -> Context {
     };
     let results = ResultsInPostgres { pool: attempt.pool.clone(), run: claim.run_key };
     Context::new(facts, Arc::new(results), attempt.cancelled.clone())
+}
+
+/// A sensor has looked in vain. Airflow: one whose time is over has failed, and is not tried again.
+fn look_again(sensor: &SensorSpec, poked_for: Duration, sink: &LogSink) -> Ending {
+    if poked_for < sensor.timeout {
+        sink.say(Level::INFO, format!("not yet; looking again in {:?}", sensor.poke_interval));
+        return Ending::Reschedule { delay: sensor.poke_interval };
+    }
+    let cause = format!("looked for {poked_for:.0?}, longer than its timeout of {:?}", sensor.timeout);
+    if sensor.soft_fail {
+        sink.say(Level::INFO, format!("skipped: {cause}"));
+        return Ending::Skipped { cause };
+    }
+    sink.say(Level::ERROR, format!("failed, and is not tried again: {cause}"));
+    Ending::Failed { cause }
 }
 
 /// Turns the end of the body into the end of the attempt, and says why in the log.

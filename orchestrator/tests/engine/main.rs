@@ -9,4 +9,5 @@ mod limits;
 mod model;
 mod runs;
 mod schedules;
+mod sensors;
 mod world;
