@@ -13,6 +13,7 @@ use crate::{
     store::{
         dags,
         overrides::{self, Chosen},
+        rechecks,
         runs::{self, LockedRun, RunWindow},
     },
 };
@@ -106,6 +107,11 @@ impl Held {
         let after = self.graph.reachable(&self.nodes, Graph::downstream);
         after.into_iter().filter(|node| !self.nodes.contains(node)).collect()
     }
+}
+
+/// Writes down that states of this run were changed, for the next one that looks back at it.
+pub(super) async fn tell_next_run(tx: &mut PgConnection, changed: &Held) -> sqlx::Result<()> {
+    if changed.graph.looks_back() { rechecks::insert(tx, &[changed.run.run_key]).await } else { Ok(()) }
 }
 
 /// Locks the runs in the order of their keys, of each run then the task instances: a claim may change one without the

@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Origin, Refused,
-    choose::{Choice, Held, RunChoice, choose},
+    choose::{Choice, Held, RunChoice, choose, tell_next_run},
     write_down,
 };
 use crate::{
@@ -89,6 +89,7 @@ pub async fn clear(
         // What runs keeps its slots until its worker has stopped it.
         let runs_on = |instance: &&Chosen| matches!(instance.state, TaskState::Running | TaskState::Restarting);
         freed.merge(Freed::by(&held.graph, taken.iter().filter(|instance| !runs_on(instance))));
+        tell_next_run(&mut tx, &held).await?;
         runs.push(held.run);
         cleared.extend(taken);
     }

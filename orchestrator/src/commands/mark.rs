@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Origin, Refused,
-    choose::{Choice, Held, RunChoice, TaskChoice, choose},
+    choose::{Choice, Held, RunChoice, TaskChoice, choose, tell_next_run},
     clear::{requeue, reset},
     write_down,
 };
@@ -104,6 +104,7 @@ pub async fn mark(
             requeue(&mut tx, &mut held).await?;
         }
         freed.merge(Freed::by(&held.graph, &to_change));
+        tell_next_run(&mut tx, &held).await?;
         runs.push(held.run);
         changed.extend(to_change);
     }
@@ -144,6 +145,7 @@ pub async fn mark_run(
             MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
             MarkedRun::Failed => fail(&mut tx, graphs, &held, &cause).await?,
         }
+        tell_next_run(&mut tx, &held).await?;
     }
     let word = match state {
         MarkedRun::Success => "success",

@@ -15,7 +15,7 @@ pub use self::{
     choose::{Choice, RunChoice, TaskChoice},
     clear::{Clear, Only, clear, preview_clear},
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
-    pause::set_paused,
+    pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
     trigger::{ManualRun, trigger},
 };
@@ -78,6 +78,8 @@ pub enum Origin {
     RestApi,
     /// A page.
     Ui,
+    /// A rule of the DAG, carried out by a scheduler.
+    Scheduler,
     /// A test.
     Test,
 }
@@ -90,6 +92,7 @@ impl Origin {
             Self::Cli => "cli",
             Self::RestApi => "rest_api",
             Self::Ui => "ui",
+            Self::Scheduler => "scheduler",
             Self::Test => "test",
         }
     }

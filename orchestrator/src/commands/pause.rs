@@ -22,17 +22,32 @@ pub async fn set_paused(
     origin: Origin,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
-    if !dags::set_paused(&mut tx, dag, paused).await? {
+    set_paused_within(&mut tx, graphs, dag, paused, origin).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The same, in the caller's transaction.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn set_paused_within(
+    tx: &mut PgConnection,
+    graphs: &Graphs,
+    dag: &DagId,
+    paused: bool,
+    origin: Origin,
+) -> Result<(), Refused> {
+    if !dags::set_paused(tx, dag, paused).await? {
         return Err(Refused::NoDag(dag.clone()));
     }
-    if let Some(row) = dags::lock(&mut tx, dag).await?.filter(|_| !paused) {
-        let graph = graphs.get(&mut tx, row.current_version_id).await?;
-        let now = store::now(&mut tx).await?;
+    if let Some(row) = dags::lock(tx, dag).await?.filter(|_| !paused) {
+        let graph = graphs.get(tx, row.current_version_id).await?;
+        let now = store::now(tx).await?;
         let timetable = graph.schedule().parse().map_err(anyhow::Error::from)?;
         let next = timetable.upcoming(graph.window(), row.last_slot, None, now);
-        dags::set_slots(&mut tx, dag, row.last_slot, next).await?;
+        dags::set_slots(tx, dag, row.last_slot, next).await?;
     }
-    write_down(&mut tx, if paused { "pause_dag" } else { "unpause_dag" }, dag, None, origin, json!({})).await?;
-    tx.commit().await?;
+    write_down(tx, if paused { "pause_dag" } else { "unpause_dag" }, dag, None, origin, json!({})).await?;
     Ok(())
 }

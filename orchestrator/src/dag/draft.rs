@@ -8,7 +8,7 @@ use super::{
     body::{IntoTask, Parts},
     chain::{Chain, Link},
     check::{self, Fault},
-    graph::{Graph, Role, TaskSpec},
+    graph::{Graph, Past, Role, TaskSpec},
     registry::Definition,
 };
 use crate::{
@@ -324,6 +324,17 @@ impl<'d, T> Task<'d, T> {
     /// Which workers take it: those that serve this queue.
     pub fn queue(self, queue: &str) -> Self {
         self.set(|spec| spec.queue = queue.to_owned())
+    }
+
+    /// Runs only when it has ended well in the run before, by logical date (with catchup: the scheduled run before). The
+    /// first run waits for nothing.
+    pub fn depends_on_past(self) -> Self {
+        self.set(|spec| spec.past = Past::Itself)
+    }
+
+    /// The same, and the tasks directly after it must have ended well there, too.
+    pub fn wait_for_downstream(self) -> Self {
+        self.set(|spec| spec.past = Past::WithDownstream)
     }
 
     /// If it is a sensor (it returns a [`Poke`](super::Poke)): how long between two looks; a minute by default.

@@ -68,9 +68,31 @@ pub struct TaskSpec {
     /// How many of its task instances may be queued or running at once, over all runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dag: Option<i32>,
+    /// What it owes to the run before.
+    #[serde(default, skip_serializing_if = "Past::is_ignored")]
+    pub past: Past,
     /// How it waits, if it is a sensor.
     #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
     pub sensor: SensorSpec,
+}
+
+/// What a task owes to the run before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Past {
+    /// Nothing.
+    #[default]
+    Ignored,
+    /// It must have ended well there: Airflow's `depends_on_past`.
+    Itself,
+    /// It and the tasks directly after it must have: Airflow's `wait_for_downstream`.
+    WithDownstream,
+}
+
+impl Past {
+    fn is_ignored(&self) -> bool {
+        *self == Self::Ignored
+    }
 }
 
 /// How a sensor waits; for a task that is none it means nothing.
@@ -166,6 +188,7 @@ impl Default for TaskSpec {
             pool: default_pool(),
             pool_slots: 1,
             max_active_tis_per_dag: None,
+            past: Past::default(),
             sensor: SensorSpec::default(),
         }
     }
@@ -295,6 +318,12 @@ impl Graph {
     #[must_use]
     pub fn fail_fast(&self) -> bool {
         self.fail_fast
+    }
+
+    /// Whether what happens in a run matters to the next one.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.tasks.iter().any(|task| !task.past.is_ignored())
     }
 
     /// How many failed runs in a row pause the DAG.

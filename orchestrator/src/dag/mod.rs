@@ -13,6 +13,6 @@ pub use body::{Body, BodyFuture, Function, Inputs, IntoTask, Operator, OperatorK
 pub use chain::{Chain, Link};
 pub use check::Fault;
 pub use draft::{Dag, Task};
-pub use graph::{DEFAULT_POOL, Graph, NotAfter, Role, SensorSpec, TaskSpec};
+pub use graph::{DEFAULT_POOL, Graph, NotAfter, Past, Role, SensorSpec, TaskSpec};
 pub use output::{Branch, Next, Output, Poke, Progress, Returned, ShortCircuit};
 pub use registry::{Definition, Registry, RegistryFaults};

@@ -32,6 +32,8 @@ const LOOK_AHEAD: i64 = 16;
 pub(super) struct Agenda {
     /// Task instances that may run by their rules.
     pub(super) ready: Vec<(RunKey, Node)>,
+    /// The runs in which something ended without running.
+    pub(super) skipped_in: BTreeSet<RunKey>,
     /// How the runs stand that are held and have something ready or freed, before what this transaction freed.
     pub(super) runs: BTreeMap<RunKey, RunCounts>,
     /// How many task instances of a run have ended.
@@ -63,7 +65,7 @@ pub(super) async fn admit(
     agenda: Agenda,
     claimant: Option<Claimant<'_>>,
 ) -> anyhow::Result<Admitted> {
-    let Agenda { ready, runs: counts, ended, freed, lines } = agenda;
+    let Agenda { ready, runs: counts, ended, freed, lines, .. } = agenda;
     let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new(), queues: BTreeSet::new() };
     let mut walkers = Vec::new();
     for (run, counts) in &counts {

@@ -8,6 +8,7 @@ mod advance;
 mod create;
 mod gate;
 mod graphs;
+mod look_back;
 mod outcome;
 mod settle;
 

@@ -11,6 +11,7 @@ use super::{
     advance::advance,
     gate::{Freed, Gate},
     graphs::Graphs,
+    look_back::hold_back,
     outcome::Outcome,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     store::{
         due::{self, Due},
         instances::{self, Claim, Ended, Recorded, RunCounts},
-        nodes, overrides,
+        nodes, overrides, rechecks,
         runs::{self, LockedRun},
         xcom::{self, Kept},
     },
@@ -38,6 +39,8 @@ pub struct Settled {
     pub stale: Vec<Outcome>,
     /// Attempts that another try, or another look, follows.
     pub retries: usize,
+    /// Runs in which something happened that matters to others.
+    pub rechecks: usize,
     /// Runs that ended.
     pub finished: Vec<(RunKey, RunState)>,
     /// How many task instances became claimable; those that were not claimed here are for others.
@@ -95,6 +98,9 @@ pub async fn settle(
         }
     }
     settled.finished = finish(&mut tx, &runs, &drained).await?;
+    let changed: BTreeSet<_> = recorded.runs.iter().map(|counts| counts.run_key).collect();
+    settled.rechecks = write_rechecks(&mut tx, &runs, &changed, &settled.finished).await?;
+    hold_back(&mut tx, &runs, &mut agenda.ready).await?;
     let admitted = admit(&mut tx, &runs, agenda, claimant).await?;
     settled.queued = admitted.queued as u64;
     settled.claims = claim_more(&mut tx, graphs, admitted, claimant).await?;
@@ -124,6 +130,8 @@ pub async fn move_on(
         }
     }
     settled.finished = finish(conn, &runs, &drained).await?;
+    settled.rechecks = write_rechecks(conn, &runs, &agenda.skipped_in, &settled.finished).await?;
+    hold_back(conn, &runs, &mut agenda.ready).await?;
     for run in runs.held.keys() {
         agenda.runs.insert(*run, runs::counts(conn, *run).await?);
     }
@@ -157,6 +165,7 @@ pub async fn repeat_due(
     let held = HashMap::from([(run.run_key, run.version)]);
     let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
     let mut agenda = Agenda::default();
+    // It owed nothing to the run before when it began, and a clear there does not take that back.
     agenda.ready.extend(due.iter().map(|due| (run.run_key, due.node)));
     agenda.runs.insert(run.run_key, runs::counts(conn, run.run_key).await?);
     admit(conn, &runs, agenda, None).await?;
@@ -324,6 +333,9 @@ async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, agenda: &mut
     let graph = runs.graph(run)?;
     let steps = advance(graph, &nodes::of_run(conn, run).await?);
     agenda.ready.extend(steps.ready.iter().map(|node| (run, *node)));
+    if !steps.ended.is_empty() {
+        agenda.skipped_in.insert(run);
+    }
     Ok(instances::end_without_running(conn, run, &steps.ended, graph.edges()).await?)
 }
 
@@ -341,6 +353,29 @@ async fn finish(
     }
     let drained: Vec<_> = drained.iter().copied().collect();
     Ok(runs::finish(conn, &drained, &leaves).await?)
+}
+
+/// Writes down in which of the runs something happened that matters to others of their DAG.
+async fn write_rechecks(
+    conn: &mut PgConnection,
+    runs: &Runs,
+    changed: &BTreeSet<RunKey>,
+    finished: &[(RunKey, RunState)],
+) -> anyhow::Result<usize> {
+    let mut matters = Vec::new();
+    for run in runs.held.keys() {
+        let graph = runs.graph(*run)?;
+        let failed = finished.contains(&(*run, RunState::Failed));
+        if (graph.looks_back() && changed.contains(run))
+            || (failed && graph.max_consecutive_failed_dag_runs().is_some())
+        {
+            matters.push(*run);
+        }
+    }
+    if !matters.is_empty() {
+        rechecks::insert(conn, &matters).await?;
+    }
+    Ok(matters.len())
 }
 
 /// Claims what else there is. What was claimed at once was all there was, unless the slots ran out.

@@ -5,6 +5,7 @@ mod admit_waiting;
 mod create_runs;
 mod housekeeping;
 mod promote_runs;
+mod recheck_runs;
 mod register;
 mod requeue_due;
 mod rescue_lost;
@@ -51,6 +52,8 @@ pub struct Pass {
     pub rescued: u64,
     /// Runs that took too long.
     pub timed_out: u64,
+    /// Runs in which something had happened that matters to others.
+    pub rechecked: u64,
     /// Tasks that stood in line although there was room.
     pub admitted: u64,
 }
@@ -139,6 +142,7 @@ impl Scheduler {
             rescued: rescue_lost::run_once(conn, &self.graphs).await?,
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
+            rechecked: recheck_runs::run_once(conn, &self.graphs).await?,
             admitted: admit_waiting::run_once(conn, &self.graphs).await?,
         })
     }

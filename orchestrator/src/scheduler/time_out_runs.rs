@@ -11,7 +11,7 @@ use crate::{
     store::{
         nodes,
         overrides::{self, Chosen, Verdict},
-        runs,
+        rechecks, runs,
     },
 };
 
@@ -43,6 +43,7 @@ async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: Da
     overrides::force(&mut tx, &unfinished.iter().map(verdict).collect::<Vec<_>>(), "the run took too long").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
     runs::end(&mut tx, run, RunState::Failed).await?;
+    rechecks::insert(&mut tx, &[run]).await?;
     move_on(&mut tx, graphs, &[], Freed::by(&graph, &unfinished)).await?;
     tx.commit().await?;
     tracing::warn!(%run, dag = %graph.dag_id(), timeout = ?graph.dagrun_timeout(), "the run took too long");

@@ -13,6 +13,7 @@ pub mod overrides;
 pub mod pages;
 pub mod pools;
 pub mod processes;
+pub mod rechecks;
 pub mod rescue;
 pub mod runs;
 pub mod xcom;

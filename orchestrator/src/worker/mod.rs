@@ -280,7 +280,7 @@ impl Desk<'_> {
         }
         if !settled.finished.is_empty() || settled.queued > settled.claims.len() as u64 {
             self.worker.wake.everybody();
-        } else if settled.retries > 0 {
+        } else if settled.retries > 0 || settled.rechecks > 0 {
             // It may be due before the scheduler would look by itself.
             self.worker.wake.scheduler();
         }

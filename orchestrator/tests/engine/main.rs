@@ -6,6 +6,7 @@ mod choices;
 mod clearing;
 mod faults;
 mod limits;
+mod looking_back;
 mod model;
 mod runs;
 mod schedules;

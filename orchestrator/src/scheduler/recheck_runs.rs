@@ -1,0 +1,54 @@
+//! Duty: what happened in a run and matters to others of its DAG. The next run may go on (`depends_on_past`), or the
+//! DAG is paused, for its last runs have failed (`max_consecutive_failed_dag_runs`).
+
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    commands::{Origin, set_paused_within},
+    engine::{Freed, Graphs, move_on},
+    ids::{DagId, RunKey},
+    state::RunState,
+    store::{dags, rechecks, runs},
+};
+
+/// What was written down, in one pass; the rest is the next pass's.
+const BATCH: usize = 1_000;
+
+pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
+    let mut rechecked = 0;
+    for _ in 0..BATCH {
+        let mut tx = conn.begin().await?;
+        let Some(run) = rechecks::take_one(&mut tx).await? else { break };
+        recheck(&mut tx, graphs, run).await?;
+        tx.commit().await?;
+        rechecked += 1;
+    }
+    Ok(rechecked)
+}
+
+async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow::Result<()> {
+    // Retention may have deleted it.
+    let Some(cause) = rechecks::cause(tx, run).await? else { return Ok(()) };
+    if cause.state == RunState::Failed {
+        pause_if_too_many_failed(tx, graphs, &cause.dag_id).await?;
+    }
+    let Some(after) = cause.logical_date else { return Ok(()) };
+    if let Some(next) = rechecks::next_running(tx, &cause.dag_id, after).await?
+        && let Some(next) = runs::lock_waiting(tx, next).await?
+    {
+        move_on(tx, graphs, &[next], Freed::default()).await?;
+    }
+    Ok(())
+}
+
+async fn pause_if_too_many_failed(tx: &mut PgConnection, graphs: &Graphs, dag: &DagId) -> anyhow::Result<()> {
+    let Some(row) = dags::lock(tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(()) };
+    let graph = graphs.get(tx, row.current_version_id).await?;
+    let Some(most) = graph.max_consecutive_failed_dag_runs().filter(|most| *most > 0) else { return Ok(()) };
+    let last = rechecks::last_ended(tx, dag, i64::from(most)).await?;
+    if last.len() == most as usize && last.iter().all(|state| *state == RunState::Failed) {
+        tracing::warn!(%dag, most, "paused: its last runs have all failed");
+        set_paused_within(tx, graphs, dag, true, Origin::Scheduler).await?;
+    }
+    Ok(())
+}

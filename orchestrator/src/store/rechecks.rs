@@ -1,0 +1,128 @@
+//! `recheck`: what happened in a run and matters to others of its DAG; and the questions that it leads to.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{
+    ids::{DagId, RunKey, TaskId},
+    state::{RunState, TaskState},
+};
+
+/// Writes down that something happened in these runs.
+///
+/// # Errors
+/// The database is down.
+pub async fn insert(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<()> {
+    let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
+    sqlx::query!("insert into recheck (run_key) select unnest($1::bigint[])", &runs).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes what was written down of one run, and says of which; somebody else's is left out.
+///
+/// # Errors
+/// The database is down.
+pub async fn take_one(conn: &mut PgConnection) -> sqlx::Result<Option<RunKey>> {
+    sqlx::query_scalar!(
+        r#"delete from recheck where recheck_id = (
+               select recheck_id from recheck order by recheck_id limit 1 for update skip locked)
+           returning run_key as "run_key: RunKey""#
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A run, among the others of its DAG.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// Its state.
+    pub state: RunState,
+    /// The date that it stands for.
+    pub logical_date: Option<DateTime<Utc>>,
+}
+
+/// The run in which something happened, if it is still there.
+///
+/// # Errors
+/// The database is down.
+pub async fn cause(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<Cause>> {
+    sqlx::query_as!(
+        Cause,
+        r#"select dag_id as "dag_id: DagId", state as "state: RunState", logical_date from dag_run where run_key = $1"#,
+        run.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The next running run of the DAG after that date.
+///
+/// # Errors
+/// The database is down.
+pub async fn next_running(conn: &mut PgConnection, dag: &DagId, after: DateTime<Utc>) -> sqlx::Result<Option<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run
+           where dag_id = $1 and logical_date > $2 and state = 'running' order by logical_date limit 1"#,
+        dag.as_str(),
+        after
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How a task and those after it stand in the run before.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// The task.
+    pub task_id: TaskId,
+    /// A state in which its task instances are.
+    pub state: TaskState,
+}
+
+/// The states of tasks in the run before this one: the previous scheduled one if the DAG catches up, else the previous
+/// one by logical date. Nothing if there is none.
+///
+/// # Errors
+/// The database is down.
+pub async fn states_before(
+    conn: &mut PgConnection,
+    run: RunKey,
+    only_scheduled: bool,
+    tasks: &[String],
+) -> sqlx::Result<Vec<Before>> {
+    sqlx::query_as!(
+        Before,
+        r#"select distinct t.task_id as "task_id: TaskId", t.state as "state: TaskState"
+           from dag_run r
+           cross join lateral (
+               select p.run_key from dag_run p
+               where p.dag_id = r.dag_id and p.logical_date < r.logical_date
+                 and (not $2 or p.run_type = 'scheduled')
+               order by p.logical_date desc limit 1
+           ) p
+           join task_instance t on t.run_key = p.run_key and t.task_id = any($3)
+           where r.run_key = $1"#,
+        run.0,
+        only_scheduled,
+        tasks
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The states of the last runs of the DAG that have ended, the latest first.
+///
+/// # Errors
+/// The database is down.
+pub async fn last_ended(conn: &mut PgConnection, dag: &DagId, runs: i64) -> sqlx::Result<Vec<RunState>> {
+    sqlx::query_scalar!(
+        r#"select state as "state: RunState" from dag_run
+           where dag_id = $1 and state in ('success', 'failed') order by run_after desc, run_key desc limit $2"#,
+        dag.as_str(),
+        runs
+    )
+    .fetch_all(conn)
+    .await
+}
