@@ -2,6 +2,7 @@
 
 mod cpu;
 mod engine;
+mod faults;
 mod history;
 mod stopwatch;
 
@@ -19,12 +20,21 @@ struct Arguments {
 enum Command {
     /// The engine: how long a hop takes, and how many tasks a second it ends.
     Engine(engine::Options),
+    /// Faults: whether the books are right after processes died and the database went away.
+    Faults(faults::Options),
+    /// A process of `faults`, to be killed.
+    #[command(hide = true)]
+    Node(faults::node::Options),
 }
 
+// The main thread starts the children: the kernel ends them with it.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Command::Engine(options) = Arguments::parse().command;
-    let figures = engine::run(&options).await?;
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+    let line = match Arguments::parse().command {
+        Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
+        Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
+        Command::Node(options) => return faults::node::run(&options).await,
+    };
+    writeln!(std::io::stdout(), "{line}")?;
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Runs scheduler, worker and web server in one process.
     Standalone(StandaloneOptions),
     /// Runs a scheduler; any number may run.
-    Scheduler,
+    Scheduler(LeaseOptions),
     /// Runs a worker; any number may run.
     Worker(WorkerOptions),
     /// Serves the pages and the API.
@@ -59,7 +59,7 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Standalone(_) | Self::Scheduler | Self::Worker(_) | Self::Web(_))
+        matches!(self, Self::Standalone(_) | Self::Scheduler(_) | Self::Worker(_) | Self::Web(_))
     }
 }
 
@@ -76,12 +76,21 @@ pub(crate) struct WorkerOptions {
     /// How many task instances run at once.
     #[arg(long, env = "STREAMCOMMERCE_WORKER_SLOTS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) slots: u32,
+    #[command(flatten)]
+    pub(crate) lease: LeaseOptions,
     /// The queues whose tasks it takes.
     #[arg(long, env = "STREAMCOMMERCE_WORKER_QUEUES", value_delimiter = ',', default_value = "default")]
     pub(crate) queues: Vec<String>,
     /// How many seconds running tasks have to end when the worker is to stop; then they are handed back.
     #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 30)]
     pub(crate) drain_secs: u64,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LeaseOptions {
+    /// After how many seconds without a heartbeat a process is lost, and a worker's tasks are taken from it.
+    #[arg(long, env = "STREAMCOMMERCE_LEASE_SECS", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) lease_secs: u64,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -74,7 +74,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
     let registry = Arc::new(Registry::build(dags)?);
     match command {
         Command::Standalone(options) => serve::standalone(&connection, registry, &options).await,
-        Command::Scheduler => serve::scheduler(&connection, registry).await,
+        Command::Scheduler(options) => serve::scheduler(&connection, registry, options).await,
         Command::Worker(options) => serve::worker(&connection, registry, &options).await,
         Command::Web(options) => serve::web(&connection, registry, &options).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use orchestrator::{
     dag::Registry,
     engine::Graphs,
-    process,
+    process::{self, Lease},
     scheduler::Scheduler,
     store::processes::ProcessKind,
     wake::Wake,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Exit,
-    arguments::{ConnectionOptions, StandaloneOptions, WebOptions, WorkerOptions},
+    arguments::{ConnectionOptions, LeaseOptions, StandaloneOptions, WebOptions, WorkerOptions},
     settings,
 };
 
@@ -41,14 +41,18 @@ pub(crate) async fn standalone(
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
     services.start_web(&options.web)?;
-    services.start_scheduler();
+    services.start_scheduler(options.worker.lease);
     services.start_worker(&options.worker);
     services.until_stopped().await
 }
 
-pub(crate) async fn scheduler(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Exit> {
+pub(crate) async fn scheduler(
+    connection: &ConnectionOptions,
+    registry: Arc<Registry>,
+    lease: LeaseOptions,
+) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_scheduler();
+    services.start_scheduler(lease);
     services.until_stopped().await
 }
 
@@ -72,6 +76,12 @@ pub(crate) async fn web(
     services.until_stopped().await
 }
 
+impl From<LeaseOptions> for Lease {
+    fn from(options: LeaseOptions) -> Self {
+        Self::of(Duration::from_secs(options.lease_secs))
+    }
+}
+
 impl Services {
     fn new(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Self> {
         let pool = settings::pool(connection)?;
@@ -81,16 +91,17 @@ impl Services {
         Ok(Self { pool, registry, graphs: Graphs::default(), wake, stop, running })
     }
 
-    fn start_scheduler(&mut self) {
+    fn start_scheduler(&mut self, lease: LeaseOptions) {
         let scheduler =
             Scheduler::new(self.pool.clone(), Arc::clone(&self.registry), self.graphs.clone(), self.wake.clone());
-        self.running.spawn(wait(scheduler.run(self.stop.clone())));
+        self.running.spawn(wait(scheduler.lease(lease.into()).run(self.stop.clone())));
     }
 
     fn start_worker(&mut self, options: &WorkerOptions) {
         let settings = Settings {
             slots: options.slots,
             queues: options.queues.clone(),
+            lease: options.lease.into(),
             drain: Duration::from_secs(options.drain_secs),
         };
         let worker = Worker::new(
@@ -112,7 +123,9 @@ impl Services {
             unauthenticated: web::Unauthenticated::from_env(options.bind)?,
         };
         self.running.spawn(server.serve(self.stop.clone()));
-        self.running.spawn(wait(process::stay_registered(self.pool.clone(), ProcessKind::Web, self.stop.clone())));
+        let registered =
+            process::stay_registered(self.pool.clone(), ProcessKind::Web, Lease::default(), self.stop.clone());
+        self.running.spawn(wait(registered));
         Ok(())
     }
 

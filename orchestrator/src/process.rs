@@ -10,34 +10,58 @@ use crate::{
     store::processes::{self, ProcessKind},
 };
 
-/// A process is heard this often, and lost when it has not been heard for [`LEASE`].
-pub const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How long a process may be unheard before it is lost, and its tasks are taken from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease(Duration);
 
-/// Three heartbeats may be late before the tasks of a worker are taken from it.
-pub const LEASE: Duration = Duration::from_secs(12);
+impl Lease {
+    /// A lease of that length.
+    #[must_use]
+    pub fn of(length: Duration) -> Self {
+        Self(length)
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        self.0
+    }
+
+    /// How often the process is heard: three heartbeats may be late.
+    #[must_use]
+    pub fn heartbeat(self) -> Duration {
+        self.0 / 4
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self(Duration::from_secs(12))
+    }
+}
 
 /// Registers an incarnation under a fresh id.
 ///
 /// # Errors
 /// The database is down.
-pub async fn register(pool: &PgPool, kind: ProcessKind, slots: u32) -> sqlx::Result<ProcessId> {
+pub async fn register(pool: &PgPool, kind: ProcessKind, slots: u32, lease: Lease) -> sqlx::Result<ProcessId> {
     let id = ProcessId(uuid::Uuid::new_v4());
     let slots = i32::try_from(slots).unwrap_or(i32::MAX);
-    processes::insert(&mut *pool.acquire().await?, id, kind, &hostname(), slots).await?;
+    processes::insert(&mut *pool.acquire().await?, id, kind, slots, lease).await?;
     Ok(id)
 }
 
 /// Keeps a scheduler or web process registered until `stop`; registers anew when it was marked lost. (A worker does
 /// this itself, because it holds claims.)
-pub async fn stay_registered(pool: PgPool, kind: ProcessKind, stop: CancellationToken) {
+pub async fn stay_registered(pool: PgPool, kind: ProcessKind, lease: Lease, stop: CancellationToken) {
     let mut registered: Option<ProcessId> = None;
     loop {
-        match beat(&pool, kind, registered).await {
+        match beat(&pool, kind, lease, registered).await {
             Ok(id) => registered = Some(id),
             Err(error) => tracing::warn!(?kind, %error, "heartbeat failed"),
         }
         tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT) => {}
+            () = tokio::time::sleep(lease.heartbeat()) => {}
             () = stop.cancelled() => break,
         }
     }
@@ -46,13 +70,18 @@ pub async fn stay_registered(pool: PgPool, kind: ProcessKind, stop: Cancellation
     }
 }
 
-async fn beat(pool: &PgPool, kind: ProcessKind, registered: Option<ProcessId>) -> sqlx::Result<ProcessId> {
+async fn beat(
+    pool: &PgPool,
+    kind: ProcessKind,
+    lease: Lease,
+    registered: Option<ProcessId>,
+) -> sqlx::Result<ProcessId> {
     if let Some(id) = registered
         && processes::heartbeat_if_alive(&mut *pool.acquire().await?, id).await?
     {
         return Ok(id);
     }
-    register(pool, kind, 0).await
+    register(pool, kind, 0, lease).await
 }
 
 /// The name of this machine, for people.

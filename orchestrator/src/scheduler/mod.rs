@@ -22,7 +22,7 @@ pub use self::{promote_runs::promote, register::register};
 use crate::{
     dag::Registry,
     engine::Graphs,
-    process,
+    process::{self, Lease},
     store::{self, processes::ProcessKind},
     wake::{self, Wake},
 };
@@ -37,6 +37,7 @@ pub struct Scheduler {
     registry: Arc<Registry>,
     graphs: Graphs,
     wake: Wake,
+    lease: Lease,
 }
 
 /// What one pass did, duty by duty.
@@ -62,12 +63,19 @@ impl Scheduler {
     /// A scheduler for the DAGs of this binary.
     #[must_use]
     pub fn new(pool: PgPool, registry: Arc<Registry>, graphs: Graphs, wake: Wake) -> Self {
-        Self { pool, registry, graphs, wake }
+        Self { pool, registry, graphs, wake, lease: Lease::default() }
+    }
+
+    /// How long it may be unheard itself; so long it waits after a standstill before it takes others for lost.
+    #[must_use]
+    pub fn lease(self, lease: Lease) -> Self {
+        Self { lease, ..self }
     }
 
     /// Registers the DAGs, then does its duties until `stop`. A database that is down is waited for.
     pub async fn run(self, stop: CancellationToken) {
-        let beats = tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, stop.clone()));
+        let beats =
+            tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, self.lease, stop.clone()));
         let mut registered = false;
         let mut housekept: Option<Instant> = None;
         let mut steady_since = Instant::now();
@@ -81,7 +89,7 @@ impl Scheduler {
                     AFTER_FAILURE
                 }
             };
-            if begun.elapsed() > process::HEARTBEAT {
+            if begun.elapsed() > self.lease.heartbeat() {
                 // The database (or this machine) stood still.
                 steady_since = Instant::now();
             }
@@ -111,7 +119,7 @@ impl Scheduler {
         }
         let now = store::now(&mut conn).await?;
         // After a time in which nobody could renew a lease, everybody first gets the time to do so.
-        if steady_since.elapsed() >= process::LEASE {
+        if steady_since.elapsed() >= self.lease.length() {
             rescue_lost::mark_lost(&mut conn, now).await?;
         }
         let pass = self.duties(&mut conn, now).await?;

@@ -5,7 +5,6 @@ use sqlx::PgConnection;
 
 use crate::{
     engine::{Ending, Graphs, Outcome, settle},
-    process::LEASE,
     retry::{FailedTry, delay_before_next_try},
     store::{
         logs, processes,
@@ -19,7 +18,7 @@ const BATCH: i64 = 500;
 
 /// Marks the processes whose lease is over.
 pub(super) async fn mark_lost(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<()> {
-    for process in processes::mark_lost(conn, now - LEASE).await? {
+    for process in processes::mark_lost(conn, now).await? {
         tracing::warn!(process = %process.process_id, kind = ?process.kind, host = process.hostname, "lost: no heartbeat");
     }
     Ok(())
@@ -41,7 +40,7 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
 
 async fn rescue(conn: &mut PgConnection, graphs: &Graphs, attempt: LostAttempt) -> anyhow::Result<bool> {
     let host = attempt.hostname.as_deref().unwrap_or("an unknown host");
-    let cause = format!("the worker {} on {host} is gone: no heartbeat for {} s", attempt.worker, LEASE.as_secs());
+    let cause = format!("the worker {} on {host} is gone: its heartbeat stopped", attempt.worker);
     let ending = after_loss(conn, graphs, &attempt, cause.clone()).await?;
     let outcome = Outcome {
         instance: attempt.instance,

@@ -186,8 +186,8 @@ pub async fn begin(
         Claim,
         r#"update task_instance t
            set state = 'running', attempt = gen_random_uuid(), worker_id = $5, try_number = t.try_number + 1,
-               queued_at = now(), start_date = now(), end_date = null,
-               ticket = (extract(epoch from now()) * 1e6)::bigint
+               queued_at = statement_timestamp(), start_date = statement_timestamp(), end_date = null,
+               ticket = (extract(epoch from statement_timestamp()) * 1e6)::bigint
            from unnest($1::bigint[], $2::int[], $3::int[]) as p(run_key, node, map_index), dag_run r
            where t.run_key = p.run_key and t.node = p.node and t.map_index = p.map_index and t.state = 'none'
              and r.run_key = p.run_key
@@ -198,7 +198,7 @@ pub async fn begin(
                      t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
                      t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
                      t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf,
-                     extract(epoch from now() - t.first_poke_at)::float8 as poked_for_secs"#,
+                     extract(epoch from statement_timestamp() - t.first_poke_at)::float8 as poked_for_secs"#,
         &runs,
         &nodes,
         &map_indexes,
@@ -241,7 +241,7 @@ pub async fn advance(
                from dag_run r where r.run_key = any($1)
            ), asked as materialized (
                select t.instance_key, t.state as before, m.waits_for,
-                      greatest(s.last_ticket, coalesce(h.ticket, (extract(epoch from now()) * 1e6)::bigint))
+                      greatest(s.last_ticket, coalesce(h.ticket, (extract(epoch from statement_timestamp()) * 1e6)::bigint))
                           + row_number() over (partition by t.run_key order by m.ordinal) * s.active_runs as ticket
                from unnest($1::bigint[], $2::int[], $3::int[], $4::text[])
                         with ordinality as m(run_key, node, map_index, waits_for, ordinal)
@@ -255,7 +255,7 @@ pub async fn advance(
                    waits_for = a.waits_for,
                    ticket = case a.before when 'none' then a.ticket else t.ticket end,
                    try_number = t.try_number + (a.before = 'none')::int,
-                   queued_at = case when a.waits_for is null then now() end,
+                   queued_at = case when a.waits_for is null then statement_timestamp() end,
                    end_date = null
                from asked a
                where t.instance_key = a.instance_key and t.state in ('none', 'scheduled')

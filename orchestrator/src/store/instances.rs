@@ -107,14 +107,14 @@ pub async fn record_if_current(
            ), ended as (
                update task_instance t
                set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
-                   due_at = case when t.state = 'restarting' then now()
+                   due_at = case when t.state = 'restarting' then statement_timestamp()
                                  -- Many sensors share a second, so that they share a pass of the scheduler.
                                  when o.state = 'up_for_reschedule' and o.delay_secs >= 10
-                                     then date_trunc('second', now() + make_interval(secs => o.delay_secs + 1))
-                                 else now() + make_interval(secs => o.delay_secs) end,
+                                     then date_trunc('second', statement_timestamp() + make_interval(secs => o.delay_secs + 1))
+                                 else statement_timestamp() + make_interval(secs => o.delay_secs) end,
                    first_poke_at = case when t.state = 'running' and o.state = 'up_for_reschedule'
                                         then coalesce(t.first_poke_at, t.start_date) end,
-                   end_date = now(), attempt = null, worker_id = null
+                   end_date = statement_timestamp(), attempt = null, worker_id = null
                from outcome o
                where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
                returning t.instance_key, t.run_key, t.node, t.try_number, t.start_date, t.end_date, t.state,
@@ -214,7 +214,7 @@ pub async fn end_without_running(
     let (from, to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
     sqlx::query_scalar!(
         r#"with ended as (
-               update task_instance t set state = d.state, end_date = now()
+               update task_instance t set state = d.state, end_date = statement_timestamp()
                from unnest($2::int[], $3::task_state[]) as d(node, state)
                where t.run_key = $1 and t.node = d.node and t.state = 'none'
                returning t.node, t.state
@@ -298,14 +298,14 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
                select instance_key from head order by priority desc, ticket limit $3
            )
            update task_instance t
-           set state = 'running', attempt = gen_random_uuid(), worker_id = $1, start_date = now(), end_date = null
+           set state = 'running', attempt = gen_random_uuid(), worker_id = $1, start_date = statement_timestamp(), end_date = null
            from picked p, dag_run r
            where t.instance_key = p.instance_key and r.run_key = t.run_key
            returning t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
                      t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
                      t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
                      t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf,
-                     extract(epoch from now() - t.first_poke_at)::float8 as poked_for_secs"#,
+                     extract(epoch from statement_timestamp() - t.first_poke_at)::float8 as poked_for_secs"#,
         claimant.worker.0,
         claimant.dags,
         claimant.free,

@@ -1,6 +1,9 @@
 //! The only SQL of the orchestrator's tables: one file a table, one named function a statement. Functions take a
 //! connection, so that the caller owns the transaction. The statements are checked against the migrations when they
 //! are compiled (`make sqlx` writes the offline cache `.sqlx/`).
+//!
+//! What happens under a run's lock is dated by `statement_timestamp()`: a transaction that waited for the lock began
+//! before what it waited for, and by `now()` a task would start before its upstream had ended.
 
 pub mod admission;
 pub mod dags;

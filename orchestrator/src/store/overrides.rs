@@ -107,11 +107,11 @@ pub async fn force(conn: &mut PgConnection, verdicts: &[Verdict], cause: &str) -
          ), tried as (
              insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date, worker_id,
                                    cause)
-             select run_day, instance_key, try_number, attempt, state, start_date, now(), worker_id, $3
+             select run_day, instance_key, try_number, attempt, state, start_date, statement_timestamp(), worker_id, $3
              from verdict where attempt is not null
          )
          update task_instance t
-         set state = v.state, start_date = coalesce(t.start_date, now()), end_date = now(), due_at = null,
+         set state = v.state, start_date = coalesce(t.start_date, statement_timestamp()), end_date = statement_timestamp(), due_at = null,
              waits_for = null, attempt = null, worker_id = null
          from verdict v where t.instance_key = v.instance_key",
         &instances,

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use crate::ids::ProcessId;
+use crate::{
+    ids::ProcessId,
+    process::{self, Lease},
+};
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, sqlx::Type)]
@@ -27,17 +30,18 @@ pub async fn insert(
     conn: &mut PgConnection,
     id: ProcessId,
     kind: ProcessKind,
-    hostname: &str,
     slots: i32,
+    lease: Lease,
 ) -> sqlx::Result<()> {
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     sqlx::query!(
-        "insert into process (process_id, kind, hostname, pid, slots) values ($1, $2, $3, $4, $5)",
+        "insert into process (process_id, kind, hostname, pid, slots, lease_secs) values ($1, $2, $3, $4, $5, $6)",
         id.0,
         kind as ProcessKind,
-        hostname,
+        process::hostname(),
         pid,
-        slots
+        slots,
+        lease.length().as_secs_f64()
     )
     .execute(conn)
     .await?;
@@ -77,16 +81,16 @@ pub struct LostProcess {
     pub hostname: String,
 }
 
-/// Marks the processes whose last heartbeat is older than `before`.
+/// Marks the processes whose last heartbeat is older than their lease.
 ///
 /// # Errors
 /// The database is down.
-pub async fn mark_lost(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<Vec<LostProcess>> {
+pub async fn mark_lost(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Vec<LostProcess>> {
     sqlx::query_as!(
         LostProcess,
-        r#"update process set state = 'lost' where state = 'alive' and heartbeat_at < $1
+        r#"update process set state = 'lost' where state = 'alive' and heartbeat_at < $1::timestamptz - make_interval(secs => lease_secs)
            returning process_id as "process_id: ProcessId", kind as "kind: ProcessKind", hostname"#,
-        before
+        now
     )
     .fetch_all(conn)
     .await

@@ -290,7 +290,7 @@ pub async fn finish(
            )
            update dag_run r
            set state = case when r.run_key in (select run_key from failed) then 'failed'::run_state else 'success' end,
-               end_date = now()
+               end_date = statement_timestamp()
            where r.run_key = any($1) and r.state = 'running' and r.unfinished = 0
            returning r.run_key as "run_key: RunKey", r.state as "state: RunState""#,
         &runs,
@@ -324,7 +324,7 @@ pub async fn set_note(conn: &mut PgConnection, dag: &DagId, run: &RunId, note: O
 /// The database is down.
 pub async fn end(conn: &mut PgConnection, run: RunKey, state: RunState) -> sqlx::Result<()> {
     sqlx::query!(
-        "update dag_run set state = $2, start_date = coalesce(start_date, now()), end_date = now()
+        "update dag_run set state = $2, start_date = coalesce(start_date, statement_timestamp()), end_date = statement_timestamp()
          where run_key = $1 and state <> $2",
         run.0,
         state as RunState

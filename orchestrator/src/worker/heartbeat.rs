@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::running::Running;
 use crate::{
     ids::{AttemptId, ProcessId},
-    process::{HEARTBEAT, LEASE},
+    process::Lease,
     state::TaskState,
     store::{
         instances::{self, Held},
@@ -20,18 +20,26 @@ use crate::{
 /// The lease runs on while the database is away, so the next beat comes soon.
 const AFTER_FAILURE: Duration = Duration::from_millis(300);
 
+/// Whose lease is renewed, where, and how long it is.
+pub(super) struct Beats {
+    pub(super) pool: PgPool,
+    pub(super) id: ProcessId,
+    pub(super) lease: Lease,
+}
+
 /// Beats until the lease is lost, which it says by `lost`. A worker that cannot reach the database for as long as its
 /// lease holds does not stop its tasks: their results wait, and are refused if somebody else took over.
-pub(super) async fn run(pool: PgPool, id: ProcessId, running: Running, lost: CancellationToken) {
+pub(super) async fn run(beats: Beats, running: Running, lost: CancellationToken) {
+    let Beats { pool, id, lease } = beats;
     let mut unknown: HashSet<AttemptId> = HashSet::new();
-    let mut pause = HEARTBEAT;
+    let mut pause = lease.heartbeat();
     loop {
         tokio::time::sleep(pause).await;
-        pause = HEARTBEAT;
+        pause = lease.heartbeat();
         match beat(&pool, id, &running, &mut unknown).await {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!(worker = %id, lease_secs = LEASE.as_secs(), "marked lost; starting anew");
+                tracing::warn!(worker = %id, lease_secs = lease.length().as_secs(), "marked lost; starting anew");
                 lost.cancel();
                 return;
             }

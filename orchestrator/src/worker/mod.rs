@@ -12,12 +12,12 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::execute::{Attempt, execute};
-use self::running::Running;
+use self::{heartbeat::Beats, running::Running};
 use crate::{
     dag::Registry,
     engine::{Claimant, Ending, Graphs, Outcome, Settled, settle},
     ids::ProcessId,
-    process,
+    process::{self, Lease},
     store::{
         self,
         instances::Claim,
@@ -43,13 +43,15 @@ pub struct Settings {
     pub slots: u32,
     /// The queues whose tasks it takes.
     pub queues: Vec<String>,
+    /// How long it may be unheard before its tasks are taken from it.
+    pub lease: Lease,
     /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
     pub drain: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { slots: 32, queues: vec!["default".to_owned()], drain: Duration::from_secs(30) }
+        Self { slots: 32, queues: vec!["default".to_owned()], lease: Lease::default(), drain: Duration::from_secs(30) }
     }
 }
 
@@ -89,7 +91,7 @@ impl Worker {
     async fn register(&self, stop: &CancellationToken) -> Option<ProcessId> {
         let mut pause = Duration::from_millis(100);
         loop {
-            match process::register(&self.pool, ProcessKind::Worker, self.settings.slots).await {
+            match process::register(&self.pool, ProcessKind::Worker, self.settings.slots, self.settings.lease).await {
                 Ok(id) => return Some(id),
                 Err(error) => tracing::warn!(%error, "cannot register; trying again"),
             }
@@ -110,7 +112,11 @@ impl Worker {
         let (done, mut outcomes) = mpsc::channel(self.settings.slots.max(1) as usize);
         let running = Running::default();
         let lost = CancellationToken::new();
-        let beats = tokio::spawn(heartbeat::run(self.pool.clone(), id, running.clone(), lost.clone()));
+        let beats = tokio::spawn(heartbeat::run(
+            Beats { pool: self.pool.clone(), id, lease: self.settings.lease },
+            running.clone(),
+            lost.clone(),
+        ));
         let mut desk = Desk {
             worker: self,
             id,

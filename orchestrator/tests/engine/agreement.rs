@@ -114,7 +114,7 @@ struct Play<'w> {
 impl<'w> Play<'w> {
     async fn begin(world: &'w World, seed: usize, model: Model) -> Self {
         let dag = DagId::from(format!("d{seed}"));
-        let worker = process::register(&world.pool, ProcessKind::Worker, 100).await.unwrap();
+        let worker = process::register(&world.pool, ProcessKind::Worker, 100, process::Lease::default()).await.unwrap();
         world.unpause(dag.as_str()).await;
         let run = world.trigger(dag.as_str(), ManualRun::default()).await;
         let random = StdRng::seed_from_u64(seed as u64);

@@ -44,7 +44,7 @@ fn gated(dag: &Dag, task: &str, retries: u32) -> (Arc<AtomicUsize>, Arc<Semaphor
 
 /// A worker that does nothing by itself.
 async fn idle_worker(world: &World) -> ProcessId {
-    process::register(&world.pool, ProcessKind::Worker, 8).await.unwrap()
+    process::register(&world.pool, ProcessKind::Worker, 8, process::Lease::default()).await.unwrap()
 }
 
 async fn claim(world: &World, worker: ProcessId) -> Vec<Claim> {
@@ -78,7 +78,8 @@ async fn the_task_of_a_dead_worker_is_tried_again_with_the_cause_in_its_log(pool
     dead.vanish();
 
     assert_eq!(world.pass().await.rescued, 0, "its lease is not over yet");
-    let later = world.now().await + TimeDelta::from_std(process::LEASE).unwrap() + TimeDelta::seconds(5);
+    let later =
+        world.now().await + TimeDelta::from_std(process::Lease::default().length()).unwrap() + TimeDelta::seconds(5);
     assert_eq!(world.pass_at(later).await.rescued, 1);
     let worker = world.worker(Settings::default());
     may_end.add_permits(8);
@@ -87,8 +88,8 @@ async fn the_task_of_a_dead_worker_is_tried_again_with_the_cause_in_its_log(pool
     assert_eq!(started.load(Ordering::SeqCst), 2);
     let tries = world.tries("d", &run, "slow").await;
     assert_eq!(tries[0].0, TaskState::UpForRetry);
-    assert!(tries[0].1.as_ref().unwrap().contains("is gone: no heartbeat"), "{tries:?}");
-    assert!(world.log("d", &run, "slow").await[0].contains("is gone: no heartbeat"));
+    assert!(tries[0].1.as_ref().unwrap().contains("is gone: its heartbeat stopped"), "{tries:?}");
+    assert!(world.log("d", &run, "slow").await[0].contains("is gone: its heartbeat stopped"));
     world.assert_counts().await;
 }
 

@@ -1,0 +1,126 @@
+//! What must hold after a round, read from the tables: nothing of the engine is asked.
+
+use anyhow::ensure;
+use orchestrator::ids::RunId;
+use sqlx::{Connection, PgConnection, PgPool, Row};
+use tokio::time::{Duration, sleep};
+
+use super::node::{LAYERS, WIDTH};
+
+fn names(runs: &[RunId]) -> Vec<String> {
+    runs.iter().map(|run| run.as_str().to_owned()).collect()
+}
+
+pub(super) async fn running(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<i64> {
+    let row = sqlx::query(
+        "select count(*) from task_instance t join dag_run r using (run_key)
+         where r.run_id = any($1) and t.state = 'running'",
+    );
+    Ok(row.bind(names(runs)).fetch_one(pool).await?.get(0))
+}
+
+pub(super) async fn some_task_runs(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<()> {
+    while running(pool, runs).await? == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn have_ended(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<bool> {
+    let row = sqlx::query("select bool_and(state in ('success', 'failed')) from dag_run where run_id = any($1)");
+    Ok(row.bind(names(runs)).fetch_one(pool).await?.get(0))
+}
+
+pub(super) async fn unfinished(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<String> {
+    let row = sqlx::query(
+        "select string_agg(t.task_id || ' ' || t.state || ' ' || t.try_number, ', ')
+         from task_instance t join dag_run r using (run_key) where r.run_id = any($1) and t.state <> 'success'",
+    );
+    Ok(row.bind(names(runs)).fetch_one(pool).await?.get::<Option<String>, _>(0).unwrap_or_default())
+}
+
+pub(super) async fn cut_connections(url: &str) -> anyhow::Result<()> {
+    let mut own = PgConnection::connect(url).await?;
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .execute(&mut own)
+    .await?;
+    own.close().await?;
+    Ok(())
+}
+
+/// Attempts in the books, and those that a fault ended.
+pub(super) async fn attempts(pool: &PgPool) -> anyhow::Result<(i64, i64)> {
+    let row = sqlx::query("select count(*), count(*) filter (where cause like '%heartbeat%') from task_try");
+    let row = row.fetch_one(pool).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// Each statement finds what must not be.
+const FAULTY: [(&str, &str); 7] = [
+    (
+        "a run did not succeed",
+        "select r.run_id || ' ' || r.state from dag_run r where r.run_id = any($1) and r.state <> 'success'",
+    ),
+    (
+        "a task's state is not explained by its tries",
+        "select t.task_id || ' ' || t.state from task_instance t join dag_run r using (run_key)
+         where r.run_id = any($1) and (t.state <> 'success' or (
+             select count(*) from task_try y where y.instance_key = t.instance_key and y.state = 'success') <> 1)",
+    ),
+    (
+        "a task went on after it had succeeded",
+        "select t.task_id || ' try ' || l.try_number from task_instance t join dag_run r using (run_key)
+         join task_try s on s.instance_key = t.instance_key and s.state = 'success'
+         join task_try l on l.instance_key = t.instance_key and l.end_date > s.end_date
+         where r.run_id = any($1)",
+    ),
+    (
+        "an attempt is in the books twice",
+        "select y.attempt::text from task_try y join task_instance t using (instance_key) join dag_run r using (run_key)
+         where r.run_id = any($1) group by y.attempt having count(*) > 1",
+    ),
+    (
+        "a task started before the layer before it had ended",
+        "select t.task_id || ' before ' || u.task_id from task_instance t join dag_run r using (run_key)
+         join task_try y on y.instance_key = t.instance_key
+         join task_instance u on u.run_key = t.run_key and left(u.task_id, 2) = 'l' || (substr(t.task_id, 2, 1)::int - 1)
+         join task_try e on e.instance_key = u.instance_key and e.state = 'success'
+         where r.run_id = any($1) and y.start_date < e.end_date",
+    ),
+    (
+        "a slot leaked",
+        "select gate || ' has ' || used || ' taken' from slots where used <> 0 and $1::text[] is not null
+         union all
+         select run_id || ' has ' || active || ' active, ' || in_line || ' in line' from dag_run
+         where run_id = any($1) and (active <> 0 or in_line <> 0 or unfinished <> 0)",
+    ),
+    (
+        "two attempts of one task at once",
+        "select t.task_id from task_instance t join dag_run r using (run_key)
+         join task_try a on a.instance_key = t.instance_key
+         join task_try b on b.instance_key = t.instance_key and b.attempt <> a.attempt
+              and b.start_date < a.end_date and b.start_date >= a.start_date
+         where r.run_id = any($1)",
+    ),
+];
+
+/// # Errors
+/// Something is there that must not be.
+pub(super) async fn books(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<()> {
+    let counted =
+        sqlx::query("select count(*) from task_instance t join dag_run r using (run_key) where run_id = any($1)")
+            .bind(names(runs))
+            .fetch_one(pool)
+            .await?
+            .get::<i64, _>(0);
+    ensure!(counted == (runs.len() * LAYERS * WIDTH) as i64, "{counted} task instances");
+    for (what, sql) in FAULTY {
+        let found = sqlx::query(sql).bind(names(runs)).fetch_all(pool).await?;
+        let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        ensure!(found.is_empty(), "{what}: {}", found.join(", "));
+    }
+    Ok(())
+}

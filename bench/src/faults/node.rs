@@ -1,0 +1,95 @@
+//! A scheduler or a worker in a process of its own, to be killed; and the DAG that they run.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use orchestrator::{
+    dag::Registry,
+    engine::Graphs,
+    prelude::*,
+    process::Lease,
+    scheduler::Scheduler,
+    store,
+    wake::Wake,
+    worker::{Settings, Worker},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What it is.
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// The database.
+    #[arg(long)]
+    url: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    Scheduler,
+    Worker,
+}
+
+pub(crate) const DAG: &str = "faults";
+
+/// Short, so that a round takes seconds.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// Layers of the DAG, and tasks of a layer; every task waits for all of the layer before.
+pub(crate) const LAYERS: usize = 5;
+pub(crate) const WIDTH: usize = 4;
+
+/// Every task takes a moment, and some of them fail at their first try.
+pub(crate) fn dag() -> Dag {
+    let dag = Dag::new(DAG)
+        .is_paused_upon_creation(false)
+        .max_active_tasks(6)
+        .retries(50)
+        .retry_delay(Duration::from_millis(50));
+    let mut before: Vec<Task<'_, ()>> = Vec::new();
+    for layer in 0..LAYERS {
+        let tasks: Vec<_> = (0..WIDTH)
+            .map(|place| {
+                let fails_first = (layer + place) % 3 == 0;
+                dag.task(&format!("l{layer}_{place}"), move |context: Context| async move {
+                    tokio::time::sleep(Duration::from_millis(100 + 20 * place as u64)).await;
+                    anyhow::ensure!(!fails_first || context.try_number() > 1, "on purpose");
+                    Ok(())
+                })
+            })
+            .collect();
+        if !before.is_empty() {
+            dag.cross(before, tasks.clone());
+        }
+        before = tasks;
+    }
+    dag
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let pool = store::pool(&options.url, 8)?;
+    let registry = Arc::new(Registry::build(vec![dag()])?);
+    let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            terminate.recv().await;
+            stop.cancel();
+        }
+    });
+    let (lease, bells) = (Lease::of(LEASE), wake.clone().carry(pool.clone(), stop.clone()));
+    match options.kind {
+        Kind::Scheduler => {
+            let scheduler = Scheduler::new(pool, registry, graphs, wake).lease(lease);
+            tokio::join!(scheduler.run(stop), bells);
+        }
+        Kind::Worker => {
+            let settings = Settings { slots: 8, lease, ..Settings::default() };
+            tokio::join!(Worker::new(pool, registry, graphs, wake, settings).run(stop), bells);
+        }
+    }
+    Ok(())
+}
