@@ -40,8 +40,17 @@ pub(super) struct Agenda {
     pub(super) ended: HashMap<RunKey, i32>,
     /// What they give back.
     pub(super) freed: Freed,
-    /// The gates at which somebody stands in line; none: not known.
-    pub(super) lines: Option<BTreeSet<Gate>>,
+    /// What is known of the gates that matter; none: nothing.
+    pub(super) lines: Option<Lines>,
+}
+
+/// What is known of gates without having locked them.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Somebody stands in line there.
+    pub(super) standing: BTreeSet<Gate>,
+    /// More has passed than there are slots: they were made fewer. What is freed there is not handed on.
+    pub(super) overdrawn: BTreeSet<Gate>,
 }
 
 /// A task instance between gates.
@@ -53,6 +62,8 @@ struct Walker {
     pool: Gate,
     pool_slots: i32,
     queue: String,
+    /// Whether it stood in line before this transaction.
+    was_in_line: bool,
 }
 
 /// Lets through what fits, puts the rest in line, and claims for the claimant if nobody else waits for a worker.
@@ -66,7 +77,15 @@ pub(super) async fn admit(
     claimant: Option<Claimant<'_>>,
 ) -> anyhow::Result<Admitted> {
     let Agenda { ready, runs: counts, ended, freed, lines, .. } = agenda;
-    let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new(), queues: BTreeSet::new() };
+    let mut walk = Walk {
+        runs,
+        freed,
+        lines,
+        moves: Vec::new(),
+        deltas: Vec::new(),
+        queues: BTreeSet::new(),
+        takes_from_line: false,
+    };
     let mut walkers = Vec::new();
     for (run, counts) in &counts {
         let ready = ready.iter().filter(|(of, _)| of == run).map(|(_, node)| *node);
@@ -102,10 +121,12 @@ pub(super) struct Admitted {
 struct Walk<'r> {
     runs: &'r Runs,
     freed: Freed,
-    lines: Option<BTreeSet<Gate>>,
+    lines: Option<Lines>,
     moves: Vec<Move>,
     deltas: Vec<(RunKey, RunDelta)>,
     queues: BTreeSet<String>,
+    /// Whether somebody who stood in line is among those who go through.
+    takes_from_line: bool,
 }
 
 impl Walk<'_> {
@@ -123,16 +144,15 @@ impl Walk<'_> {
         let mut walkers = Vec::new();
         if counts.in_line > 0 && room > 0 {
             let line = admission::line_of_run(conn, run_key, i64::from(room)).await?;
-            walkers.extend(line.into_iter().filter_map(|waiting| walker(graph, waiting.place)));
+            let walkers_in_line = line.into_iter().filter_map(|waiting| walker(graph, waiting.place));
+            walkers.extend(walkers_in_line.map(|walker| Walker { was_in_line: true, ..walker }));
         }
-        let were_in_line = walkers.len();
         let fresh = |node| Place { run_key, node, map_index: -1 };
         walkers.extend(ready.filter_map(|node| walker(graph, fresh(node))));
-        let waited: BTreeSet<_> = walkers[..were_in_line].iter().map(|walker| walker.place).collect();
         walkers.sort_by_key(|walker| Reverse(walker.priority));
         let left = walkers.split_off(walkers.len().min(room as usize));
-        let passed_from_line = walkers.iter().filter(|walker| waited.contains(&walker.place)).count() as i32;
-        let new_in_line: Vec<_> = left.into_iter().filter(|walker| !waited.contains(&walker.place)).collect();
+        let passed_from_line = walkers.iter().filter(|walker| walker.was_in_line).count() as i32;
+        let new_in_line: Vec<_> = left.into_iter().filter(|walker| !walker.was_in_line).collect();
         let delta =
             RunDelta { active: walkers.len() as i32 - ended, in_line: new_in_line.len() as i32 - passed_from_line };
         // Several tickets of one run at once must be remembered, so that the next ones come after them.
@@ -152,16 +172,17 @@ impl Walk<'_> {
         weight: impl Fn(&Walker) -> i32,
     ) -> anyhow::Result<Vec<Walker>> {
         let freed = self.freed.0.get(gate).copied().unwrap_or(0);
-        if let Some(lines) = &self.lines {
-            let is_free = !lines.contains(gate);
+        if let Some(lines) = self.lines.as_ref().filter(|lines| !lines.overdrawn.contains(gate)) {
+            let is_free = !lines.standing.contains(gate);
             if is_free && arrivals.iter().map(&weight).sum::<i32>() == freed {
                 return Ok(arrivals);
             }
             if !is_free && freed > 0 {
                 let candidates = self.candidates(conn, gate, &arrivals, freed).await?;
                 let (passed, left) = choose(candidates, freed, &weight);
-                if passed.iter().map(&weight).sum::<i32>() == freed {
-                    self.stay(newly(left, &arrivals), gate);
+                // Whoever would join the line unseen might miss what another transaction frees at this moment.
+                let joins = left.iter().any(|walker| arrives(walker, &arrivals));
+                if !joins && passed.iter().map(&weight).sum::<i32>() == freed {
                     return Ok(passed);
                 }
             }
@@ -174,12 +195,14 @@ impl Walk<'_> {
         let used = (slots.used - freed).max(0);
         let room = if slots.total < 0 { i32::MAX } else { (slots.total - used).max(0) };
         let candidates = self.candidates(conn, gate, &arrivals, room).await?;
-        let (passed, left) = choose(candidates, room, &weight);
+        let (passed, mut left) = choose(candidates, room, &weight);
         let used = used + passed.iter().map(&weight).sum::<i32>();
         if used != slots.used {
             admission::use_slots(conn, gate, used).await?;
         }
-        self.stay(newly(left, &arrivals), gate);
+        // The others stand in this line already.
+        left.retain(|walker| arrives(walker, &arrivals));
+        self.stay(left, gate);
         Ok(passed)
     }
 
@@ -196,7 +219,8 @@ impl Walk<'_> {
         }
         // An unlimited gate has no line longer than this transaction can move at once.
         let limit = i64::from(room.min(LINE_MAX)) + LOOK_AHEAD;
-        let line = admission::line(conn, gate, limit).await?;
+        // One that needs more than there is must not hide those behind it.
+        let line = admission::line(conn, gate, if gate.is_pool() { room } else { i32::MAX }, limit).await?;
         let mut candidates: Vec<_> = line.into_iter().map(walker_in_line).collect();
         candidates.extend(arrivals.iter().cloned());
         candidates.sort_by_key(|walker| Reverse(walker.priority));
@@ -219,10 +243,12 @@ impl Walk<'_> {
         let queues: Vec<_> = self.queues.iter().cloned().collect();
         if let Some(claimant) = claimant.filter(|claimant| self.may_begin(claimant)) {
             let places: Vec<_> = self.moves.iter().map(|to| to.place).collect();
-            let claims = admission::begin(conn, &places, &queues, claimant).await?;
-            if !claims.is_empty() {
+            let claims = admission::begin(conn, &places, claimant).await?;
+            if claims.len() == places.len() {
                 return Ok(Admitted { queued: claims.len() as i64, claims });
             }
+            let queued = claims.len() as i64 + admission::advance(conn, &self.moves, &self.deltas, &queues).await?;
+            return Ok(Admitted { queued, claims });
         }
         // Tickets are given in this order: who got further comes first.
         self.moves.sort_by_key(|to| to.waits_for.as_ref().map_or(0, Gate::distance));
@@ -236,12 +262,14 @@ impl Walk<'_> {
             graph.is_ok_and(|graph| claimant.dags.iter().any(|dag| dag == graph.dag_id().as_str()))
         };
         self.deltas.is_empty()
+            && !self.takes_from_line
             && self.moves.len() as i64 <= claimant.free
             && self.moves.iter().all(|to| to.waits_for.is_none() && knows(&to.place.run_key))
             && self.queues.iter().all(|queue| claimant.queues.contains(queue))
     }
 
     fn finish(&mut self, walkers: Vec<Walker>) {
+        self.takes_from_line |= walkers.iter().any(|walker| walker.was_in_line);
         self.moves.extend(walkers.into_iter().map(|walker| {
             self.queues.insert(walker.queue);
             Move { place: walker.place, waits_for: None }
@@ -263,10 +291,9 @@ fn choose(candidates: Vec<Walker>, mut room: i32, weight: &impl Fn(&Walker) -> i
     })
 }
 
-/// Those of `left` that have just arrived; the others stand in line already.
-fn newly(left: Vec<Walker>, arrivals: &[Walker]) -> Vec<Walker> {
-    let arrived: BTreeSet<_> = arrivals.iter().map(|walker| walker.place).collect();
-    left.into_iter().filter(|walker| arrived.contains(&walker.place)).collect()
+/// Whether it comes to this gate in this transaction. Whoever was in a line before was in one that they have passed.
+fn arrives(walker: &Walker, arrivals: &[Walker]) -> bool {
+    !walker.was_in_line || arrivals.iter().any(|arrived| arrived.place == walker.place)
 }
 
 /// One that stands in line, perhaps of a run that is not held: all that its next gates ask is in its row.
@@ -278,6 +305,7 @@ fn walker_in_line(waiting: InLine) -> Walker {
         pool: Gate::pool(&waiting.pool),
         pool_slots: waiting.pool_slots,
         queue: waiting.queue,
+        was_in_line: true,
     }
 }
 
@@ -290,5 +318,6 @@ fn walker(graph: &Graph, place: Place) -> Option<Walker> {
         pool: Gate::pool(&task.pool),
         pool_slots: task.pool_slots,
         queue: task.queue.clone(),
+        was_in_line: false,
     })
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
-    admit::{Admitted, Agenda, admit},
+    admit::{Admitted, Agenda, Lines, admit},
     advance::advance,
     gate::{Freed, Gate},
     graphs::Graphs,
@@ -15,7 +15,7 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    dag::Graph,
+    dag::{Graph, Role},
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
@@ -92,7 +92,9 @@ pub async fn settle(
     agenda.ready = ready(&runs, &recorded, &mut cascades)?;
     let is_drained = |counts: &&RunCounts| counts.unfinished == 0;
     let mut drained: BTreeSet<_> = recorded.runs.iter().filter(is_drained).map(|counts| counts.run_key).collect();
-    for run in cascades {
+    let is_running =
+        |run: &RunKey| recorded.runs.iter().any(|counts| counts.run_key == *run && counts.state == RunState::Running);
+    for run in cascades.into_iter().filter(is_running) {
         if cascade(&mut tx, &runs, run, &mut agenda).await? == 0 {
             drained.insert(run);
         }
@@ -244,7 +246,9 @@ async fn keep_results(conn: &mut PgConnection, outcomes: &[Outcome], recorded: &
 
 /// What the ended attempts leave to be handed on.
 fn agenda(runs: &Runs, recorded: &Recorded) -> anyhow::Result<Agenda> {
-    let mut agenda = Agenda { lines: Some(recorded.lines.iter().cloned().collect()), ..Agenda::default() };
+    let (standing, overdrawn) = (recorded.lines.iter().cloned(), recorded.overdrawn.iter().cloned());
+    let lines = Lines { standing: standing.collect(), overdrawn: overdrawn.collect() };
+    let mut agenda = Agenda { lines: Some(lines), ..Agenda::default() };
     agenda.runs = recorded.runs.iter().map(|counts| (counts.run_key, *counts)).collect();
     for ended in &recorded.ended {
         let graph = runs.graph(ended.run_key)?;
@@ -304,6 +308,12 @@ async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome)
 /// `cascades`.
 fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> anyhow::Result<Vec<(RunKey, Node)>> {
     let mut ready = Vec::new();
+    for ended in &recorded.ended {
+        // What needs a setup may come long after it.
+        if runs.graph(ended.run_key)?.task(ended.node).is_some_and(|task| task.role == Role::Setup) {
+            cascades.insert(ended.run_key);
+        }
+    }
     for counted in &recorded.counted {
         // A run that was cleared and waits for its turn is decided when it starts.
         let is_running = |run: &RunCounts| run.run_key == counted.run_key && run.state == RunState::Running;

@@ -3,6 +3,7 @@
 
 mod admit_waiting;
 mod create_runs;
+mod heal;
 mod housekeeping;
 mod promote_runs;
 mod recheck_runs;
@@ -77,11 +78,11 @@ impl Scheduler {
         let beats =
             tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, self.lease, stop.clone()));
         let mut registered = false;
-        let mut housekept: Option<Instant> = None;
+        let mut rounds = Rounds::default();
         let mut steady_since = Instant::now();
         while !stop.is_cancelled() {
             let begun = Instant::now();
-            let pause = match self.pass(&mut registered, &mut housekept, steady_since).await {
+            let pause = match self.pass(&mut registered, &mut rounds, steady_since).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     steady_since = Instant::now();
@@ -105,7 +106,7 @@ impl Scheduler {
     async fn pass(
         &self,
         registered: &mut bool,
-        housekept: &mut Option<Instant>,
+        rounds: &mut Rounds,
         steady_since: Instant,
     ) -> anyhow::Result<Duration> {
         let mut conn = self.pool.acquire().await?;
@@ -113,9 +114,11 @@ impl Scheduler {
             register(&mut conn, &self.registry).await?;
             *registered = true;
         }
-        if housekept.is_none_or(|last| last.elapsed() >= housekeeping::EVERY) {
+        if is_due(&mut rounds.housekeeping, housekeeping::EVERY) {
             housekeeping::run_once(&mut conn).await?;
-            *housekept = Some(Instant::now());
+        }
+        if is_due(&mut rounds.healing, heal::EVERY) {
+            heal::run_once(&mut conn, &self.graphs).await?;
         }
         let now = store::now(&mut conn).await?;
         // After a time in which nobody could renew a lease, everybody first gets the time to do so.
@@ -154,6 +157,22 @@ impl Scheduler {
             admitted: admit_waiting::run_once(conn, &self.graphs).await?,
         })
     }
+}
+
+/// When the duties that are not for every pass were done last.
+#[derive(Debug, Default)]
+struct Rounds {
+    housekeeping: Option<Instant>,
+    healing: Option<Instant>,
+}
+
+/// Whether so much time has passed; then it begins anew.
+fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= every);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
 }
 
 /// Many things that are due one after the other share a pass.

@@ -14,6 +14,9 @@ use crate::{
 /// What was written down, in one pass; the rest is the next pass's.
 const BATCH: usize = 1_000;
 
+/// Runs after the one in which something happened that are looked at: the next scheduled one and manual runs between.
+const NEXT: i64 = 20;
+
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
     let mut rechecked = 0;
     for _ in 0..BATCH {
@@ -33,11 +36,11 @@ async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow:
         pause_if_too_many_failed(tx, graphs, &cause.dag_id).await?;
     }
     let Some(after) = cause.logical_date else { return Ok(()) };
-    if let Some(next) = rechecks::next_running(tx, &cause.dag_id, after).await?
-        && let Some(next) = runs::lock_waiting(tx, next).await?
-    {
-        move_on(tx, graphs, &[next], Freed::default()).await?;
+    let mut next = Vec::new();
+    for run in rechecks::next_active(tx, &cause.dag_id, after, NEXT).await? {
+        next.extend(runs::lock_waiting(tx, run).await?);
     }
+    move_on(tx, graphs, &next, Freed::default()).await?;
     Ok(())
 }
 

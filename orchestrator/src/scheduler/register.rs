@@ -1,5 +1,7 @@
 //! Duty: tell Postgres which DAGs this binary has. The same graph makes no new version.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use sqlx::{Connection, PgConnection};
 
@@ -28,10 +30,10 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     let mut tx = conn.begin().await?;
     let version = dags::ensure_version(&mut tx, dag_id, &graph.hash(), &serde_json::to_value(&**graph)?).await?;
     dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
-    for task in graph.tasks() {
-        if let Some((gate, total)) = Gate::task(dag_id, task).zip(task.max_active_tis_per_dag) {
-            admission::set_total(&mut tx, &gate, total).await?;
-        }
+    // In the order of the gates, as everybody takes them.
+    let limits = graph.tasks().iter().filter_map(|task| Gate::task(dag_id, task).zip(task.max_active_tis_per_dag));
+    for (gate, total) in limits.collect::<BTreeMap<_, _>>() {
+        admission::set_total(&mut tx, &gate, total).await?;
     }
     if let Some(row) = dags::lock(&mut tx, dag_id).await? {
         let now = store::now(&mut tx).await?;

@@ -63,19 +63,20 @@ pub async fn use_slots(conn: &mut PgConnection, gate: &Gate, used: i32) -> sqlx:
     Ok(())
 }
 
-/// The first that stand in line at a gate, and locks them; what somebody else holds is left out.
+/// The first that stand in line at a gate and take no more than so many slots of their pool, and locks them; what somebody else holds is left out.
 ///
 /// # Errors
 /// The database is down.
-pub async fn line(conn: &mut PgConnection, gate: &Gate, limit: i64) -> sqlx::Result<Vec<InLine>> {
+pub async fn line(conn: &mut PgConnection, gate: &Gate, pool_slots_max: i32, limit: i64) -> sqlx::Result<Vec<InLine>> {
     let rows = sqlx::query!(
         r#"select run_key as "run_key: RunKey", node as "node: Node", map_index, priority, pool, pool_slots, queue
            from task_instance
-           where state = 'scheduled' and waits_for <> 'run' and waits_for = $1
+           where state = 'scheduled' and waits_for <> 'run' and waits_for = $1 and pool_slots <= $3
            order by priority desc, ticket limit $2
            for no key update skip locked"#,
         gate.as_str(),
-        limit
+        limit,
+        pool_slots_max
     )
     .fetch_all(conn)
     .await?;
@@ -134,6 +135,39 @@ pub async fn gates_with_room(conn: &mut PgConnection) -> sqlx::Result<Vec<Gate>>
     .await
 }
 
+/// Every gate that spans runs.
+///
+/// # Errors
+/// The database is down.
+pub async fn gates(conn: &mut PgConnection) -> sqlx::Result<Vec<Gate>> {
+    sqlx::query_scalar!(r#"select gate as "gate: Gate" from slots order by gate"#).fetch_all(conn).await
+}
+
+/// How many slots of a gate are taken, counted from the task instances. Hold its lock: a statement that waits for it
+/// would count with an old snapshot.
+///
+/// # Errors
+/// The database is down.
+pub async fn count_used(conn: &mut PgConnection, gate: &Gate) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"with holding as (
+               -- One part for each of the partial indexes.
+               select dag_id, task_id, pool, pool_slots, true as in_pool from task_instance where state = 'queued'
+               union all
+               select dag_id, task_id, pool, pool_slots, true from task_instance where state in ('running', 'restarting')
+               union all
+               select dag_id, task_id, pool, pool_slots, false from task_instance
+               where state = 'scheduled' and waits_for <> 'run' and waits_for like 'pool:%'
+           )
+           select coalesce(sum(case when $1 = 'pool:' || pool and in_pool then pool_slots
+                                    when $1 = 'task:' || dag_id || '/' || task_id then 1 else 0 end), 0) as "used!"
+           from holding"#,
+        gate.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Makes the row of a gate, or changes how many slots it has.
 ///
 /// # Errors
@@ -168,17 +202,12 @@ pub struct RunDelta {
     pub in_line: i32,
 }
 
-/// Begins task instances at once, without a stop at any gate: all of them, if they wait, the claimant is alive, and
-/// nobody else is in their worker queues; else none. Hold the runs' locks.
+/// Begins task instances at once, without a stop at any gate: those that wait, if the claimant is alive and nobody else
+/// is in the worker queues that it serves; else none. Hold the runs' locks.
 ///
 /// # Errors
 /// The database is down.
-pub async fn begin(
-    conn: &mut PgConnection,
-    places: &[Place],
-    queues: &[String],
-    claimant: Claimant<'_>,
-) -> sqlx::Result<Vec<Claim>> {
+pub async fn begin(conn: &mut PgConnection, places: &[Place], claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
     let runs: Vec<_> = places.iter().map(|place| place.run_key.0).collect();
     let nodes: Vec<_> = places.iter().map(|place| place.node.0).collect();
     let map_indexes: Vec<_> = places.iter().map(|place| place.map_index).collect();
@@ -202,7 +231,7 @@ pub async fn begin(
         &runs,
         &nodes,
         &map_indexes,
-        queues,
+        claimant.queues,
         claimant.worker.0
     )
     .fetch_all(conn)
@@ -237,7 +266,7 @@ pub async fn advance(
                from unnest($5::text[]) as q(queue)
            ), share as materialized (
                select r.run_key, r.last_ticket, (select count(*) from dag_run a where a.dag_id = r.dag_id
-                                                 and a.state in ('queued', 'running')) as active_runs
+                                                 and a.state = 'running') as active_runs
                from dag_run r where r.run_key = any($1)
            ), asked as materialized (
                select t.instance_key, t.state as before, m.waits_for,
@@ -262,7 +291,7 @@ pub async fn advance(
                returning t.run_key, t.ticket, t.state
            ), counted as (
                update dag_run r
-               set active = r.active + d.active, in_line = r.in_line + d.in_line,
+               set active = greatest(r.active + d.active, 0), in_line = greatest(r.in_line + d.in_line, 0),
                    last_ticket = greatest(r.last_ticket, coalesce(
                        (select max(m.ticket) from moved m where m.run_key = r.run_key), 0))
                from unnest($6::bigint[], $7::int[], $8::int[]) as d(run_key, active, in_line)

@@ -24,6 +24,8 @@ pub struct Recorded {
     pub runs: Vec<RunCounts>,
     /// The gates, of those that were asked about, at which somebody stands in line.
     pub lines: Vec<Gate>,
+    /// Those through which more has passed than they have slots.
+    pub overdrawn: Vec<Gate>,
 }
 
 /// A task instance whose attempt ended.
@@ -156,7 +158,9 @@ pub async fn record_if_current(
                   array(select l.waits_for from unnest($10::text[]) as g(gate) cross join lateral (
                             select waits_for from task_instance
                             where state = 'scheduled' and waits_for <> 'run' and waits_for = gate limit 1) l)
-                      as "lines!: Vec<Gate>""#,
+                      as "lines!: Vec<Gate>",
+                  array(select gate from slots where gate = any($10) and total >= 0 and used > total)
+                      as "overdrawn!: Vec<Gate>""#,
         &column.instances,
         &column.attempts,
         &column.workers,
@@ -170,7 +174,13 @@ pub async fn record_if_current(
     )
     .fetch_one(conn)
     .await?;
-    Ok(Recorded { ended: row.ended.0, counted: row.counted.0, runs: row.runs.0, lines: row.lines })
+    Ok(Recorded {
+        ended: row.ended.0,
+        counted: row.counted.0,
+        runs: row.runs.0,
+        lines: row.lines,
+        overdrawn: row.overdrawn,
+    })
 }
 
 #[derive(Default)]
@@ -339,6 +349,27 @@ pub async fn held_by(conn: &mut PgConnection, worker: ProcessId) -> sqlx::Result
     )
     .fetch_all(conn)
     .await
+}
+
+/// Lets go of a claim that was cleared before it was started: the rescue of what belongs to nobody takes it to its next
+/// try.
+///
+/// # Errors
+/// The database is down.
+pub async fn disown_if_restarting(
+    conn: &mut PgConnection,
+    claim: InstanceKey,
+    attempt: AttemptId,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update task_instance set worker_id = $3 where instance_key = $1 and attempt = $2 and state = 'restarting'",
+        claim.0,
+        attempt.0,
+        uuid::Uuid::nil()
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Gives a claim back unstarted: the task is queued again, and the try counts as the same one.

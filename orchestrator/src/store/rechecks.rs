@@ -57,18 +57,29 @@ pub async fn cause(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<
     .await
 }
 
-/// The next running run of the DAG after that date.
+/// The next runs of the DAG after that date that have not ended, in the order in which they are to be locked. Those that
+/// are queued, too: one may be starting at this moment, and have looked back before what happened.
 ///
 /// # Errors
 /// The database is down.
-pub async fn next_running(conn: &mut PgConnection, dag: &DagId, after: DateTime<Utc>) -> sqlx::Result<Option<RunKey>> {
+pub async fn next_active(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    after: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<RunKey>> {
     sqlx::query_scalar!(
-        r#"select run_key as "run_key: RunKey" from dag_run
-           where dag_id = $1 and logical_date > $2 and state = 'running' order by logical_date limit 1"#,
+        r#"with next as materialized (
+               select run_key from dag_run
+               where dag_id = $1 and logical_date > $2 and state in ('queued', 'running')
+               order by logical_date limit $3
+           )
+           select run_key as "run_key!: RunKey" from next order by run_key"#,
         dag.as_str(),
-        after
+        after,
+        limit
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await
 }
 

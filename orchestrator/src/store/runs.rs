@@ -349,6 +349,23 @@ pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
+/// The running runs of which nothing runs, waits or is due, though they have not ended.
+///
+/// # Errors
+/// The database is down.
+pub async fn standing_still(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run r
+           where state = 'running' and active = 0 and in_line = 0
+             and not exists (select from task_instance t where t.run_key = r.run_key
+                             and t.state in ('up_for_retry', 'up_for_reschedule'))
+           order by start_date limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Whether a run is running and its time is over; hold its lock.
 ///
 /// # Errors

@@ -72,7 +72,9 @@ async fn beat(pool: &PgPool, id: ProcessId, running: &Running, unknown: &mut Has
         held.iter().filter(|claim| !running.contains(claim.attempt)).map(|claim| claim.attempt).collect();
     for claim in held.iter().filter(|claim| still.contains(&claim.attempt) && unknown.contains(&claim.attempt)) {
         tracing::warn!(instance = %claim.instance, "claimed, but never started; handing it back");
-        instances::hand_back_if_current(&mut conn, claim.instance, claim.attempt).await?;
+        if !instances::hand_back_if_current(&mut conn, claim.instance, claim.attempt).await? {
+            instances::disown_if_restarting(&mut conn, claim.instance, claim.attempt).await?;
+        }
     }
     *unknown = still;
     Ok(true)

@@ -119,6 +119,25 @@ async fn a_teardown_runs_after_a_failure_and_does_not_hide_it(pool: PgPool) {
     world.assert_counts().await;
 }
 
+#[sqlx::test(migrations = "../migrations")]
+async fn a_cleared_task_waits_for_its_setup_far_before_it_and_goes_on(pool: PgPool) {
+    let dag = Dag::new("d");
+    let [setup, between, work] = ["setup", "between", "work"].map(|task| dag.task(task, nothing));
+    dag.chain(setup.as_setup() >> between >> work);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    let clear = Clear { choice: choice(&run, &["work"]), only: Only::All, reset_dag_runs: true };
+    let mut conn = world.pool.acquire().await.unwrap();
+    assert_eq!(commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap().len(), 2);
+    drop(conn);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(world.tries("d", &run, "between").await.len(), 1);
+    world.assert_counts().await;
+}
+
 /// A task that runs until it is stopped, and says so.
 fn endless(dag: &Dag, stopped: &Arc<Semaphore>) {
     struct SaysSo(Arc<Semaphore>);

@@ -187,3 +187,68 @@ async fn a_wide_dag_does_not_starve_another_one(pool: PgPool) {
     assert!((0.5..=1.5).contains(&ratio), "{share:?}");
     world.assert_counts().await;
 }
+
+/// What is freed in one pool and taken from its line must not be lost because a task of another pool may begin at once.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_line_moves_on_beside_tasks_that_begin_at_once(pool: PgPool) {
+    let dag = Dag::new("d").max_active_tasks(100);
+    for task in 0..8 {
+        let narrow = dag.task(&format!("e{task}"), async |_: Context| TaskResult::Ok(())).pool("narrow");
+        dag.chain(narrow >> dag.task(&format!("t{task}"), async |_: Context| TaskResult::Ok(())));
+    }
+    let world = World::new(pool, vec![dag]).await;
+    set_pool(&world, "narrow", 2).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_pool_that_was_made_smaller_empties_to_its_new_size(pool: PgPool) {
+    let gate = Arc::new(Semaphore::new(0));
+    let dag = Dag::new("d").max_active_tasks(100);
+    for task in 0..12 {
+        let gate = Arc::clone(&gate);
+        dag.task(&format!("t{task}"), move |_: Context| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await?.forget();
+                Ok(())
+            }
+        })
+        .pool("narrow");
+    }
+    let world = World::new(pool, vec![dag]).await;
+    set_pool(&world, "narrow", 4).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.count_reaches("d", TaskState::Running, 4).await;
+    set_pool(&world, "narrow", 1).await;
+    gate.add_permits(4);
+    world.count_reaches("d", TaskState::Success, 4).await;
+    world.count_reaches("d", TaskState::Running, 1).await;
+    assert_eq!(world.count("d", TaskState::Scheduled).await, 7);
+    gate.add_permits(8);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn tasks_that_are_too_big_for_a_pool_do_not_hide_smaller_ones(pool: PgPool) {
+    let dag = Dag::new("d").max_active_tasks(100);
+    for task in 0..30 {
+        dag.task(&format!("big{task}"), async |_: Context| TaskResult::Ok(())).pool("narrow").pool_slots(3);
+    }
+    dag.task("small", async |_: Context| TaskResult::Ok(())).pool("narrow").priority_weight(-1);
+    let world = World::new(pool, vec![dag]).await;
+    set_pool(&world, "narrow", 2).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "small", TaskState::Success).await;
+    assert_eq!(world.count("d", TaskState::Scheduled).await, 30);
+    worker.stop().await;
+    world.assert_counts().await;
+}

@@ -115,6 +115,27 @@ impl World {
         reached.await.unwrap_or_else(|_| panic!("{task} did not become {state}"));
     }
 
+    /// How many task instances of a DAG are in that state.
+    pub async fn count(&self, dag: &str, state: TaskState) -> i64 {
+        sqlx::query("select count(*) from task_instance where dag_id = $1 and state = $2")
+            .bind(dag)
+            .bind(state)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+            .get(0)
+    }
+
+    /// Waits until so many task instances of a DAG are in that state.
+    pub async fn count_reaches(&self, dag: &str, state: TaskState, wanted: i64) {
+        let reached = tokio::time::timeout(PATIENCE, async {
+            while self.count(dag, state).await != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        reached.await.unwrap_or_else(|_| panic!("never {wanted} that are {state}"));
+    }
+
     pub async fn run_key(&self, dag: &str, run: &RunId) -> RunKey {
         let mut conn = self.pool.acquire().await.unwrap();
         store::runs::key(&mut conn, &DagId::from(dag), run).await.unwrap().unwrap()
