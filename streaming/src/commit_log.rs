@@ -43,9 +43,11 @@ pub struct Head {
     pub last_start: Option<i64>,
 }
 
-/// What Kafka still holds of a partition.
+/// What Kafka says of a partition.
 #[derive(Clone, Copy, Debug)]
-pub struct Watermarks {
+pub struct InKafka {
+    /// The id of its topic.
+    pub topic_id: Uuid,
     /// The first offset.
     pub low: i64,
     /// The offset after the last one.
@@ -76,13 +78,30 @@ impl CommitLogs {
     ///
     /// # Errors
     /// The topic is not the one that the log is about, or the log is broken.
-    pub async fn take_over(&self, log: &LogId, kafka: Watermarks) -> anyhow::Result<Head> {
-        let mut head = match self.last(log).await? {
+    pub async fn take_over(&self, log: &LogId, kafka: InKafka) -> anyhow::Result<Head> {
+        let last = self.last(log).await?;
+        let genesis: Genesis = match &last {
+            Some(_) => self.read(&log.genesis()).await?,
+            None => self.begin(log, kafka).await?,
+        };
+        // A log from before the id was written down has none; the offsets below tell most of the same.
+        if !genesis.topic_id.is_empty() && genesis.topic_id != kafka.topic_id.to_string() {
+            bail!(
+                "{}/{}: the commit log is about the topic with the id {}, but Kafka's topic of that name has the id {}: it \
+                 was made anew. If that is so, raise STREAMCOMMERCE_TOPIC_EPOCH (now {}); nothing was read",
+                log.topic,
+                log.partition,
+                genesis.topic_id,
+                kafka.topic_id,
+                log.epoch
+            );
+        }
+        let mut head = match last {
             Some(last) => {
                 self.publish(&last).await?;
                 Head { next: last.end, last_start: Some(last.start) }
             }
-            None => Head { next: self.begin(log, kafka.low).await?.start, last_start: None },
+            None => Head { next: genesis.start, last_start: None },
         };
         if head.next > kafka.high {
             bail!(
@@ -179,13 +198,12 @@ impl CommitLogs {
     }
 
     /// Writes the genesis; if there is one, it stands.
-    async fn begin(&self, log: &LogId, start: i64) -> anyhow::Result<Genesis> {
+    async fn begin(&self, log: &LogId, kafka: InKafka) -> anyhow::Result<Genesis> {
         let genesis = Genesis {
             v: manifest::VERSION,
             log: log.clone(),
-            start,
-            // rdkafka's safe interface cannot ask for it; the watermarks stand in.
-            topic_id: String::new(),
+            start: kafka.low,
+            topic_id: kafka.topic_id.to_string(),
             created_at: Utc::now(),
         };
         match self.create(&log.genesis(), &genesis).await? {

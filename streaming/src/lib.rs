@@ -14,4 +14,5 @@ pub mod range;
 pub mod rows;
 pub mod settings;
 pub mod shop;
+pub mod topic_id;
 pub mod worker;

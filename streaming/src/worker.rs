@@ -25,12 +25,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    commit_log::{CommitEnd, CommitLogs, Watermarks},
+    commit_log::{CommitEnd, CommitLogs, InKafka},
     dead_letters::Envelope,
     kafka,
     range::OpenRange,
     rows::Position,
     settings::{Rotation, WorkerOptions},
+    topic_id::topic_id,
 };
 
 /// The longest wait for a record: how late a stop or a rotation by age may be noticed.
@@ -44,6 +45,7 @@ struct Assigned {
     runtime: Handle,
     app: String,
     epoch: u32,
+    bootstrap_servers: String,
     ranges: Mutex<HashMap<Partition, OpenRange>>,
     /// Why a partition could not be taken over.
     refused: Mutex<Option<anyhow::Error>>,
@@ -59,6 +61,7 @@ pub fn run(options: &WorkerOptions, bucket: Bucket, runtime: &Handle, stop: &Can
         runtime: runtime.clone(),
         app: options.app.clone(),
         epoch: options.epoch,
+        bootstrap_servers: options.kafka.bootstrap_servers.clone(),
         ranges: Mutex::default(),
         refused: Mutex::default(),
     };
@@ -221,7 +224,8 @@ impl Assigned {
         for element in partitions.elements() {
             let partition = (element.topic().to_owned(), element.partition());
             let (low, high) = watermarks(consumer, &partition)?;
-            taken.push((partition, Watermarks { low, high }));
+            let topic_id = self.runtime.block_on(topic_id(&self.bootstrap_servers, &partition.0))?;
+            taken.push((partition, InKafka { topic_id, low, high }));
         }
         let heads = taken.iter().map(|(partition, kafka)| async {
             anyhow::Ok((partition.clone(), self.logs.take_over(&self.log(partition), *kafka).await?))

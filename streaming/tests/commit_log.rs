@@ -13,14 +13,16 @@ use lake::{
 };
 use local::{gcs, ports::Ports};
 use streaming::{
-    commit_log::{CommitEnd, CommitLogs, Head, Watermarks},
+    commit_log::{CommitEnd, CommitLogs, Head, InKafka},
     dead_letters::Envelope,
     range::{ClosedRange, OpenRange},
     rows::Position,
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-const KAFKA: Watermarks = Watermarks { low: 0, high: 1_000 };
+const TOPIC_ID: Uuid = Uuid::from_u128(7);
+const KAFKA: InKafka = InKafka { topic_id: TOPIC_ID, low: 0, high: 1_000 };
 
 struct World {
     bucket: Bucket,
@@ -79,7 +81,7 @@ fn range(head: Head, records: i64) -> ClosedRange {
 #[tokio::test]
 async fn ranges_follow_each_other_and_their_files_become_visible() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), Watermarks { low: 7, high: 1_000 }).await.unwrap();
+    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 7, high: 1_000 }).await.unwrap();
     assert_eq!(head, Head { next: 7, last_start: None });
     assert_eq!(world.logs.commit(range(head, 13)).await.unwrap(), CommitEnd::Committed);
     let next = world.logs.take_over(&log(), KAFKA).await.unwrap();
@@ -153,9 +155,14 @@ async fn a_topic_made_anew_is_refused_and_a_loss_is_written_down() {
     let world = World::new().await;
     let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
     world.logs.commit(range(head, 50)).await.unwrap();
-    let refused = world.logs.take_over(&log(), Watermarks { low: 0, high: 10 }).await.unwrap_err().to_string();
+    let refused =
+        world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 0, high: 10 }).await.unwrap_err().to_string();
     assert!(refused.contains("STREAMCOMMERCE_TOPIC_EPOCH"), "{refused}");
-    let head = world.logs.take_over(&log(), Watermarks { low: 80, high: 100 }).await.unwrap();
+    // One that has outgrown the old head is known by its id alone.
+    let other = InKafka { topic_id: Uuid::from_u128(8), low: 0, high: 1_000 };
+    let refused = world.logs.take_over(&log(), other).await.unwrap_err().to_string();
+    assert!(refused.contains(&TOPIC_ID.to_string()) && refused.contains("made anew"), "{refused}");
+    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 80, high: 100 }).await.unwrap();
     assert_eq!(head, Head { next: 80, last_start: Some(50) });
     let gap = world.manifest(50).await;
     assert_eq!((gap.kind, gap.end, gap.counts.absent), (RangeKind::Gap, 80, 30));

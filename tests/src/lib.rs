@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use bucket::Bucket;
-use lake::{Event, Manifest, layout};
+use lake::{Event, Genesis, Manifest, layout};
 use local::{
     bigquery::PROJECT,
     child::Child,
@@ -127,6 +127,23 @@ impl World {
             committed.invalid += manifest.counts.invalid;
         }
         Ok(committed)
+    }
+
+    /// The ids of the topics that the commit logs are about, a log each.
+    ///
+    /// # Errors
+    /// The bucket does not answer.
+    pub async fn topic_ids(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let endpoint = Some(format!("http://127.0.0.1:{}", self.stack.ports().gcs));
+        let bucket = Bucket::open(&bucket::Settings { bucket: BUCKET.to_owned(), endpoint }).await?;
+        let mut ids = Vec::new();
+        for object in bucket.list("_commits/", "").await? {
+            if object.name.ends_with("_genesis.json") {
+                let genesis: Genesis = serde_json::from_slice(&bucket.read(&object.name).await?.context("gone")?)?;
+                ids.push((genesis.log.topic, genesis.topic_id));
+            }
+        }
+        Ok(ids)
     }
 
     /// Triggers the flagship; returns the id of the run.

@@ -1,7 +1,10 @@
 //! The main job, through the real programs: N events produced, some broken → worker → DAG run → production tables.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tests::{Committed, DAG, World};
 
@@ -24,6 +27,7 @@ async fn every_event_arrives_once() {
     assert_eq!(committed.read, produced);
     assert_eq!(committed.valid + committed.invalid, produced);
     assert!(committed.invalid > 0, "no record was broken");
+    each_log_knows_the_id_of_its_topic(&world).await;
     load_and_compare(&world, committed).await;
 
     // Again, with nothing new: nothing is added.
@@ -46,6 +50,13 @@ async fn every_event_arrives_once() {
     worker.stop(Duration::from_secs(10)).await;
     standalone.stop(Duration::from_secs(10)).await;
     world.stop().await;
+}
+
+/// As the broker tells it: one for all partitions of a topic, another one for another topic.
+async fn each_log_knows_the_id_of_its_topic(world: &World) {
+    let by_topic: BTreeMap<_, _> = world.topic_ids().await.unwrap().into_iter().collect();
+    let ids: BTreeSet<_> = by_topic.values().filter(|id| !id.is_empty() && !id.starts_with("00000000-")).collect();
+    assert_eq!((by_topic.len(), ids.len()), (lake::Event::ALL.len(), lake::Event::ALL.len()), "{by_topic:?}");
 }
 
 /// Runs the DAG; then staging and the facts hold the valid records, each once.
