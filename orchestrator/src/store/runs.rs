@@ -96,7 +96,8 @@ pub async fn lock_idle(conn: &mut PgConnection, runs: &[i64]) -> sqlx::Result<Ve
     .await
 }
 
-/// Begins a transaction that holds the run, in one round trip, waiting for whoever holds it.
+/// Begins a transaction that holds the run, in one round trip, waiting for whoever holds it. Whoever may be dropped while
+/// it waits must not give the connection back to a pool: the transaction begins all the same.
 ///
 /// # Errors
 /// The database is down.

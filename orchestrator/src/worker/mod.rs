@@ -7,7 +7,7 @@ mod running;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -155,8 +155,10 @@ struct Desk<'a> {
     done: mpsc::Sender<Outcome>,
     /// Ends when the worker has been stopping for as long as it may.
     give_up: &'a CancellationToken,
-    /// Kept between settles: taking one from the pool asks the database whether it still lives, at every hop.
-    conn: Option<PoolConnection<Postgres>>,
+    /// Kept between settles: taking one from the pool asks the database whether it still lives, at every hop. Not of the
+    /// pool: a settle that is dropped while it waits for a run's lock must close its connection, not give it back with
+    /// the lock still to come.
+    conn: Option<PgConnection>,
 }
 
 impl Desk<'_> {
@@ -269,10 +271,10 @@ impl Desk<'_> {
     }
 
     async fn settle_once(&mut self, batch: Vec<Outcome>, free: i64) -> anyhow::Result<Settled> {
-        // One that failed is not put back here: the pool finds out what is wrong with it.
+        // One that failed is closed.
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => self.worker.pool.acquire().await?,
+            None => self.worker.pool.acquire().await?.detach(),
         };
         let claimant = Claimant { worker: self.id, dags: &self.dags, queues: &self.worker.settings.queues, free };
         let settled = settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await?;
