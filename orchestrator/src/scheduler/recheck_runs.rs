@@ -22,7 +22,11 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
     for _ in 0..BATCH {
         let mut tx = conn.begin().await?;
         let Some(run) = rechecks::take_one(&mut tx).await? else { break };
-        recheck(&mut tx, graphs, run).await?;
+        // It stays written down, and must not keep the other duties from being done.
+        if let Err(error) = recheck(&mut tx, graphs, run).await {
+            tracing::error!(%run, error = format!("{error:#}"), "cannot look at the runs after it");
+            break;
+        }
         tx.commit().await?;
         rechecked += 1;
     }
