@@ -5,8 +5,8 @@ use std::{fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 use serde::de::DeserializeOwned;
 
 use super::{
-    draft::Task,
     output::{Output, Returned},
+    task::Task,
 };
 use crate::{
     context::{Context, TaskResult},

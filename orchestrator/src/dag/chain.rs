@@ -2,7 +2,7 @@
 
 use std::ops::Shr;
 
-use super::draft::{Dag, Task};
+use super::{draft::Dag, task::Task};
 use crate::ids::TaskId;
 
 /// Tasks in a row, not yet recorded.

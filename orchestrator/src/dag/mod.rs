@@ -8,11 +8,15 @@ mod draft;
 mod graph;
 mod output;
 mod registry;
+mod spec;
+mod task;
 
 pub use body::{Body, BodyFuture, Function, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With};
 pub use chain::{Chain, Link};
 pub use check::Fault;
-pub use draft::{Dag, Task};
-pub use graph::{DEFAULT_POOL, Graph, NotAfter, Past, Role, SensorSpec, TaskSpec};
+pub use draft::Dag;
+pub use graph::{Graph, NotAfter};
 pub use output::{Branch, Next, Output, Poke, Progress, Returned, ShortCircuit};
 pub use registry::{Definition, Registry, RegistryFaults};
+pub use spec::{DEFAULT_POOL, Past, Role, SensorSpec, TaskSpec};
+pub use task::Task;

@@ -1,0 +1,154 @@
+//! What the graph says of one task.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ids::TaskId, readiness::TriggerRule, retry::RetryPolicy};
+
+/// What the graph says of one task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Its name.
+    pub task_id: TaskId,
+    /// The name of its operator, or `function`.
+    pub operator: String,
+    /// When failed tries are repeated.
+    pub retry: RetryPolicy,
+    /// How long a try may take.
+    pub execution_timeout: Option<Duration>,
+    /// When it runs, given how its upstream tasks ended.
+    pub trigger_rule: TriggerRule,
+    /// Tasks of a higher weight are claimed first.
+    pub priority_weight: i32,
+    /// Which workers take it.
+    pub queue: String,
+    /// What it is there for.
+    #[serde(default, skip_serializing_if = "Role::is_work")]
+    pub role: Role,
+    /// The pool whose slots it takes while it is queued or runs.
+    #[serde(default = "default_pool", skip_serializing_if = "is_default_pool")]
+    pub pool: String,
+    /// How many slots of the pool it takes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool_slots: i32,
+    /// How many of its task instances may be queued or running at once, over all runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dag: Option<i32>,
+    /// What it owes to the run before.
+    #[serde(default, skip_serializing_if = "Past::is_ignored")]
+    pub past: Past,
+    /// How it waits, if it is a sensor.
+    #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
+    pub sensor: SensorSpec,
+}
+
+/// What a task owes to the run before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Past {
+    /// Nothing.
+    #[default]
+    Ignored,
+    /// It must have ended well there: Airflow's `depends_on_past`.
+    Itself,
+    /// It and the tasks directly after it must have: Airflow's `wait_for_downstream`.
+    WithDownstream,
+}
+
+impl Past {
+    pub(super) fn is_ignored(&self) -> bool {
+        *self == Self::Ignored
+    }
+}
+
+/// How a sensor waits; for a task that is none it means nothing.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SensorSpec {
+    /// Between two looks.
+    pub poke_interval: Duration,
+    /// From the first look of a try; after that it has failed, and is not tried again.
+    pub timeout: Duration,
+    /// Whether it is skipped instead of failed when its time is over.
+    pub soft_fail: bool,
+}
+
+impl Default for SensorSpec {
+    /// Airflow's defaults: every minute, for a week.
+    fn default() -> Self {
+        Self { poke_interval: Duration::from_secs(60), timeout: Duration::from_secs(604_800), soft_fail: false }
+    }
+}
+
+impl SensorSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Airflow's name of the pool of tasks that name none.
+pub const DEFAULT_POOL: &str = "default_pool";
+
+fn default_pool() -> String {
+    DEFAULT_POOL.to_owned()
+}
+
+fn is_default_pool(pool: &str) -> bool {
+    pool == DEFAULT_POOL
+}
+
+fn one() -> i32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_one(slots: &i32) -> bool {
+    *slots == 1
+}
+
+/// What a task is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The work itself.
+    #[default]
+    Work,
+    /// Makes something that the tasks after it need.
+    Setup,
+    /// Takes away what setups made, however the work in between ended. It does not count for the run's verdict.
+    Teardown,
+    /// The same; and when it fails, the run has failed. Airflow's `on_failure_fail_dagrun`.
+    DecisiveTeardown,
+}
+
+impl Role {
+    fn is_work(&self) -> bool {
+        *self == Self::Work
+    }
+
+    /// Whether it takes away what setups made.
+    #[must_use]
+    pub fn is_teardown(self) -> bool {
+        matches!(self, Self::Teardown | Self::DecisiveTeardown)
+    }
+}
+
+impl Default for TaskSpec {
+    fn default() -> Self {
+        Self {
+            task_id: TaskId::from(""),
+            operator: "function".to_owned(),
+            retry: RetryPolicy::default(),
+            execution_timeout: None,
+            trigger_rule: TriggerRule::default(),
+            priority_weight: 1,
+            queue: "default".to_owned(),
+            role: Role::default(),
+            pool: default_pool(),
+            pool_slots: 1,
+            max_active_tis_per_dag: None,
+            past: Past::default(),
+            sensor: SensorSpec::default(),
+        }
+    }
+}
