@@ -55,7 +55,7 @@ impl Postgres {
             cluster.init().await?;
             std::fs::write(mark, "")?;
         }
-        cluster.forget_stale_pid().await;
+        cluster.outlive_the_last_one().await;
         let mut child = cluster.spawn(port)?;
         let server = url_of(port, "postgres");
         child.wait_until(START, async || PgConnection::connect(&server).await.is_ok()).await?;
@@ -145,30 +145,27 @@ impl Cluster {
         Program::new_as(name, self.bin.join(binary), &self.logs, &self.run_as).current_dir(Path::new("/"))
     }
 
-    /// Waits until a Postgres that was killed with its supervisor has ended, and forgets its pid file, which may name
-    /// a process of today that is something else. The state folder's lock says that no other stack uses this cluster.
-    async fn forget_stale_pid(&self) {
+    /// Waits until a Postgres that was killed has ended with all of its sessions, which outlive it for a moment and hold its
+    /// shared memory, and forgets its pid file, which may name a process of today that is something else. The state
+    /// folder's lock says that no other stack uses this cluster.
+    async fn outlive_the_last_one(&self) {
         const EVERY: Duration = Duration::from_millis(50);
-        let file = self.data.join("postmaster.pid");
-        let pid = std::fs::read_to_string(&file).ok().and_then(|text| text.lines().next().map(ToOwned::to_owned));
-        let Some(pid) = pid else { return };
         let deadline = tokio::time::Instant::now() + STOP;
-        while is_running_postgres(pid.trim()) {
+        while works_in(&self.data) {
             if tokio::time::Instant::now() > deadline {
                 // It will say itself who holds its data.
                 return;
             }
             tokio::time::sleep(EVERY).await;
         }
-        std::fs::remove_file(&file).ok();
+        std::fs::remove_file(self.data.join("postmaster.pid")).ok();
     }
 }
 
-/// Whether that process is a Postgres that has not ended; one that nobody has waited for yet has.
-fn is_running_postgres(pid: &str) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let says = |key: &str, value: &str| status.lines().any(|line| line.starts_with(key) && line.contains(value));
-    says("Name:", "postgres") && !says("State:", "Z (zombie)")
+/// Whether a process works in that folder, as every process of a Postgres does in its data.
+fn works_in(folder: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.into_iter().any(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
 }
 
 /// The folder of `postgres` and `initdb`.

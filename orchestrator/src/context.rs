@@ -1,13 +1,12 @@
 //! What a running task sees.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::{DagId, RunId, TaskId};
@@ -61,6 +60,12 @@ pub trait Results: Send + Sync {
     /// # Errors
     /// The store cannot be reached.
     async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>>;
+
+    /// What this instance of a mapped task, or of a task of a mapped group, runs for.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn item(&self) -> anyhow::Result<Option<Value>>;
 }
 
 impl Context {
@@ -128,28 +133,22 @@ impl Context {
         let value = value.with_context(|| format!("the task {task} has no result in the run {}", self.run_id()))?;
         serde_json::from_value(value).with_context(|| format!("the result of the task {task} has another shape"))
     }
+
+    /// What this instance of a mapped task, or of a task of a mapped group, runs for. Arguments of a mapped function do
+    /// the same with the compiler's help.
+    ///
+    /// # Errors
+    /// The task is not mapped, there is no item of its index (any more), or it is not a `T`.
+    pub async fn item<T: DeserializeOwned>(&self) -> TaskResult<T> {
+        let index = self.facts.map_index;
+        let item = self.results.item().await?;
+        let item = item.with_context(|| format!("the task {} has no item of the index {index}", self.task_id()))?;
+        serde_json::from_value(item).with_context(|| format!("the item of the index {index} has another shape"))
+    }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.facts.fmt(out)
-    }
-}
-
-/// Results kept in memory, for runs without a database.
-#[derive(Debug, Default)]
-pub struct ResultsInMemory(Mutex<HashMap<TaskId, Value>>);
-
-impl ResultsInMemory {
-    /// Keeps what a task returned.
-    pub async fn keep(&self, task: TaskId, result: Value) {
-        self.0.lock().await.insert(task, result);
-    }
-}
-
-#[async_trait]
-impl Results for ResultsInMemory {
-    async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
-        Ok(self.0.lock().await.get(task).cloned())
     }
 }

@@ -25,7 +25,7 @@ pub mod worker;
 pub mod prelude {
     pub use crate::{
         context::{Context, FailWithoutRetry, Skip, TaskResult},
-        dag::{Branch, Dag, Operator, Poke, ShortCircuit, TakeInputs, Task},
+        dag::{Branch, Dag, Expand, Group, Operator, Poke, ShortCircuit, TakeInputs, Task, partial},
         readiness::TriggerRule,
         retry::RetryPolicy,
         schedule::Schedule,

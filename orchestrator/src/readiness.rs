@@ -78,7 +78,7 @@ impl TriggerRule {
 /// How many upstream task instances there are, and how many of them ended in which state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// All upstream task instances.
+    /// All upstream task instances, but for removed ones.
     pub upstream: i32,
     /// Ended `success`.
     pub success: i32,
@@ -88,8 +88,6 @@ pub struct Counts {
     pub failed: i32,
     /// Ended `upstream_failed`.
     pub upstream_failed: i32,
-    /// Ended `removed`.
-    pub removed: i32,
 }
 
 impl Counts {
@@ -99,7 +97,7 @@ impl Counts {
     }
 
     fn all_ended(self) -> bool {
-        self.success + self.skipped + self.failures() + self.removed >= self.upstream
+        self.success + self.skipped + self.failures() >= self.upstream
     }
 }
 
@@ -177,7 +175,7 @@ fn decide_by_rule(rule: TriggerRule, counts: Counts) -> Decision {
         TriggerRule::AllFailed if success + skipped > 0 => Skip,
         TriggerRule::AllFailed => run_if(failures >= upstream),
         TriggerRule::OneSuccess if success > 0 => Run,
-        TriggerRule::OneSuccess if all_ended && skipped + counts.removed >= upstream => Skip,
+        TriggerRule::OneSuccess if all_ended && skipped >= upstream => Skip,
         TriggerRule::OneSuccess if all_ended => UpstreamFailed,
         TriggerRule::OneFailed if failures > 0 => Run,
         TriggerRule::OneFailed if all_ended => Skip,
@@ -214,7 +212,6 @@ mod tests {
             skipped: count('k'),
             failed: count('f'),
             upstream_failed: count('u'),
-            removed: count('r'),
         }
     }
 

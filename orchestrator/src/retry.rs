@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::ids::{DagId, Node, RunId};
 use sha2::{Digest, Sha256};
 
 /// Airflow's `core.max_task_retry_delay`: no backoff waits longer than a day.
@@ -65,6 +67,12 @@ fn jitter(failed: FailedTry<'_>) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(first)
+}
+
+/// What tells a task instance from all others, for the jitter of its delays.
+#[must_use]
+pub fn identity(dag: &DagId, run: &RunId, node: Node, map_index: i32) -> String {
+    format!("{dag}#{node}#{run}#{map_index}")
 }
 
 #[cfg(test)]

@@ -65,6 +65,23 @@ impl TaskState {
         Self::Removed,
     ];
 
+    /// Every state, in the order in which one of many says most about all of them: what failed, what is under way, what
+    /// waits, what ended well. Airflow's order for the summary of a mapped task or a group.
+    pub const MOST_TELLING: [Self; 12] = [
+        Self::Failed,
+        Self::UpstreamFailed,
+        Self::UpForRetry,
+        Self::UpForReschedule,
+        Self::Queued,
+        Self::Scheduled,
+        Self::Running,
+        Self::Restarting,
+        Self::None,
+        Self::Success,
+        Self::Skipped,
+        Self::Removed,
+    ];
+
     /// Whether nothing more will happen by itself.
     #[must_use]
     pub fn is_finished(self) -> bool {

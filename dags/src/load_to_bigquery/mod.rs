@@ -116,7 +116,7 @@ mod tests {
         let built = dag().build().unwrap();
         let graph = built.graph();
         let name = |node: &orchestrator::ids::Node| graph.task(*node).unwrap().task_id.to_string();
-        let mut edges: Vec<_> = graph.edges().iter().map(|(from, to)| (name(from), name(to))).collect();
+        let mut edges: Vec<_> = graph.edges().iter().map(|edge| (name(&edge.from), name(&edge.to))).collect();
         edges.sort();
         for event in Event::ALL {
             let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());

@@ -10,6 +10,7 @@ use crate::{
     dag::{Graph, Role},
     engine::Graphs,
     ids::{DagId, Node, RunId, RunKey, TaskId},
+    state::TaskState,
     store::{
         dags,
         overrides::{self, Chosen},
@@ -62,11 +63,26 @@ impl RunChoice {
 #[derive(Clone, Debug, Default)]
 pub struct TaskChoice {
     /// The tasks; none means all.
-    pub named: Vec<TaskId>,
+    pub named: Vec<NamedTask>,
     /// Also everything that they come after, directly or not.
     pub upstream: bool,
     /// Also everything that comes after them, directly or not.
     pub downstream: bool,
+}
+
+/// A task, or one instance of a mapped one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedTask {
+    /// The task.
+    pub task: TaskId,
+    /// Its instance of that map index; none: all of them.
+    pub map_index: Option<i32>,
+}
+
+impl<T: Into<TaskId>> From<T> for NamedTask {
+    fn from(task: T) -> Self {
+        Self { task: task.into(), map_index: None }
+    }
 }
 
 /// Runs that one command may touch at once: all of them are locked until it is done.
@@ -78,34 +94,60 @@ pub(super) struct Held {
     pub(super) graph: Arc<Graph>,
     /// Every task instance of the run.
     pub(super) all: Vec<Chosen>,
-    /// The nodes that were chosen.
-    nodes: Vec<Node>,
+    picks: Vec<Pick>,
+}
+
+/// The task instances of a node that were chosen: all, or that of one map index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Pick {
+    node: Node,
+    map_index: Option<i32>,
+}
+
+impl Pick {
+    fn takes(self, instance: &Chosen) -> bool {
+        self.node == instance.node && self.map_index.is_none_or(|index| index == instance.map_index)
+    }
+
+    /// What is chosen with it of another node: in a mapped group the same index.
+    fn along(self, graph: &Graph, other: Node) -> Self {
+        let map_index = self.map_index.filter(|_| other == self.node || graph.share_lanes(self.node, other));
+        Self { node: other, map_index }
+    }
 }
 
 impl Held {
-    /// The task instances that were chosen.
+    /// The task instances that were chosen. What has been removed stays so.
     pub(super) fn chosen(&self) -> impl Iterator<Item = &Chosen> {
-        self.all.iter().filter(|instance| self.nodes.contains(&instance.node))
+        let is_chosen = |instance: &&Chosen| self.picks.iter().any(|pick| pick.takes(instance));
+        self.all.iter().filter(|instance| instance.state != TaskState::Removed).filter(is_chosen)
     }
 
     /// Takes the setups that the chosen tasks need, and the teardowns of setups, too: what was torn down must be made
     /// again. Airflow's `get_upstreams_only_setups_and_teardowns`.
     pub(super) fn with_setups(mut self) -> Self {
-        let role = |node: Node| self.graph.task(node).map(|task| task.role).unwrap_or_default();
-        let works = self.nodes.iter().filter(|node| role(**node) == Role::Work);
-        let needed = works.flat_map(|node| self.graph.setups(*node)).copied();
-        let mut setups: Vec<_> = self.nodes.iter().copied().filter(|node| role(*node) == Role::Setup).collect();
+        let graph = &self.graph;
+        let role = |node: Node| graph.task(node).map(|task| task.role).unwrap_or_default();
+        let works = self.picks.iter().filter(|pick| role(pick.node) == Role::Work);
+        let needed = works.flat_map(|pick| graph.setups(pick.node).iter().map(|setup| pick.along(graph, *setup)));
+        let mut setups: Vec<_> = self.picks.iter().copied().filter(|pick| role(pick.node) == Role::Setup).collect();
         setups.extend(needed);
-        let after = setups.iter().flat_map(|setup| self.graph.downstream(*setup)).copied();
-        let teardowns: Vec<_> = after.filter(|node| role(*node).is_teardown()).collect();
-        self.nodes.extend(setups.into_iter().chain(teardowns));
+        let after =
+            setups.iter().flat_map(|pick| graph.downstream(pick.node).iter().map(|next| pick.along(graph, *next)));
+        let teardowns: Vec<_> = after.filter(|pick| role(pick.node).is_teardown()).collect();
+        self.picks.extend(setups.into_iter().chain(teardowns));
         self
     }
 
-    /// The tasks that come after the chosen ones, directly or not.
-    pub(super) fn after(&self) -> Vec<Node> {
-        let after = self.graph.reachable(&self.nodes, Graph::downstream);
-        after.into_iter().filter(|node| !self.nodes.contains(node)).collect()
+    /// The task instances that come after the chosen ones, directly or not.
+    pub(super) fn after(&self) -> impl Iterator<Item = &Chosen> {
+        let reach = |pick: &Pick| {
+            let after = self.graph.reachable(&[pick.node], Graph::downstream).into_iter();
+            after.map(|next| pick.along(&self.graph, next)).collect::<Vec<_>>()
+        };
+        let after: Vec<_> = self.picks.iter().flat_map(reach).collect();
+        let is_chosen = |instance: &Chosen| self.picks.iter().any(|pick| pick.takes(instance));
+        self.all.iter().filter(move |instance| after.iter().any(|pick| pick.takes(instance)) && !is_chosen(instance))
     }
 }
 
@@ -127,15 +169,15 @@ pub(super) async fn choose(tx: &mut PgConnection, graphs: &Graphs, choice: &Choi
         let Some(run) = runs::lock_waiting(tx, key).await? else { continue };
         let graph = graphs.get(tx, run.version).await?;
         // Of several runs, those of a version without the task are left alone.
-        let nodes = match nodes_of(&graph, &choice.tasks) {
-            Ok(nodes) => nodes,
+        let picks = match picks_of(&graph, &choice.tasks) {
+            Ok(picks) => picks,
             Err(task) => {
                 unknown.get_or_insert(task);
                 continue;
             }
         };
         let all = overrides::lock_of_run(tx, key).await?;
-        held.push(Held { run, graph, all, nodes });
+        held.push(Held { run, graph, all, picks });
     }
     match unknown {
         Some(task) if held.is_empty() => Err(Refused::NoTask(dag_id.clone(), task)),
@@ -166,20 +208,26 @@ async fn runs_of(tx: &mut PgConnection, choice: &Choice) -> Result<Vec<RunKey>, 
     Ok(found)
 }
 
-fn nodes_of(graph: &Graph, tasks: &TaskChoice) -> Result<Vec<Node>, TaskId> {
+fn picks_of(graph: &Graph, tasks: &TaskChoice) -> Result<Vec<Pick>, TaskId> {
     if tasks.named.is_empty() {
-        return Ok(graph.nodes().collect());
+        return Ok(graph.nodes().map(|node| Pick { node, map_index: None }).collect());
     }
-    let find = |task: &TaskId| graph.node(task).ok_or_else(|| task.clone());
+    let find = |named: &NamedTask| {
+        let node = graph.node(&named.task).ok_or_else(|| named.task.clone());
+        node.map(|node| Pick { node, map_index: named.map_index })
+    };
     let named = tasks.named.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    let mut nodes = named.clone();
-    if tasks.upstream {
-        nodes.extend(graph.reachable(&named, Graph::upstream));
+    let mut picks = named.clone();
+    for pick in named {
+        let mut with = |others: Vec<Node>| picks.extend(others.into_iter().map(|other| pick.along(graph, other)));
+        if tasks.upstream {
+            with(graph.reachable(&[pick.node], Graph::upstream));
+        }
+        if tasks.downstream {
+            with(graph.reachable(&[pick.node], Graph::downstream));
+        }
     }
-    if tasks.downstream {
-        nodes.extend(graph.reachable(&named, Graph::downstream));
-    }
-    nodes.sort_unstable();
-    nodes.dedup();
-    Ok(nodes)
+    picks.sort_unstable();
+    picks.dedup();
+    Ok(picks)
 }

@@ -115,11 +115,10 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
     let retries = |node: Node| held.graph.task(node).map_or(0, |task| task.retry.retries);
     let retries: Vec<_> =
         taken.iter().map(|instance| i32::try_from(retries(instance.node)).unwrap_or(i32::MAX)).collect();
-    let tasks: Vec<_> = taken.iter().map(|instance| instance.task_id.as_str().to_owned()).collect();
-    let nodes: Vec<_> = taken.iter().map(|instance| instance.node).collect();
+    let instances: Vec<_> = taken.iter().map(|instance| (instance.node, instance.map_index)).collect();
     overrides::clear(tx, &keys, &retries).await?;
-    xcom::delete(tx, held.run.run_key, &tasks).await?;
-    nodes::forget_skips(tx, held.run.run_key, &nodes).await?;
+    xcom::delete(tx, &keys).await?;
+    nodes::forget_skips(tx, held.run.run_key, &instances).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     Ok(())
 }

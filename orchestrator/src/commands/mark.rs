@@ -95,9 +95,7 @@ pub async fn mark(
         }
         let verdict = |chosen: &Chosen| Verdict { instance: chosen.instance, state: mark.state.state() };
         overrides::force(&mut tx, &to_change.iter().map(verdict).collect::<Vec<_>>(), &cause).await?;
-        let after = held.after();
-        let is_to_run = |instance: &&Chosen| after.contains(&instance.node) && instance.state.is_failure();
-        let again: Vec<_> = held.all.iter().filter(is_to_run).cloned().collect();
+        let again: Vec<_> = held.after().filter(|instance| instance.state.is_failure()).cloned().collect();
         // Counts the run anew, whether or not there is something to clear.
         reset(&mut tx, &held, &again).await?;
         if !again.is_empty() {
@@ -160,7 +158,9 @@ pub async fn mark_run(
 /// Teardowns that have not ended still run, and the run ends with them.
 async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
     let still_runs = |instance: &Chosen| held.graph.is_teardown(instance.node) && !instance.state.is_finished();
-    let is_marked = |instance: &&Chosen| instance.state != TaskState::Success && !still_runs(instance);
+    let is_marked = |instance: &&Chosen| {
+        !matches!(instance.state, TaskState::Success | TaskState::Removed) && !still_runs(instance)
+    };
     let marked: Vec<_> = held.all.iter().filter(is_marked).cloned().collect();
     let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
     overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;

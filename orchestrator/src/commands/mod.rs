@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 pub use self::{
-    choose::{Choice, RunChoice, TaskChoice},
+    choose::{Choice, NamedTask, RunChoice, TaskChoice},
     clear::{Clear, Only, clear, preview_clear},
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
     pause::{set_paused, set_paused_within},

@@ -5,7 +5,10 @@ use std::{fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 use serde::de::DeserializeOwned;
 
 use super::{
+    group::End,
+    mapping::{Item, OverInput},
     output::{Output, Returned},
+    spec::GroupIndex,
     task::Task,
 };
 use crate::{
@@ -49,6 +52,7 @@ pub struct Parts {
     /// The body.
     pub body: Body,
     pub(super) inputs: Vec<InputTask>,
+    pub(super) over: Option<OverInput>,
 }
 
 impl fmt::Debug for Parts {
@@ -57,12 +61,44 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// A task whose result another one takes.
+/// What a task takes, while the DAG is written.
 #[derive(Clone, Debug)]
 pub struct InputTask {
     pub(super) dag: usize,
-    pub(super) node: usize,
-    pub(super) task_id: TaskId,
+    pub(super) from: InputFrom,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum InputFrom {
+    /// What another task returns; of a task of a mapped group that of the same index, or all of them together.
+    Result { node: usize, task_id: TaskId, collected: bool },
+    /// What the mapped group that the task is in is run for.
+    Item(GroupIndex),
+}
+
+/// What a body takes, by name.
+#[derive(Clone, Debug)]
+pub(super) enum Taken {
+    Result(TaskId),
+    Item,
+}
+
+impl InputTask {
+    pub(super) fn taken(&self) -> Taken {
+        match &self.from {
+            InputFrom::Result { task_id, .. } => Taken::Result(task_id.clone()),
+            InputFrom::Item(_) => Taken::Item,
+        }
+    }
+}
+
+impl Taken {
+    pub(super) async fn value<T: DeserializeOwned>(&self, context: &Context) -> TaskResult<T> {
+        match self {
+            Self::Result(task) => context.result_of(task).await,
+            Self::Item => context.item().await,
+        }
+    }
 }
 
 /// Marks functions among the implementations of [`IntoTask`].
@@ -86,7 +122,7 @@ where
             let work = self(context);
             Box::pin(async move { work.await?.into_returned() })
         });
-        Parts { operator: "function".to_owned(), body, inputs: Vec::new() }
+        Parts { operator: "function".to_owned(), body, inputs: Vec::new(), over: None }
     }
 }
 
@@ -100,7 +136,7 @@ impl<O: Operator> IntoTask<OperatorKind> for O {
             let this = Arc::clone(&this);
             Box::pin(async move { this.run(context).await?.into_returned() })
         });
-        Parts { operator, body, inputs: Vec::new() }
+        Parts { operator, body, inputs: Vec::new(), over: None }
     }
 }
 
@@ -130,14 +166,35 @@ pub trait Inputs {
     fn tasks(&self) -> Vec<InputTask>;
 }
 
-impl<T> Task<'_, T> {
+/// One handle.
+pub trait Input {
+    /// What it stands for.
+    type Value;
+
+    /// Takes it apart.
+    fn as_input(&self) -> InputTask;
+}
+
+impl<T> Input for Task<'_, T> {
+    type Value = T;
+
     fn as_input(&self) -> InputTask {
-        InputTask { dag: self.dag.token(), node: self.node, task_id: self.dag.task_id(self.node) }
+        let task_id = self.dag.name_of(End::Task(self.node));
+        let from = InputFrom::Result { node: self.node, task_id, collected: self.collected };
+        InputTask { dag: self.dag.token(), from }
     }
 }
 
-impl<A> Inputs for Task<'_, A> {
-    type Values = (A,);
+impl<T> Input for Item<'_, T> {
+    type Value = T;
+
+    fn as_input(&self) -> InputTask {
+        InputTask { dag: self.dag.token(), from: InputFrom::Item(self.group) }
+    }
+}
+
+impl<I: Input> Inputs for I {
+    type Values = (I::Value,);
 
     fn tasks(&self) -> Vec<InputTask> {
         vec![self.as_input()]
@@ -146,8 +203,8 @@ impl<A> Inputs for Task<'_, A> {
 
 macro_rules! inputs_of_tuple {
     ($($value:ident $index:tt),+) => {
-        impl<$($value),+> Inputs for ($(Task<'_, $value>,)+) {
-            type Values = ($($value,)+);
+        impl<$($value: Input),+> Inputs for ($($value,)+) {
+            type Values = ($($value::Value,)+);
 
             fn tasks(&self) -> Vec<InputTask> {
                 vec![$(self.$index.as_input()),+]
@@ -171,15 +228,15 @@ macro_rules! function_with_inputs {
 
             fn into_parts(self) -> Parts {
                 let function = Arc::new(self.function);
-                let upstream: Arc<[TaskId]> = self.inputs.iter().map(|input| input.task_id.clone()).collect();
+                let taken: Arc<[Taken]> = self.inputs.iter().map(InputTask::taken).collect();
                 let body: Body = Arc::new(move |context| {
-                    let (function, upstream) = (Arc::clone(&function), Arc::clone(&upstream));
+                    let (function, taken) = (Arc::clone(&function), Arc::clone(&taken));
                     Box::pin(async move {
-                        let values = ($(context.result_of::<$value>(&upstream[$index]).await?,)+);
+                        let values = ($(taken[$index].value::<$value>(&context).await?,)+);
                         function(context, $(values.$index),+).await?.into_returned()
                     })
                 });
-                Parts { operator: "function".to_owned(), body, inputs: self.inputs }
+                Parts { operator: "function".to_owned(), body, inputs: self.inputs, over: None }
             }
         }
     };
@@ -197,7 +254,7 @@ function_with_inputs!(A 0, B 1, C 2, D 3);
 function_with_inputs!(A 0, B 1, C 2, D 3, E 4);
 function_with_inputs!(A 0, B 1, C 2, D 3, E 4, G 5);
 
-fn short_name(type_name: &str) -> String {
+pub(super) fn short_name(type_name: &str) -> String {
     let bare = type_name.split('<').next().unwrap_or(type_name);
     bare.rsplit("::").next().unwrap_or(bare).to_owned()
 }

@@ -2,7 +2,11 @@
 
 use std::ops::Shr;
 
-use super::{draft::Dag, task::Task};
+use super::{
+    draft::Dag,
+    group::{End, Group},
+    task::Task,
+};
 use crate::ids::TaskId;
 
 /// Tasks in a row, not yet recorded.
@@ -14,14 +18,14 @@ pub struct Chain<'d> {
     last: Vec<Place<'d>>,
 }
 
-/// A task of some DAG.
+/// A task, or a group, of some DAG.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'d> {
     dag: &'d Dag,
-    node: usize,
+    end: End,
 }
 
-/// What may stand in a chain: a task, an array or vector of tasks, a tuple of tasks, a chain.
+/// What may stand in a chain: a task, a group, an array or vector of tasks, a tuple of tasks, a chain.
 pub trait Link<'d> {
     /// As a chain of its own.
     fn into_chain(self) -> Chain<'d>;
@@ -32,26 +36,29 @@ impl<'d> Chain<'d> {
         upstream.into_chain().then(downstream.into_chain())
     }
 
-    pub(super) fn edges_in(&self, dag: &Dag) -> Vec<(usize, usize)> {
+    pub(super) fn edges_in(&self, dag: &Dag) -> Vec<(End, End)> {
         let is_here = |place: &Place<'_>| place.dag.token() == dag.token();
         self.edges
             .iter()
             .filter(|(from, to)| is_here(from) && is_here(to))
-            .map(|(from, to)| (from.node, to.node))
+            .map(|(from, to)| (from.end, to.end))
             .collect()
     }
 
     /// The tasks of that DAG with which it begins.
     pub(super) fn starts_in(&self, dag: &Dag) -> Vec<usize> {
-        self.first.iter().filter(|place| place.dag.token() == dag.token()).map(|place| place.node).collect()
+        let here = self.first.iter().filter(|place| place.dag.token() == dag.token());
+        let task = |place: &Place<'_>| match place.end {
+            End::Task(node) => Some(node),
+            End::Group(_) => None,
+        };
+        here.filter_map(task).collect()
     }
 
     pub(super) fn foreign_to(&self, dag: &Dag) -> Vec<TaskId> {
         let places = self.edges.iter().flat_map(|(from, to)| [from, to]).chain(&self.first);
-        let mut foreign: Vec<_> = places
-            .filter(|place| place.dag.token() != dag.token())
-            .map(|place| place.dag.task_id(place.node))
-            .collect();
+        let mut foreign: Vec<_> =
+            places.filter(|place| place.dag.token() != dag.token()).map(|place| place.dag.name_of(place.end)).collect();
         foreign.sort();
         foreign.dedup();
         foreign
@@ -72,7 +79,7 @@ impl<'d> Chain<'d> {
 
 impl<'d, T> From<Task<'d, T>> for Place<'d> {
     fn from(task: Task<'d, T>) -> Self {
-        Self { dag: task.dag, node: task.node }
+        Self { dag: task.dag, end: End::Task(task.node) }
     }
 }
 
@@ -85,6 +92,20 @@ impl<'d> Link<'d> for Chain<'d> {
 impl<'d, T> Link<'d> for Task<'d, T> {
     fn into_chain(self) -> Chain<'d> {
         Chain::side_by_side(vec![self.into()])
+    }
+}
+
+impl<'d, I> Link<'d> for Group<'d, I> {
+    fn into_chain(self) -> Chain<'d> {
+        Chain::side_by_side(vec![Place { dag: self.dag, end: End::Group(self.index) }])
+    }
+}
+
+impl<'d, I, L: Link<'d>> Shr<L> for Group<'d, I> {
+    type Output = Chain<'d>;
+
+    fn shr(self, next: L) -> Chain<'d> {
+        Chain::cross(self, next)
     }
 }
 

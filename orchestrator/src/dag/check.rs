@@ -2,9 +2,9 @@
 
 use petgraph::algo::tarjan_scc;
 
-use super::graph::Graph;
+use super::{body::InputFrom, graph::Graph, spec::Over};
 use crate::{
-    ids::{DagId, TaskId, is_valid_key},
+    ids::{DagId, Node, TaskId, is_valid_key},
     schedule::ScheduleError,
 };
 
@@ -20,7 +20,7 @@ pub enum Fault {
         tasks: Vec<TaskId>,
     },
     /// Two tasks of one name.
-    #[error("dag {dag}: two tasks are called {task}")]
+    #[error("dag {dag}: two tasks or groups are called {task}")]
     DuplicateTask {
         /// The DAG.
         dag: DagId,
@@ -53,6 +53,75 @@ pub enum Fault {
         dag: DagId,
         /// What is wrong with it.
         error: ScheduleError,
+    },
+    /// A list to be mapped over that JSON cannot hold.
+    #[error("dag {dag}: a list that is mapped over cannot be written as JSON: {why}")]
+    Unwritable {
+        /// The DAG.
+        dag: DagId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The item of a group of another DAG.
+    #[error("dag {dag}: a task takes the item of a group that belongs to another dag")]
+    ForeignItem {
+        /// The DAG of the task.
+        dag: DagId,
+    },
+    /// The item of a mapped group is taken outside of it.
+    #[error("dag {dag}: the task {task} takes the item of the mapped group {group}, and is not in it")]
+    ItemOutside {
+        /// The DAG.
+        dag: DagId,
+        /// The task.
+        task: TaskId,
+        /// The group.
+        group: TaskId,
+    },
+    /// One result is taken where there is one for each index.
+    #[error(
+        "dag {dag}: the task {task} takes one result of {from}, which has one for each index of its mapped group: take \
+         `.collected()`, all of them"
+    )]
+    NotCollected {
+        /// The DAG.
+        dag: DagId,
+        /// The task that takes it.
+        task: TaskId,
+        /// The task that returns it.
+        from: TaskId,
+    },
+    /// All results are taken where there is one.
+    #[error("dag {dag}: the task {task} takes the collected results of {from}, which has one result for it")]
+    NothingToCollect {
+        /// The DAG.
+        dag: DagId,
+        /// The task that takes them.
+        task: TaskId,
+        /// The task that returns it.
+        from: TaskId,
+    },
+    /// A mapped task or group within a mapped group.
+    #[error("dag {dag}: {inner} is mapped, and is in the mapped group {group}; only one of them can be")]
+    NestedMapping {
+        /// The DAG.
+        dag: DagId,
+        /// The task or group inside.
+        inner: TaskId,
+        /// The group around it.
+        group: TaskId,
+    },
+    /// More items than instances are allowed.
+    #[error("dag {dag}: {mapped} is mapped over {length} items, and max_map_length is {most}")]
+    TooManyItems {
+        /// The DAG.
+        dag: DagId,
+        /// The task or group.
+        mapped: TaskId,
+        /// How many items there are.
+        length: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// A DAG that would never do anything.
     #[error("dag {0}: it has no tasks")]
@@ -97,18 +166,78 @@ pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
     if let Err(error) = graph.schedule().parse() {
         faults.push(Fault::BadSchedule { dag: dag.clone(), error });
     }
-    let names = graph.tasks().iter().map(|task| task.task_id.as_str());
+    let groups = graph.groups().iter().map(|group| group.group_id.as_str());
+    let names = graph.tasks().iter().map(|task| task.task_id.as_str()).chain(groups);
     faults.extend(
         std::iter::once(dag.as_str())
             .chain(names)
             .filter(|name| !is_valid_key(name))
             .map(|name| Fault::BadKey { dag: dag.clone(), name: name.to_owned() }),
     );
-    let mut duplicates: Vec<_> =
-        graph.positions().into_iter().filter(|(_, at)| at.len() > 1).map(|(task, _)| task.clone()).collect();
-    duplicates.sort();
+    let duplicates = duplicates(graph);
     faults.extend(duplicates.into_iter().map(|task| Fault::DuplicateTask { dag: dag.clone(), task }));
     faults.extend(cycles(graph).into_iter().map(|tasks| Fault::Cycle { dag: dag.clone(), tasks }));
+    faults.extend(mapping_faults(graph));
+    faults
+}
+
+/// Names that more than one task or group has.
+fn duplicates(graph: &Graph) -> Vec<TaskId> {
+    let groups = graph.groups().iter().map(|group| &group.group_id);
+    let mut names: Vec<_> = graph.tasks().iter().map(|task| &task.task_id).chain(groups).collect();
+    names.sort_unstable();
+    let mut twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    twice.dedup();
+    twice
+}
+
+fn mapping_faults(graph: &Graph) -> Vec<Fault> {
+    let (dag, most) = (graph.dag_id(), graph.max_map_length());
+    let tasks = graph.tasks().iter().map(|task| (&task.task_id, task.over.as_ref(), task.group));
+    let groups = graph.groups().iter().map(|group| (&group.group_id, group.over.as_ref(), group.parent));
+    let mut faults = Vec::new();
+    for (name, over, group) in tasks.chain(groups) {
+        let Some(over) = over else { continue };
+        if let Some(around) = graph.mapped_around(group) {
+            let group = graph.groups()[around.0].group_id.clone();
+            faults.push(Fault::NestedMapping { dag: dag.clone(), inner: name.clone(), group });
+        }
+        if let Over::Values(values) = over
+            && values.len() > most
+        {
+            faults.push(Fault::TooManyItems { dag: dag.clone(), mapped: name.clone(), length: values.len(), most });
+        }
+    }
+    faults
+}
+
+/// What tasks take and cannot have.
+pub(super) fn input_faults(graph: &Graph, inputs: &[(usize, InputFrom)]) -> Vec<Fault> {
+    let dag = graph.dag_id().clone();
+    let mut faults = Vec::new();
+    for (node, from) in inputs {
+        let (task, node) = (graph.tasks()[*node].task_id.clone(), Node(*node as i32));
+        match from {
+            InputFrom::Item(group) if graph.mapped_group(node) != Some(*group) => {
+                let group = graph.groups()[group.0].group_id.clone();
+                faults.push(Fault::ItemOutside { dag: dag.clone(), task, group });
+            }
+            InputFrom::Item(_) => {}
+            InputFrom::Result { node: from, task_id, collected } => {
+                let from_node = Node(*from as i32);
+                let is_many = graph.mapped_group(from_node).is_some() && !graph.share_lanes(from_node, node);
+                match (is_many, collected) {
+                    (true, false) => {
+                        faults.push(Fault::NotCollected { dag: dag.clone(), task, from: task_id.clone() });
+                    }
+                    (false, true) => {
+                        faults.push(Fault::NothingToCollect { dag: dag.clone(), task, from: task_id.clone() });
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
     faults
 }
 
@@ -162,7 +291,7 @@ mod tests {
         let dag = Dag::new("twice");
         dag.task("same", nothing);
         dag.task("same", nothing);
-        check(dag, &["dag twice: two tasks are called same"]);
+        check(dag, &["dag twice: two tasks or groups are called same"]);
 
         let dag = Dag::new("bad id").schedule(Schedule::cron_in("@daily", "Mars"));
         dag.task("ok", nothing);
@@ -185,7 +314,8 @@ mod tests {
         let built = dag.build().unwrap();
         let graph = built.graph();
         let name = |node: &crate::ids::Node| graph.tasks()[node.0 as usize].task_id.as_str().to_owned();
-        let edges: Vec<_> = graph.edges().iter().map(|(from, to)| format!("{}-{}", name(from), name(to))).collect();
+        let edges: Vec<_> =
+            graph.edges().iter().map(|edge| format!("{}-{}", name(&edge.from), name(&edge.to))).collect();
         assert_eq!(edges, ["a-b", "a-c", "a-d", "a-number", "b-c", "b-d", "number-c"]);
     }
 }

@@ -5,12 +5,14 @@ use std::{cell::RefCell, marker::PhantomData, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    body::{IntoTask, Parts},
+    body::{Body, InputFrom, InputTask, IntoTask},
     chain::{Chain, Link},
     check::{self, Fault},
     graph::Graph,
+    group::{self, End},
+    mapping::{OverInput, OverKind},
     registry::Definition,
-    spec::TaskSpec,
+    spec::{GroupIndex, GroupSpec, Over, TaskSpec},
     task::Task,
 };
 use crate::{
@@ -49,10 +51,13 @@ pub struct Dag {
     draft: RefCell<Draft>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Draft {
-    tasks: Vec<(TaskSpec, Parts)>,
-    edges: Vec<(usize, usize)>,
+    tasks: Vec<(TaskSpec, Body)>,
+    groups: Vec<GroupSpec>,
+    edges: Vec<(End, End)>,
+    /// What each task takes.
+    inputs: Vec<(usize, InputFrom)>,
     faults: Vec<Fault>,
 }
 
@@ -109,6 +114,14 @@ impl Dag {
     #[must_use]
     pub fn max_active_tasks(mut self, tasks: u32) -> Self {
         self.settings.max_active_tasks = i32::try_from(tasks).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// How many instances a mapped task or group may have; 1,024 by default, as in Airflow. A task that returns a longer
+    /// list for others to be mapped over has failed.
+    #[must_use]
+    pub fn max_map_length(mut self, length: usize) -> Self {
+        self.settings.max_map_length = length;
         self
     }
 
@@ -185,21 +198,61 @@ impl Dag {
     /// Adds a task: an `async fn` that takes a [`Context`](crate::context::Context), such a function `.with` the
     /// results of other tasks, or an operator. The handle stands for what the task returns.
     pub fn task<M, B: IntoTask<M>>(&self, task_id: &str, body: B) -> Task<'_, B::Output> {
+        self.add_task(task_id, None, body)
+    }
+
+    pub(super) fn add_task<M, B: IntoTask<M>>(
+        &self,
+        task_id: &str,
+        group: Option<GroupIndex>,
+        body: B,
+    ) -> Task<'_, B::Output> {
         let parts = body.into_parts();
+        let node = self.draft.borrow().tasks.len();
+        let over = parts.over.and_then(|over| self.over(over, End::Task(node)));
         let mut draft = self.draft.borrow_mut();
-        let node = draft.tasks.len();
-        for input in &parts.inputs {
-            match input.dag == self.token() {
-                true => draft.edges.push((input.node, node)),
-                false => draft
-                    .faults
-                    .push(Fault::ForeignTask { dag: self.settings.dag_id.clone(), task: input.task_id.clone() }),
-            }
+        for input in parts.inputs {
+            draft.take(self, input, node);
         }
-        let spec =
-            TaskSpec { task_id: TaskId::from(task_id), operator: parts.operator.clone(), ..self.defaults.clone() };
-        draft.tasks.push((spec, parts));
-        Task { dag: self, node, output: PhantomData }
+        let task_id = TaskId::from(task_id);
+        let spec = TaskSpec { task_id, operator: parts.operator, over, group, ..self.defaults.clone() };
+        draft.tasks.push((spec, parts.body));
+        Task { dag: self, node, collected: false, output: PhantomData }
+    }
+
+    pub(super) fn add_group(&self, spec: GroupSpec) -> GroupIndex {
+        let mut draft = self.draft.borrow_mut();
+        draft.groups.push(spec);
+        GroupIndex(draft.groups.len() - 1)
+    }
+
+    pub(super) fn map_group(&self, group: GroupIndex, over: OverInput) {
+        let over = self.over(over, End::Group(group));
+        self.draft.borrow_mut().groups[group.0].over = over;
+    }
+
+    /// What `mapped` is mapped over; a task whose result it is comes before it.
+    fn over(&self, over: OverInput, mapped: End) -> Option<Over> {
+        let mut draft = self.draft.borrow_mut();
+        let dag = self.settings.dag_id.clone();
+        match over.0 {
+            OverKind::Values(Ok(values)) => Some(Over::Values(values)),
+            OverKind::Values(Err(why)) => {
+                draft.faults.push(Fault::Unwritable { dag, why });
+                None
+            }
+            OverKind::Result(input) => match input.from {
+                InputFrom::Result { node, .. } if input.dag == self.token() => {
+                    draft.edges.push((End::Task(node), mapped));
+                    Some(Over::Result(Node(node as i32)))
+                }
+                InputFrom::Result { task_id, .. } => {
+                    draft.faults.push(Fault::ForeignTask { dag, task: task_id });
+                    None
+                }
+                InputFrom::Item(_) => None,
+            },
+        }
     }
 
     /// Records a chain of tasks, each after the one before: `dag.chain(a >> [b, c] >> d)`.
@@ -221,14 +274,14 @@ impl Dag {
     /// # Errors
     /// Every fault that it has, each with the names it is about.
     pub fn build(self) -> Result<Definition, Vec<Fault>> {
-        let Draft { tasks, mut edges, mut faults } = self.draft.into_inner();
-        edges.sort_unstable();
-        edges.dedup();
-        let (specs, parts): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
-        let bodies = specs.iter().zip(parts).map(|(spec, parts)| (spec.task_id.clone(), parts.body)).collect();
+        let Draft { tasks, groups, edges, inputs, mut faults } = self.draft.into_inner();
+        let (specs, bodies): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
+        let bodies = specs.iter().map(|spec| spec.task_id.clone()).zip(bodies).collect();
+        let edges = group::resolve(&specs, &groups, edges);
         let edges = edges.into_iter().map(|(from, to)| (Node(from as i32), Node(to as i32))).collect();
-        let graph = self.settings.with_tasks(specs, edges);
+        let graph = self.settings.with_tasks(specs, edges, groups);
         faults.extend(check::faults(&graph));
+        faults.extend(check::input_faults(&graph, &inputs));
         if faults.is_empty() { Ok(Definition::new(graph, bodies)) } else { Err(faults) }
     }
 
@@ -247,7 +300,35 @@ impl Dag {
         change(&mut self.draft.borrow_mut().tasks[node].0);
     }
 
-    pub(super) fn task_id(&self, node: usize) -> TaskId {
-        self.draft.borrow().tasks[node].0.task_id.clone()
+    pub(super) fn name_of(&self, end: End) -> TaskId {
+        let draft = self.draft.borrow();
+        match end {
+            End::Task(node) => draft.tasks[node].0.task_id.clone(),
+            End::Group(group) => draft.groups[group.0].group_id.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_list().entries(self.tasks.iter().map(|(spec, _)| spec)).finish()
+    }
+}
+
+impl Draft {
+    fn take(&mut self, dag: &Dag, input: InputTask, node: usize) {
+        match (&input.from, input.dag == dag.token()) {
+            (InputFrom::Result { node: from, .. }, true) => self.edges.push((End::Task(*from), End::Task(node))),
+            (InputFrom::Item(_), true) => {}
+            (InputFrom::Result { task_id, .. }, false) => {
+                self.faults.push(Fault::ForeignTask { dag: dag.settings.dag_id.clone(), task: task_id.clone() });
+                return;
+            }
+            (InputFrom::Item(_), false) => {
+                self.faults.push(Fault::ForeignItem { dag: dag.settings.dag_id.clone() });
+                return;
+            }
+        }
+        self.inputs.push((node, input.from));
     }
 }

@@ -1,6 +1,6 @@
 //! A DAG as data: what is stored as a version, hashed, and read back by the engine.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use petgraph::{algo::toposort, graph::DiGraph};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     output::Next,
-    spec::{Role, TaskSpec},
+    spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec},
 };
 use crate::{
     ids::{DagId, Node, TaskId},
@@ -34,8 +34,12 @@ pub struct Graph {
     pub(super) fail_fast: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_consecutive_failed_dag_runs: Option<u32>,
+    #[serde(default = "max_map_length", skip_serializing_if = "is_default_map_length")]
+    pub(super) max_map_length: usize,
     tasks: Vec<TaskSpec>,
     edges: Vec<(Node, Node)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<GroupSpec>,
     #[serde(skip)]
     neighbours: Neighbours,
 }
@@ -56,6 +60,22 @@ struct Neighbours {
     setups: Vec<Vec<Node>>,
     /// Every node after all that it comes after.
     in_order: Vec<Node>,
+    edges: Vec<Edge>,
+    /// What somebody is mapped over.
+    sources: Vec<Node>,
+    /// The mapped group that each node is in; empty where the DAG has none.
+    mapped_groups: Vec<Option<GroupIndex>>,
+}
+
+/// An edge, as the counts of ended upstream tasks need it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// The upstream task.
+    pub from: Node,
+    /// The task after it.
+    pub to: Node,
+    /// Whether both are in one mapped group, so that an instance waits for that of the same index alone.
+    pub within_lane: bool,
 }
 
 /// Airflow's default for `max_active_tasks`.
@@ -63,6 +83,18 @@ const MAX_ACTIVE_TASKS: i32 = 16;
 
 fn max_active_tasks() -> i32 {
     MAX_ACTIVE_TASKS
+}
+
+/// Airflow's default for `max_map_length`.
+const MAX_MAP_LENGTH: usize = 1_024;
+
+fn max_map_length() -> usize {
+    MAX_MAP_LENGTH
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_default_map_length(length: &usize) -> bool {
+    *length == MAX_MAP_LENGTH
 }
 
 /// Airflow's default for `max_active_runs`.
@@ -83,14 +115,16 @@ impl Graph {
             dagrun_timeout: None,
             fail_fast: false,
             max_consecutive_failed_dag_runs: None,
+            max_map_length: MAX_MAP_LENGTH,
             tasks: Vec::new(),
             edges: Vec::new(),
+            groups: Vec::new(),
             neighbours: Neighbours::default(),
         }
     }
 
-    pub(super) fn with_tasks(self, tasks: Vec<TaskSpec>, edges: Vec<(Node, Node)>) -> Self {
-        Self { tasks, edges, ..self }.linked()
+    pub(super) fn with_tasks(self, tasks: Vec<TaskSpec>, edges: Vec<(Node, Node)>, groups: Vec<GroupSpec>) -> Self {
+        Self { tasks, edges, groups, ..self }.linked()
     }
 
     /// Reads a graph that was stored as a version.
@@ -186,6 +220,78 @@ impl Graph {
         self.max_consecutive_failed_dag_runs
     }
 
+    /// How many instances a mapped task or group may have.
+    #[must_use]
+    pub fn max_map_length(&self) -> usize {
+        self.max_map_length
+    }
+
+    /// Its groups; a [`GroupIndex`] is a position in here.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupSpec] {
+        &self.groups
+    }
+
+    /// What `node` has one instance for each item of: itself, or the group that it is in.
+    #[must_use]
+    pub fn mapped(&self, node: Node) -> Option<Mapped> {
+        match self.mapped_group(node) {
+            Some(group) => Some(Mapped::Group(group)),
+            None => self.task(node)?.over.as_ref().map(|_| Mapped::Task(node)),
+        }
+    }
+
+    /// The mapped group that `node` is in.
+    #[must_use]
+    pub fn mapped_group(&self, node: Node) -> Option<GroupIndex> {
+        *self.neighbours.mapped_groups.get(usize::try_from(node.0).ok()?)?
+    }
+
+    /// What a mapped task or group is mapped over.
+    #[must_use]
+    pub fn over(&self, mapped: Mapped) -> Option<&Over> {
+        match mapped {
+            Mapped::Task(node) => self.task(node)?.over.as_ref(),
+            Mapped::Group(group) => self.groups.get(group.0)?.over.as_ref(),
+        }
+    }
+
+    /// The tasks that have one instance for each item of it.
+    #[must_use]
+    pub fn members(&self, mapped: Mapped) -> Vec<Node> {
+        match mapped {
+            Mapped::Task(node) => vec![node],
+            Mapped::Group(group) => self.nodes().filter(|node| self.mapped_group(*node) == Some(group)).collect(),
+        }
+    }
+
+    /// The task whose result says how many instances `node` has.
+    #[must_use]
+    pub fn source(&self, node: Node) -> Option<Node> {
+        match self.over(self.mapped(node)?)? {
+            Over::Result(source) => Some(*source),
+            Over::Values(_) => None,
+        }
+    }
+
+    /// Whether somebody is mapped over what `node` returns.
+    #[must_use]
+    pub fn is_source(&self, node: Node) -> bool {
+        self.neighbours.sources.contains(&node)
+    }
+
+    /// Whether both are in one mapped group: then an instance has to do with that of the same index alone.
+    #[must_use]
+    pub fn share_lanes(&self, one: Node, other: Node) -> bool {
+        self.mapped_group(one).is_some_and(|group| self.mapped_group(other) == Some(group))
+    }
+
+    /// The edge between two nodes.
+    #[must_use]
+    pub fn edge(&self, from: Node, to: Node) -> Edge {
+        Edge { from, to, within_lane: self.share_lanes(from, to) }
+    }
+
     /// The tasks that do not run after `node` has returned `next`, whatever their trigger rules say. Airflow's
     /// `skip_all_except`: a task that can also be reached from a chosen one is not skipped.
     ///
@@ -234,8 +340,8 @@ impl Graph {
 
     /// Every edge, from upstream to downstream.
     #[must_use]
-    pub fn edges(&self) -> &[(Node, Node)] {
-        &self.edges
+    pub fn edges(&self) -> &[Edge] {
+        &self.neighbours.edges
     }
 
     /// The task at `node`, if the graph has one there.
@@ -301,15 +407,6 @@ impl Graph {
         self.nodes().filter(|node| seen[node.0 as usize]).collect()
     }
 
-    /// Positions by name, for many look-ups.
-    pub(super) fn positions(&self) -> HashMap<&TaskId, Vec<usize>> {
-        let mut positions: HashMap<_, Vec<_>> = HashMap::new();
-        for (position, task) in self.tasks.iter().enumerate() {
-            positions.entry(&task.task_id).or_default().push(position);
-        }
-        positions
-    }
-
     fn linked(mut self) -> Self {
         let empty = vec![Vec::new(); self.tasks.len()];
         let mut neighbours = Neighbours { upstream: empty.clone(), downstream: empty, ..Neighbours::default() };
@@ -317,7 +414,18 @@ impl Graph {
             neighbours.downstream[from.0 as usize].push(*to);
             neighbours.upstream[to.0 as usize].push(*from);
         }
+        if self.groups.iter().any(|group| group.over.is_some()) {
+            neighbours.mapped_groups = self.tasks.iter().map(|task| self.mapped_around(task.group)).collect();
+        }
         self.neighbours = neighbours;
+        let overs = self.tasks.iter().map(|task| &task.over).chain(self.groups.iter().map(|group| &group.over));
+        self.neighbours.sources = overs
+            .filter_map(|over| match over {
+                Some(Over::Result(source)) => Some(*source),
+                _ => None,
+            })
+            .collect();
+        self.neighbours.edges = self.edges.iter().map(|(from, to)| self.edge(*from, *to)).collect();
         // A cycle is told by the checks.
         let sorted = toposort(&self.as_petgraph(), None).unwrap_or_default();
         self.neighbours.in_order = sorted.into_iter().map(|place| Node(place.index() as i32)).collect();
@@ -325,6 +433,12 @@ impl Graph {
             self.neighbours.setups = self.nodes().map(|node| self.needed_setups(node)).collect();
         }
         self
+    }
+
+    /// The nearest mapped group around.
+    pub(super) fn mapped_around(&self, group: Option<GroupIndex>) -> Option<GroupIndex> {
+        let around = |group: &GroupIndex| self.groups.get(group.0).and_then(|group| group.parent);
+        std::iter::successors(group, around).find(|group| self.groups.get(group.0).is_some_and(|it| it.over.is_some()))
     }
 
     /// The same graph for the algorithms of petgraph; a node's index is its place.

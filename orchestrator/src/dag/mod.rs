@@ -6,17 +6,23 @@ mod chain;
 mod check;
 mod draft;
 mod graph;
+mod group;
+mod mapping;
 mod output;
 mod registry;
 mod spec;
 mod task;
 
-pub use body::{Body, BodyFuture, Function, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With};
+pub use body::{
+    Body, BodyFuture, Function, Input, InputTask, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With,
+};
 pub use chain::{Chain, Link};
 pub use check::Fault;
 pub use draft::Dag;
-pub use graph::{Graph, NotAfter};
+pub use graph::{Edge, Graph, NotAfter};
+pub use group::{Each, Group};
+pub use mapping::{Expand, Expanded, ExpandedWith, Item, OverInput, Partial, PartialExpanded, Source, partial};
 pub use output::{Branch, Next, Output, Poke, Progress, Returned, ShortCircuit};
 pub use registry::{Definition, Registry, RegistryFaults};
-pub use spec::{DEFAULT_POOL, Past, Role, SensorSpec, TaskSpec};
+pub use spec::{DEFAULT_POOL, GroupIndex, GroupSpec, Mapped, Over, Past, Role, SensorSpec, TaskSpec};
 pub use task::Task;

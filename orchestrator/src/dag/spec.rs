@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::TaskId, readiness::TriggerRule, retry::RetryPolicy};
+use serde_json::Value;
+
+use crate::{
+    ids::{Node, TaskId},
+    readiness::TriggerRule,
+    retry::RetryPolicy,
+};
 
 /// What the graph says of one task.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -41,6 +47,49 @@ pub struct TaskSpec {
     /// How it waits, if it is a sensor.
     #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
     pub sensor: SensorSpec,
+    /// What it is mapped over, if it is a mapped task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+    /// The group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupIndex>,
+}
+
+/// What a mapped task, or a mapped group, has one instance for each item of.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// These.
+    Values(Vec<Value>),
+    /// The items of the list that this task returns; of a mapped one: what its instances return.
+    Result(Node),
+}
+
+/// A group's position in the graph of its version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupIndex(pub usize);
+
+/// What the graph says of a group of tasks.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// Its name, with those of the groups around it: what the names of its tasks begin with.
+    pub group_id: TaskId,
+    /// The group around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<GroupIndex>,
+    /// What it is mapped over, if it is a mapped group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+/// What has one instance for each item of something.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Mapped {
+    /// A mapped task.
+    Task(Node),
+    /// All tasks of a mapped group.
+    Group(GroupIndex),
 }
 
 /// What a task owes to the run before.
@@ -149,6 +198,8 @@ impl Default for TaskSpec {
             max_active_tis_per_dag: None,
             past: Past::default(),
             sensor: SensorSpec::default(),
+            over: None,
+            group: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{marker::PhantomData, time::Duration};
 use super::{
     chain::{Chain, Link},
     draft::Dag,
+    group::End,
     spec::{Past, Role, TaskSpec},
 };
 use crate::{readiness::TriggerRule, retry::RetryPolicy};
@@ -14,6 +15,8 @@ use crate::{readiness::TriggerRule, retry::RetryPolicy};
 pub struct Task<'d, T> {
     pub(super) dag: &'d Dag,
     pub(super) node: usize,
+    /// Whether it stands for the results of all indexes of the mapped group that the task is in.
+    pub(super) collected: bool,
     pub(super) output: PhantomData<fn() -> T>,
 }
 
@@ -27,11 +30,17 @@ impl<T> Copy for Task<'_, T> {}
 
 impl<T> std::fmt::Debug for Task<'_, T> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Task({})", self.dag.task_id(self.node))
+        write!(out, "Task({})", self.dag.name_of(End::Task(self.node)))
     }
 }
 
 impl<'d, T> Task<'d, T> {
+    /// Of a task of a mapped group, for a task outside of it: what it returned for all indexes, in their order.
+    #[must_use]
+    pub fn collected(self) -> Task<'d, Vec<T>> {
+        Task { dag: self.dag, node: self.node, collected: true, output: PhantomData }
+    }
+
     /// Tries after the first.
     pub fn retries(self, retries: u32) -> Self {
         self.set(|spec| spec.retry.retries = retries)

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     dag::Graph,
-    ids::{Node, RunKey},
+    ids::RunKey,
     store::{
         admission::{self, InLine, Move, Place, RunDelta},
         instances::{Claim, RunCounts},
@@ -31,7 +31,7 @@ const LOOK_AHEAD: i64 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// Task instances that may run by their rules.
-    pub(super) ready: Vec<(RunKey, Node)>,
+    pub(super) ready: Vec<Place>,
     /// The runs in which something ended without running.
     pub(super) skipped_in: BTreeSet<RunKey>,
     /// How the runs stand that are held and have something ready or freed, before what this transaction freed.
@@ -88,7 +88,7 @@ pub(super) async fn admit(
     };
     let mut walkers = Vec::new();
     for (run, counts) in &counts {
-        let ready = ready.iter().filter(|(of, _)| of == run).map(|(_, node)| *node);
+        let ready = ready.iter().filter(|place| place.run_key == *run).copied();
         walkers.extend(walk.through_run(conn, counts, ended.get(run).copied().unwrap_or(0), ready).await?);
     }
     let (pools, tasks): (BTreeSet<_>, BTreeSet<_>) = walk.freed.0.keys().cloned().partition(Gate::is_pool);
@@ -136,7 +136,7 @@ impl Walk<'_> {
         conn: &mut PgConnection,
         counts: &RunCounts,
         ended: i32,
-        ready: impl Iterator<Item = Node>,
+        ready: impl Iterator<Item = Place>,
     ) -> anyhow::Result<Vec<Walker>> {
         let run_key = counts.run_key;
         let graph = self.runs.graph(run_key)?;
@@ -147,8 +147,7 @@ impl Walk<'_> {
             let walkers_in_line = line.into_iter().filter_map(|waiting| walker(graph, waiting.place));
             walkers.extend(walkers_in_line.map(|walker| Walker { was_in_line: true, ..walker }));
         }
-        let fresh = |node| Place { run_key, node, map_index: -1 };
-        walkers.extend(ready.filter_map(|node| walker(graph, fresh(node))));
+        walkers.extend(ready.filter_map(|place| walker(graph, place)));
         walkers.sort_by_key(|walker| Reverse(walker.priority));
         let left = walkers.split_off(walkers.len().min(room as usize));
         let passed_from_line = walkers.iter().filter(|walker| walker.was_in_line).count() as i32;

@@ -1,93 +1,233 @@
 //! What the states of a run's tasks lead to, for the whole run at once. Pure: used where a change may run through many
-//! levels (a failure, a skip, a clear, the start of a run). A success moves on without it.
+//! levels (a failure, a skip, a clear, the start of a run), and where mapped tasks are. A success moves on without it.
+
+use std::{collections::HashMap, ops::Range};
 
 use crate::{
-    dag::Graph,
+    dag::{Graph, Mapped},
     ids::Node,
-    readiness::{Counts, Decision, Setups, decide},
+    readiness::{Decision, Setups, decide},
     state::TaskState,
     store::nodes::NodeRow,
 };
 
+/// A task instance within its run: its node and its map index.
+pub type At = (Node, i32);
+
 /// What is to be written.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Steps {
-    /// Nodes that may run now.
-    pub ready: Vec<Node>,
-    /// Nodes that end without running, in the order in which they were decided.
-    pub ended: Vec<(Node, TaskState)>,
+    /// Task instances that may run now.
+    pub ready: Vec<At>,
+    /// What ends without running, in the order in which it was decided.
+    pub ended: Vec<Decided>,
+    /// What could go on if it were known how many instances it has.
+    pub unmeasured: Vec<Mapped>,
+    /// What must first get another number of instances.
+    pub resize: Vec<(Mapped, usize)>,
 }
 
-/// Decides every node that waits, and what follows from those that end without running.
+/// The waiting task instances of a decision, which end without running.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// Their node.
+    pub node: Node,
+    /// Their lane.
+    pub lane: i32,
+    /// How they end.
+    pub state: TaskState,
+}
+
+/// How many items the mapped tasks and groups have that have been asked about; none: there is no list.
+pub type Lengths = HashMap<Mapped, Option<usize>>;
+
+/// Decides every task instance that waits, and what follows from those that end without running.
 #[must_use]
-pub fn advance(graph: &Graph, nodes: &[NodeRow]) -> Steps {
-    let mut run = Run {
-        graph,
-        counts: nodes.iter().map(|row| row.counts).collect(),
-        states: nodes.iter().map(|row| row.state).collect(),
-        steps: Steps::default(),
-    };
+pub fn advance(graph: &Graph, rows: &[NodeRow], lengths: &Lengths) -> Steps {
+    let mut run = Run { graph, lengths, of_node: ranges(graph, rows), rows: rows.to_vec(), steps: Steps::default() };
     // A branch decides over its successors before their trigger rules do, also when they were cleared since.
-    for row in nodes.iter().filter(|row| row.state == TaskState::Success) {
-        row.skips.iter().for_each(|node| run.end(*node, TaskState::Skipped));
+    for branch in rows.iter().filter(|row| row.has(TaskState::Success)) {
+        for skipped in &branch.skips {
+            run.rows_after(branch, *skipped).for_each(|row| run.end(row, TaskState::Skipped));
+        }
     }
     // In the order of the edges: of what is decided in one step, a node sees all of its upstream.
     for node in graph.in_order() {
-        match run.decide(*node) {
-            Decision::Wait => {}
-            Decision::Run => run.steps.ready.push(*node),
-            Decision::Skip => run.end(*node, TaskState::Skipped),
-            Decision::UpstreamFailed => run.end(*node, TaskState::UpstreamFailed),
+        for row in run.of_node(*node) {
+            match run.decide(row) {
+                _ if !run.rows[row].has(TaskState::None) => {}
+                Decision::Wait => {}
+                Decision::Run => run.begin(row),
+                Decision::Skip => run.end(row, TaskState::Skipped),
+                Decision::UpstreamFailed => run.end(row, TaskState::UpstreamFailed),
+            }
         }
     }
     run.steps.ready.sort_unstable();
     run.steps
 }
 
+/// Where the rows of each node are: they come in the order of nodes and lanes.
+fn ranges(graph: &Graph, rows: &[NodeRow]) -> Vec<Range<usize>> {
+    let mut ranges = vec![0..0; graph.tasks().len()];
+    for (at, row) in rows.iter().enumerate() {
+        if let Some(range) = ranges.get_mut(row.node.0 as usize) {
+            *range = if range.start == range.end { at..at + 1 } else { range.start..at + 1 };
+        }
+    }
+    ranges
+}
+
 /// A run while it is decided.
 struct Run<'g> {
     graph: &'g Graph,
-    counts: Vec<Counts>,
-    states: Vec<TaskState>,
+    lengths: &'g Lengths,
+    rows: Vec<NodeRow>,
+    of_node: Vec<Range<usize>>,
     steps: Steps,
 }
 
 impl Run<'_> {
-    fn decide(&self, node: Node) -> Decision {
-        let at = node.0 as usize;
-        match (self.graph.task(node), self.states.get(at)) {
-            (Some(task), Some(TaskState::None)) => decide(task.trigger_rule, self.counts[at], self.setups(node)),
-            _ => Decision::Wait,
+    fn of_node(&self, node: Node) -> Range<usize> {
+        self.of_node.get(node.0 as usize).cloned().unwrap_or_default()
+    }
+
+    /// The rows of `node` that have to do with `row`: within a mapped group that of its lane, else all.
+    fn rows_after(&self, row: &NodeRow, node: Node) -> Range<usize> {
+        let all = self.of_node(node);
+        if !self.graph.share_lanes(row.node, node) {
+            return all;
+        }
+        all.clone().find(|at| self.rows[*at].lane == row.lane).map_or(0..0, |at| at..at + 1)
+    }
+
+    fn decide(&mut self, at: usize) -> Decision {
+        let row = &self.rows[at];
+        let Some(task) = self.graph.task(row.node).filter(|_| row.has(TaskState::None)) else { return Decision::Wait };
+        let by_rule = decide(task.trigger_rule, row.counts, self.setups(row));
+        match self.graph.mapped(row.node) {
+            None => by_rule,
+            Some(mapped) => self.decide_mapped(mapped, row.node, by_rule),
         }
     }
 
-    fn end(&mut self, node: Node, state: TaskState) {
-        let at = node.0 as usize;
-        if self.states.get(at) != Some(&TaskState::None) {
-            return;
+    /// A mapped task has its instances when it may run; a mapped group when what it is mapped over is there, for its
+    /// tasks decide index by index. Airflow's `MappedTaskUpstreamDep`: what it is mapped over decides first.
+    fn decide_mapped(&mut self, mapped: Mapped, node: Node, by_rule: Decision) -> Decision {
+        match self.source(node) {
+            Decision::Run => {}
+            other => return other,
         }
-        self.states[at] = state;
-        self.steps.ended.push((node, state));
-        for next in self.graph.downstream(node) {
-            let counts = &mut self.counts[next.0 as usize];
-            match state {
-                TaskState::Skipped => counts.skipped += 1,
-                _ => counts.upstream_failed += 1,
+        let has_begun = self.has_begun_unexpanded(mapped);
+        match (mapped, by_rule) {
+            // A branch has skipped a part of it: it has no indexes.
+            (Mapped::Group(_), Decision::Run) if has_begun => return Decision::Skip,
+            (Mapped::Group(_), other) if has_begun => return other,
+            (Mapped::Task(_), other) if other != Decision::Run => return other,
+            _ => {}
+        }
+        match self.lengths.get(&mapped) {
+            None => {
+                push_new(&mut self.steps.unmeasured, mapped);
+                Decision::Wait
+            }
+            Some(None) => Decision::UpstreamFailed,
+            Some(Some(0)) if self.is_unexpanded(mapped) => Decision::Skip,
+            Some(Some(length)) if self.fits(mapped, *length) => by_rule,
+            Some(Some(length)) => {
+                push_new(&mut self.steps.resize, (mapped, *length));
+                Decision::Wait
             }
         }
     }
 
-    fn setups(&self, node: Node) -> Setups {
-        let needed = self.graph.setups(node);
-        let count = |is: fn(TaskState) -> bool| {
-            needed.iter().filter(|setup| self.states.get(setup.0 as usize).copied().is_some_and(is)).count() as i32
-        };
-        Setups {
-            all: needed.len() as i32,
-            success: count(|state| state == TaskState::Success),
-            skipped: count(|state| state == TaskState::Skipped),
-            failed: count(TaskState::is_failure),
+    /// Whether what `node` is mapped over is there.
+    fn source(&self, node: Node) -> Decision {
+        let Some(source) = self.graph.source(node) else { return Decision::Run };
+        let states = || self.rows[self.of_node(source)].iter().flat_map(NodeRow::existing);
+        if states().any(|(_, state)| !state.is_finished()) {
+            return Decision::Wait;
         }
+        // Of a mapped one, what its instances returned is there, however the others ended.
+        let alone = states().find(|(index, _)| *index < 0).map(|(_, state)| state);
+        match alone {
+            Some(state) if state.is_failure() => Decision::UpstreamFailed,
+            Some(TaskState::Skipped) => Decision::Skip,
+            _ => Decision::Run,
+        }
+    }
+
+    fn instances(&self, mapped: Mapped) -> impl Iterator<Item = (i32, TaskState)> {
+        let members = self.graph.members(mapped).into_iter();
+        members.flat_map(|node| self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing))
+    }
+
+    fn is_unexpanded(&self, mapped: Mapped) -> bool {
+        self.instances(mapped).any(|(index, _)| index < 0)
+    }
+
+    fn has_begun_unexpanded(&self, mapped: Mapped) -> bool {
+        self.instances(mapped).any(|(index, state)| index < 0 && state != TaskState::None)
+    }
+
+    /// Whether every task of it has just the instances 0 to `length` - 1, but for those beyond that are still under way.
+    fn fits(&self, mapped: Mapped, length: usize) -> bool {
+        let length = length as i32;
+        self.graph.members(mapped).into_iter().all(|node| {
+            let existing = || self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing);
+            let is_too_much =
+                |(index, state): (i32, TaskState)| index >= length && (state == TaskState::None || state.is_finished());
+            existing().filter(|(index, _)| (0..length).contains(index)).count() as i32 == length
+                && !existing().any(|(index, _)| index < 0)
+                && !existing().any(is_too_much)
+        })
+    }
+
+    fn begin(&mut self, at: usize) {
+        let row = &self.rows[at];
+        let waiting = row.instances.iter().filter(|(_, state)| *state == TaskState::None);
+        self.steps.ready.extend(waiting.map(|(index, _)| (row.node, *index)));
+    }
+
+    fn end(&mut self, at: usize, state: TaskState) {
+        let mut ended = 0;
+        for (_, waiting) in self.rows[at].instances.iter_mut().filter(|(_, state)| *state == TaskState::None) {
+            *waiting = state;
+            ended += 1;
+        }
+        if ended == 0 {
+            return;
+        }
+        let row = &self.rows[at];
+        let node = row.node;
+        self.steps.ended.push(Decided { node, lane: row.lane, state });
+        let after: Vec<_> = self.graph.downstream(node).iter().map(|next| self.rows_after(row, *next)).collect();
+        for next in after.into_iter().flatten() {
+            let counts = &mut self.rows[next].counts;
+            match state {
+                TaskState::Skipped => counts.skipped += ended,
+                _ => counts.upstream_failed += ended,
+            }
+        }
+    }
+
+    fn setups(&self, row: &NodeRow) -> Setups {
+        let mut setups = Setups::default();
+        for needed in self.graph.setups(row.node) {
+            for (_, state) in self.rows[self.rows_after(row, *needed)].iter().flat_map(NodeRow::existing) {
+                setups.all += 1;
+                setups.success += i32::from(state == TaskState::Success);
+                setups.skipped += i32::from(state == TaskState::Skipped);
+                setups.failed += i32::from(state.is_failure());
+            }
+        }
+        setups
+    }
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
     }
 }
 
@@ -96,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::prelude::*;
+    use crate::{prelude::*, readiness::Counts};
 
     async fn nothing(_: Context) -> TaskResult<()> {
         Ok(())
@@ -126,7 +266,7 @@ mod tests {
                         _ => {}
                     }
                 }
-                NodeRow { node, counts, state: states[node.0 as usize], skips: Vec::new() }
+                NodeRow { node, lane: -1, counts, instances: vec![(-1, states[node.0 as usize])], skips: Vec::new() }
             })
             .collect()
     }
@@ -136,9 +276,10 @@ mod tests {
         // 0 -> 1 -> 2 -> 4, 0 -> 3 -> 4
         let graph = graph(&[(0, 1), (1, 2), (0, 3), (2, 4), (3, 4)], 5);
         let states = [TaskState::Success, TaskState::Failed, TaskState::None, TaskState::None, TaskState::None];
-        let steps = advance(&graph, &rows(&graph, &states));
-        assert_eq!(steps.ready, [Node(3)]);
-        assert_eq!(steps.ended, [(Node(2), TaskState::UpstreamFailed), (Node(4), TaskState::UpstreamFailed)]);
+        let steps = advance(&graph, &rows(&graph, &states), &Lengths::new());
+        assert_eq!(steps.ready, [(Node(3), -1)]);
+        let ended = |node| Decided { node, lane: -1, state: TaskState::UpstreamFailed };
+        assert_eq!(steps.ended, [ended(Node(2)), ended(Node(4))]);
     }
 
     proptest! {
@@ -153,16 +294,16 @@ mod tests {
                 TaskState::None, TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::Running,
             ];
             let mut states: Vec<_> = picks.iter().map(|pick| choices[*pick]).collect();
-            let steps = advance(&graph, &rows(&graph, &states));
-            for node in &steps.ready {
+            let steps = advance(&graph, &rows(&graph, &states), &Lengths::new());
+            for (node, _) in &steps.ready {
                 prop_assert_eq!(states[node.0 as usize], TaskState::None);
                 prop_assert!(graph.upstream(*node).iter().all(|up| states[up.0 as usize] == TaskState::Success));
             }
-            for (node, ended) in &steps.ended {
+            for Decided { node, state: ended, .. } in &steps.ended {
                 prop_assert_eq!(states[node.0 as usize], TaskState::None);
                 states[node.0 as usize] = *ended;
             }
-            let again = advance(&graph, &rows(&graph, &states));
+            let again = advance(&graph, &rows(&graph, &states), &Lengths::new());
             prop_assert_eq!(again.ready, steps.ready);
             prop_assert!(again.ended.is_empty());
         }

@@ -11,19 +11,15 @@ use crate::{
     dag::{Graph, Past},
     ids::{Node, RunKey, TaskId},
     state::TaskState,
-    store::rechecks,
+    store::{admission::Place, rechecks},
 };
 
 /// Takes out of `ready` what must wait for the run before.
-pub(super) async fn hold_back(
-    conn: &mut PgConnection,
-    runs: &Runs,
-    ready: &mut Vec<(RunKey, Node)>,
-) -> anyhow::Result<()> {
-    let mut looking: BTreeMap<RunKey, Vec<Node>> = BTreeMap::new();
-    for (run, node) in ready.iter() {
-        if past(runs.graph(*run)?, *node) != Past::Ignored {
-            looking.entry(*run).or_default().push(*node);
+pub(super) async fn hold_back(conn: &mut PgConnection, runs: &Runs, ready: &mut Vec<Place>) -> anyhow::Result<()> {
+    let mut looking: BTreeMap<RunKey, BTreeSet<Node>> = BTreeMap::new();
+    for place in ready.iter() {
+        if past(runs.graph(place.run_key)?, place.node) != Past::Ignored {
+            looking.entry(place.run_key).or_default().insert(place.node);
         }
     }
     let mut held_back = HashSet::new();
@@ -34,12 +30,13 @@ pub(super) async fn hold_back(
         let before = rechecks::states_before(conn, run, graph.window().catchup, &asked).await?;
         let is_open = |task: &TaskId| {
             before.iter().any(|before| {
-                before.task_id == *task && !matches!(before.state, TaskState::Success | TaskState::Skipped)
+                before.task_id == *task
+                    && !matches!(before.state, TaskState::Success | TaskState::Skipped | TaskState::Removed)
             })
         };
         held_back.extend(nodes.into_iter().filter(|node| owed(graph, *node).any(is_open)).map(|node| (run, node)));
     }
-    ready.retain(|place| !held_back.contains(place));
+    ready.retain(|place| !held_back.contains(&(place.run_key, place.node)));
     Ok(())
 }
 

@@ -6,13 +6,14 @@
 mod admit;
 mod advance;
 mod create;
+mod expand;
 mod gate;
 mod graphs;
 mod look_back;
 mod outcome;
 mod settle;
 
-pub use advance::{Steps, advance};
+pub use advance::{At, Decided, Lengths, Steps, advance};
 pub use create::{Trigger, create_run};
 pub use gate::{Freed, Gate};
 pub use graphs::Graphs;

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub version: VersionId,
     /// Its node.
     pub node: Node,
+    /// Its index in a mapped task.
+    pub map_index: i32,
     /// How it ended.
     pub ending: Ending,
     /// If it succeeded and is a branch: the nodes that it chose not to run.

@@ -8,18 +8,19 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
     admit::{Admitted, Agenda, Lines, admit},
-    advance::advance,
+    expand::expand,
     gate::{Freed, Gate},
     graphs::Graphs,
     look_back::hold_back,
     outcome::Outcome,
 };
 use crate::{
-    dag::{Graph, Role},
+    dag::{Edge, Graph, Role},
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
     store::{
+        admission::Place,
         due::{self, Due},
         instances::{self, Claim, Ended, Recorded, RunCounts},
         nodes, overrides, rechecks,
@@ -157,7 +158,7 @@ pub async fn repeat_due(
     let graph = graphs.get(conn, run.version).await?;
     let may_run = |due: &Due| {
         let rule = graph.task(due.node).map(|task| task.trigger_rule).unwrap_or_default();
-        let decides_alone = !due.is_skipped && graph.setups(due.node).is_empty();
+        let decides_alone = !due.is_skipped && decides_by_counts(&graph, due.node, due.map_index);
         decides_alone && decide(rule, due.counts, Setups::default()) == Decision::Run
     };
     if !due.iter().all(may_run) {
@@ -168,7 +169,8 @@ pub async fn repeat_due(
     let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
     let mut agenda = Agenda::default();
     // It owed nothing to the run before when it began, and a clear there does not take that back.
-    agenda.ready.extend(due.iter().map(|due| (run.run_key, due.node)));
+    let place = |due: &Due| Place { run_key: run.run_key, node: due.node, map_index: due.map_index };
+    agenda.ready.extend(due.iter().map(place));
     agenda.runs.insert(run.run_key, runs::counts(conn, run.run_key).await?);
     admit(conn, &runs, agenda, None).await?;
     Ok(due.len())
@@ -219,12 +221,12 @@ async fn load(
 }
 
 async fn record(conn: &mut PgConnection, runs: &Runs, outcomes: &[Outcome]) -> anyhow::Result<Recorded> {
-    let mut edges: Vec<(InstanceKey, Node)> = Vec::new();
+    let mut edges: Vec<(InstanceKey, Edge)> = Vec::new();
     let mut gates = BTreeSet::new();
     for outcome in outcomes {
         let graph = runs.graph(outcome.run_key)?;
         let downstream = graph.downstream(outcome.node);
-        edges.extend(downstream.iter().map(|next| (outcome.instance, *next)));
+        edges.extend(downstream.iter().map(|next| (outcome.instance, graph.edge(outcome.node, *next))));
         for task in downstream.iter().chain([&outcome.node]).filter_map(|node| graph.task(*node)) {
             gates.extend(Gate::task(graph.dag_id(), task));
             gates.insert(Gate::pool(&task.pool));
@@ -279,7 +281,7 @@ async fn overrule(
     for outcome in outcomes {
         let ended = ended.get(&outcome.instance);
         if ended == Some(&TaskState::Success) && !outcome.skips.is_empty() {
-            nodes::keep_skips(conn, outcome.run_key, outcome.node, &outcome.skips).await?;
+            nodes::keep_skips(conn, outcome.run_key, outcome.node, outcome.map_index, &outcome.skips).await?;
             cascades.insert(outcome.run_key);
         }
         let graph = runs.graph(outcome.run_key)?;
@@ -306,7 +308,7 @@ async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome)
 
 /// The nodes that may run now. A run in which something will never run, or in which more than counts decide, joins
 /// `cascades`.
-fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> anyhow::Result<Vec<(RunKey, Node)>> {
+fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> anyhow::Result<Vec<Place>> {
     let mut ready = Vec::new();
     for ended in &recorded.ended {
         // What needs a setup may come long after it.
@@ -322,27 +324,33 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
         }
         let graph = runs.graph(counted.run_key)?;
         let Some(task) = graph.task(counted.node) else { continue };
-        if !graph.setups(counted.node).is_empty() {
+        let decision = decide(task.trigger_rule, counted.counts(), Setups::default());
+        if decision == Decision::Run && decides_by_counts(graph, counted.node, counted.lane) {
+            ready.push(Place { run_key: counted.run_key, node: counted.node, map_index: counted.lane });
+        } else if decision != Decision::Wait || !graph.setups(counted.node).is_empty() {
             cascades.insert(counted.run_key);
-            continue;
-        }
-        match decide(task.trigger_rule, counted.counts(), Setups::default()) {
-            Decision::Wait => {}
-            Decision::Run => ready.push((counted.run_key, counted.node)),
-            Decision::Skip | Decision::UpstreamFailed => {
-                cascades.insert(counted.run_key);
-            }
         }
     }
-    ready.retain(|(run, _)| !cascades.contains(run));
+    ready.retain(|place| !cascades.contains(&place.run_key));
     Ok(ready)
+}
+
+/// Whether the counts of a node (of a lane of it) decide alone: it needs no setup, and has its instances.
+fn decides_by_counts(graph: &Graph, node: Node, map_index: i32) -> bool {
+    graph.setups(node).is_empty() && (graph.mapped(node).is_none() || map_index >= 0)
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
 async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, agenda: &mut Agenda) -> anyhow::Result<i32> {
     let graph = runs.graph(run)?;
-    let steps = advance(graph, &nodes::of_run(conn, run).await?);
-    agenda.ready.extend(steps.ready.iter().map(|node| (run, *node)));
+    let (steps, is_resized) = expand(conn, graph, run).await?;
+    if is_resized {
+        // Counted anew, without those that have just ended.
+        agenda.runs.insert(run, runs::counts(conn, run).await?);
+        agenda.ended.remove(&run);
+    }
+    let place = |(node, map_index): &(Node, i32)| Place { run_key: run, node: *node, map_index: *map_index };
+    agenda.ready.extend(steps.ready.iter().map(place));
     if !steps.ended.is_empty() {
         agenda.skipped_in.insert(run);
     }

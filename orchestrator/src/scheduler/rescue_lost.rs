@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::{
     engine::{Ending, Graphs, Outcome, settle},
-    retry::{FailedTry, delay_before_next_try},
+    retry::{self, FailedTry, delay_before_next_try},
     store::{
         logs, processes,
         rescue::{self, LostAttempt},
@@ -50,6 +50,7 @@ async fn rescue(conn: &mut PgConnection, graphs: &Graphs, attempt: LostAttempt) 
         run_day: attempt.run_day,
         version: attempt.version,
         node: attempt.node,
+        map_index: attempt.map_index,
         ending,
         skips: Vec::new(),
     };
@@ -73,7 +74,7 @@ async fn after_loss(
     let graph = graphs.get(conn, attempt.version).await?;
     let policy = graph.task(attempt.node).map(|task| task.retry).unwrap_or_default();
     let failed = FailedTry {
-        identity: &format!("{}#{}#{}", attempt.dag_id, attempt.node, attempt.run_id),
+        identity: &retry::identity(&attempt.dag_id, &attempt.run_id, attempt.node, attempt.map_index),
         try_number: u32::try_from(attempt.try_number).unwrap_or(1),
         max_tries: u32::try_from(attempt.max_tries).unwrap_or(0),
     };

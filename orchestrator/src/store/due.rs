@@ -29,6 +29,8 @@ pub async fn runs(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sq
 pub struct Due {
     /// Its node.
     pub node: Node,
+    /// Its index in a mapped task.
+    pub map_index: i32,
     /// How its upstream stands now.
     pub counts: Counts,
     /// Whether a branch has chosen not to run it.
@@ -47,12 +49,13 @@ pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>
                set state = 'none', due_at = null, end_date = null, start_date = null,
                    try_number = try_number - (state = 'up_for_reschedule')::int
                where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule') and due_at <= $2
-               returning node
+               returning node, map_index
            )
-           select n.node as "node: Node", n.upstream, n.success, n.skipped, n.failed, n.upstream_failed, n.removed,
-                  exists (select from run_node b where b.run_key = $1 and b.skips is not null and n.node = any(b.skips))
+           select n.node as "node: Node", back.map_index, n.upstream, n.success, n.skipped, n.failed, n.upstream_failed,
+                  exists (select from run_node b where b.run_key = $1 and b.skips is not null and n.node = any(b.skips)
+                            and (b.lane = -1 or n.lane = -1 or b.lane = n.lane))
                       as "is_skipped!"
-           from back join run_node n on n.run_key = $1 and n.node = back.node"#,
+           from back join run_node n on n.run_key = $1 and n.node = back.node and n.lane in (-1, back.map_index)"#,
         run.0,
         now
     )
@@ -62,13 +65,13 @@ pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>
         .into_iter()
         .map(|row| Due {
             node: row.node,
+            map_index: row.map_index,
             counts: Counts {
                 upstream: row.upstream,
                 success: row.success,
                 skipped: row.skipped,
                 failed: row.failed,
                 upstream_failed: row.upstream_failed,
-                removed: row.removed,
             },
             is_skipped: row.is_skipped,
         })

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use sqlx::{PgConnection, types::Json};
 
+use super::nodes::EdgeColumns;
 use crate::{
-    engine::{Claimant, Gate, Outcome},
+    dag::Edge,
+    engine::{Claimant, Decided, Gate, Outcome},
     ids::{AttemptId, DagId, InstanceKey, Node, ProcessId, RunId, RunKey, TaskId, VersionId},
     readiness::Counts,
     state::{RunState, TaskState},
@@ -63,12 +65,13 @@ pub struct Counted {
     pub run_key: RunKey,
     /// The node.
     pub node: Node,
+    /// The map index that the decision is about; -1: all instances of the node.
+    pub lane: i32,
     upstream: i32,
     success: i32,
     skipped: i32,
     failed: i32,
     upstream_failed: i32,
-    removed: i32,
 }
 
 impl Counted {
@@ -81,7 +84,6 @@ impl Counted {
             skipped: self.skipped,
             failed: self.failed,
             upstream_failed: self.upstream_failed,
-            removed: self.removed,
         }
     }
 }
@@ -96,11 +98,12 @@ impl Counted {
 pub async fn record_if_current(
     conn: &mut PgConnection,
     outcomes: &[&Outcome],
-    edges: &[(InstanceKey, Node)],
+    edges: &[(InstanceKey, Edge)],
     gates: &[Gate],
 ) -> sqlx::Result<Recorded> {
     let column = OutcomeColumns::of(outcomes);
-    let (edge_from, edge_to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
+    let edge_from: Vec<_> = edges.iter().map(|(from, _)| from.0).collect();
+    let edges = EdgeColumns::of(edges.iter().map(|(_, edge)| edge));
     let row = sqlx::query!(
         r#"with outcome as (
                select * from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
@@ -119,7 +122,7 @@ pub async fn record_if_current(
                    end_date = statement_timestamp(), attempt = null, worker_id = null
                from outcome o
                where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
-               returning t.instance_key, t.run_key, t.node, t.try_number, t.start_date, t.end_date, t.state,
+               returning t.instance_key, t.run_key, t.node, t.map_index, t.try_number, t.start_date, t.end_date, t.state,
                          t.state in ('success', 'failed', 'skipped') as finished, o.attempt, o.worker_id, o.cause,
                          o.run_day
            ), tried as (
@@ -131,15 +134,19 @@ pub async fn record_if_current(
                update run_node n
                set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
                from (
-                   select e.run_key, x.node,
+                   select e.run_key, x.node, m.lane,
                           count(*) filter (where e.state = 'success') as success,
                           count(*) filter (where e.state = 'skipped') as skipped,
                           count(*) filter (where e.state = 'failed') as failed
-                   from ended e join unnest($8::bigint[], $9::int[]) as x(instance_key, node) using (instance_key)
+                   from ended e
+                   join unnest($8::bigint[], $9::int[], $11::bool[]) as x(instance_key, node, within_lane)
+                        using (instance_key)
+                   join run_node m on m.run_key = e.run_key and m.node = x.node
+                                   and (not x.within_lane or m.lane = e.map_index)
                    where e.finished
-                   group by e.run_key, x.node
+                   group by e.run_key, x.node, m.lane
                ) d
-               where n.run_key = d.run_key and n.node = d.node
+               where n.run_key = d.run_key and n.node = d.node and n.lane = d.lane
                returning n.*
            ), closed as (
                update dag_run r set unfinished = r.unfinished - d.finished
@@ -152,7 +159,8 @@ pub async fn record_if_current(
                    from ended) as "ended!: Json<Vec<Ended>>",
                   (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from counted c
                    where exists (select from task_instance t
-                                 where t.run_key = c.run_key and t.node = c.node and t.state = 'none'))
+                                 where t.run_key = c.run_key and t.node = c.node and t.state = 'none'
+                                 and (c.lane = -1 or t.map_index = c.lane)))
                       as "counted!: Json<Vec<Counted>>",
                   (select coalesce(jsonb_agg(to_jsonb(closed)), '[]') from closed) as "runs!: Json<Vec<RunCounts>>",
                   array(select l.waits_for from unnest($10::text[]) as g(gate) cross join lateral (
@@ -169,8 +177,9 @@ pub async fn record_if_current(
         &column.causes as &[Option<String>],
         &column.run_days,
         &edge_from,
-        &edge_to,
-        gates as &[Gate]
+        &edges.to,
+        gates as &[Gate],
+        &edges.within_lane
     )
     .fetch_one(conn)
     .await?;
@@ -217,35 +226,42 @@ impl OutcomeColumns {
 pub async fn end_without_running(
     conn: &mut PgConnection,
     run: RunKey,
-    decided: &[(Node, TaskState)],
-    edges: &[(Node, Node)],
+    decided: &[Decided],
+    edges: &[Edge],
 ) -> sqlx::Result<i32> {
-    let (nodes, states): (Vec<i32>, Vec<TaskState>) = decided.iter().map(|(node, state)| (node.0, *state)).unzip();
-    let (from, to): (Vec<_>, Vec<_>) = edges.iter().map(|(from, to)| (from.0, to.0)).unzip();
+    let nodes: Vec<_> = decided.iter().map(|decided| decided.node.0).collect();
+    let lanes: Vec<_> = decided.iter().map(|decided| decided.lane).collect();
+    let states: Vec<_> = decided.iter().map(|decided| decided.state).collect();
+    let edges = EdgeColumns::of(edges);
     sqlx::query_scalar!(
         r#"with ended as (
                update task_instance t set state = d.state, end_date = statement_timestamp()
-               from unnest($2::int[], $3::task_state[]) as d(node, state)
-               where t.run_key = $1 and t.node = d.node and t.state = 'none'
-               returning t.node, t.state
+               from unnest($2::int[], $3::int[], $4::task_state[]) as d(node, lane, state)
+               where t.run_key = $1 and t.node = d.node and t.state = 'none' and (d.lane = -1 or t.map_index = d.lane)
+               returning t.node, t.map_index, t.state
            ), counted as (
                update run_node n
                set skipped = n.skipped + d.skipped, upstream_failed = n.upstream_failed + d.upstream_failed
                from (
-                   select x.node, count(*) filter (where e.state = 'skipped') as skipped,
+                   select m.node, m.lane, count(*) filter (where e.state = 'skipped') as skipped,
                           count(*) filter (where e.state = 'upstream_failed') as upstream_failed
-                   from ended e join unnest($4::int[], $5::int[]) as x(upstream_node, node) on x.upstream_node = e.node
-                   group by x.node
+                   from ended e
+                   join unnest($5::int[], $6::int[], $7::bool[]) as x(upstream_node, node, within_lane)
+                        on x.upstream_node = e.node
+                   join run_node m on m.run_key = $1 and m.node = x.node and (not x.within_lane or m.lane = e.map_index)
+                   group by m.node, m.lane
                ) d
-               where n.run_key = $1 and n.node = d.node
+               where n.run_key = $1 and n.node = d.node and n.lane = d.lane
            )
            update dag_run set unfinished = unfinished - (select count(*) from ended)
            where run_key = $1 returning unfinished"#,
         run.0,
         &nodes,
+        &lanes,
         &states as &[TaskState],
-        &from,
-        &to
+        &edges.from,
+        &edges.to,
+        &edges.within_lane
     )
     .fetch_one(conn)
     .await

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod dags;
 pub mod due;
 pub mod events;
+pub mod expansion;
 pub mod instances;
 pub mod logs;
 pub mod nodes;
@@ -25,12 +26,20 @@ use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 /// The schema, embedded.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+fn migrations() -> sqlx::migrate::Migrator {
+    sqlx::migrate!("../migrations")
+}
+
+/// Who holds this advisory lock migrates.
+const MIGRATION_LOCK: i64 = 0x5c_0de;
+
+/// Between two tries to get it.
+const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// How long to wait for a connection before the caller is told that the database is down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,8 +60,18 @@ pub fn pool(database_url: &str, connections: u32) -> sqlx::Result<PgPool> {
 /// # Errors
 /// The database is down, or a migration fails.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
-    MIGRATIONS.run(pool).await?;
-    ensure_partitions(&mut *pool.acquire().await?).await?;
+    // Closed at the end, and the lock with it. Not a statement that waits: an index that is built concurrently would wait
+    // for that in turn.
+    let mut conn = pool.acquire().await?.detach();
+    while !sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "held!""#, MIGRATION_LOCK)
+        .fetch_one(&mut conn)
+        .await?
+    {
+        tokio::time::sleep(MIGRATION_LOCK_POLL).await;
+    }
+    migrations().set_locking(false).run(&mut conn).await?;
+    ensure_partitions(&mut conn).await?;
+    conn.close().await?;
     Ok(())
 }
 

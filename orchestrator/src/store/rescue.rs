@@ -20,6 +20,8 @@ pub struct LostAttempt {
     pub version: VersionId,
     /// Its node in the graph of that version.
     pub node: Node,
+    /// Its index in a mapped task.
+    pub map_index: i32,
     /// Its DAG.
     pub dag_id: DagId,
     /// The id of its run.
@@ -43,7 +45,7 @@ pub async fn lost(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<LostA
         LostAttempt,
         r#"select t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
                   t.worker_id as "worker!: ProcessId", t.run_key as "run_key: RunKey",
-                  r.version_id as "version: VersionId", t.node as "node: Node", t.dag_id as "dag_id: DagId",
+                  r.version_id as "version: VersionId", t.node as "node: Node", t.map_index, t.dag_id as "dag_id: DagId",
                   r.run_id as "run_id: RunId", r.run_day, t.try_number, t.max_tries, p.hostname as "hostname?"
            from task_instance t join dag_run r using (run_key) left join process p on p.process_id = t.worker_id
            where t.state in ('running', 'restarting') and p.state is distinct from 'alive'

@@ -7,20 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
+use super::results::ResultsInPostgres;
 use crate::{
-    context::{Context, Facts, FailWithoutRetry, Results, Skip, TaskResult},
+    context::{Context, Facts, FailWithoutRetry, Skip, TaskResult},
     dag::{Next, Progress, Registry, Returned, SensorSpec, TaskSpec},
     engine::{Ending, Graphs, Outcome},
-    ids::{Node, ProcessId, RunKey, TaskId},
-    retry::{FailedTry, delay_before_next_try},
-    store::{self, instances::Claim},
+    ids::{Node, ProcessId},
+    retry::{self, FailedTry, delay_before_next_try},
+    store::instances::Claim,
     task_log::{self, LogSink},
 };
 
@@ -55,7 +55,7 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
     let began = Instant::now();
     let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
-    let (end, skips) = choose(&attempt, &claim, end);
+    let (end, skips) = choose(&attempt, &claim, may_be_mapped_over(&attempt, &claim, end));
     let ending = match end {
         End::Returned(Ok(Returned { progress: Progress::NotYet, .. })) => {
             let poked_for = Duration::from_secs_f64(claim.poked_for_secs.unwrap_or(0.0).max(0.0)) + began.elapsed();
@@ -71,6 +71,7 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
         run_day: claim.run_day,
         version: claim.version,
         node: claim.node,
+        map_index: claim.map_index,
         ending,
         skips,
     }
@@ -87,6 +88,23 @@ fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
         Ok(skips) => (end, skips),
         Err(fault) => (End::Returned(Err(fault.into())), Vec::new()),
     }
+}
+
+/// Whoever is mapped over a result needs a list, and not too long a one: Airflow's `UnmappableXComTypePushed` and
+/// `UnmappableXComLengthPushed` fail the try that returned something else.
+fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
+    let End::Returned(Ok(Returned { value, progress: Progress::Done, .. })) = &end else { return end };
+    let Some(graph) = attempt.graphs.known(claim.version).filter(|graph| graph.is_source(claim.node)) else {
+        return end;
+    };
+    let most = graph.max_map_length();
+    let fault = match value {
+        _ if graph.mapped(claim.node).is_some() => return end,
+        Value::Array(items) if items.len() <= most => return end,
+        Value::Array(items) => format!("it has {} items, and max_map_length is {most}", items.len()),
+        _ => "it is not a list".to_owned(),
+    };
+    End::Returned(Err(anyhow::anyhow!("other tasks cannot be mapped over the result: {fault}")))
 }
 
 /// What the graph of the run's version says of the task. The settle that claimed has read that graph.
@@ -124,7 +142,13 @@ fn context(attempt: &Attempt, claim: &Claim) -> Context {
         logical_date: claim.logical_date,
         conf: claim.conf.clone(),
     };
-    let results = ResultsInPostgres { pool: attempt.pool.clone(), run: claim.run_key };
+    let results = ResultsInPostgres {
+        pool: attempt.pool.clone(),
+        run: claim.run_key,
+        node: claim.node,
+        map_index: claim.map_index,
+        graph: attempt.graphs.known(claim.version),
+    };
     Context::new(facts, Arc::new(results), attempt.cancelled.clone())
 }
 
@@ -170,7 +194,7 @@ fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
     };
     match delay_before_next_try(
         &spec.retry,
-        failed_try(claim, &format!("{}#{}#{}", claim.dag_id, claim.node, claim.run_id)),
+        failed_try(claim, &retry::identity(&claim.dag_id, &claim.run_id, claim.node, claim.map_index)),
     ) {
         Some(delay) => {
             sink.say(
@@ -202,9 +226,6 @@ fn storable(cause: &str) -> String {
 /// The log has all of it.
 const CAUSE_CHARS_MAX: usize = 4_000;
 
-/// How long to wait when the database is away while a task wants its input.
-const READ_AGAIN: Duration = Duration::from_millis(500);
-
 /// The size of a value as JSON, without writing it where the answer is plain.
 fn value_bytes(value: &Value) -> usize {
     match value {
@@ -220,29 +241,4 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())
-}
-
-/// Reads the results of other tasks of the run from Postgres.
-struct ResultsInPostgres {
-    pool: PgPool,
-    run: RunKey,
-}
-
-impl ResultsInPostgres {
-    async fn read(&self, task: &TaskId) -> sqlx::Result<Option<Value>> {
-        store::xcom::return_value(&mut *self.pool.acquire().await?, self.run, task).await
-    }
-}
-
-#[async_trait]
-impl Results for ResultsInPostgres {
-    async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
-        // A database that is away is no fault of the task: it waits, until it has the value or is stopped.
-        loop {
-            match self.read(task).await {
-                Err(error) if store::is_transient(&error) => tokio::time::sleep(READ_AGAIN).await,
-                result => return Ok(result?),
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod execute;
 mod heartbeat;
 mod log_writer;
+mod results;
 mod running;
 
 use std::{sync::Arc, time::Duration};

@@ -190,6 +190,7 @@ impl<'w> Play<'w> {
             run_day: claim.run_day,
             version: claim.version,
             node: claim.node,
+            map_index: claim.map_index,
             ending,
             skips,
         }
@@ -241,7 +242,7 @@ impl<'w> Play<'w> {
     }
 
     fn choice(&self, tasks: &[usize]) -> Choice {
-        let named = tasks.iter().map(|task| TaskId::from(format!("t{task}"))).collect();
+        let named = tasks.iter().map(|task| TaskId::from(format!("t{task}")).into()).collect();
         let tasks = TaskChoice { named, ..TaskChoice::default() };
         Choice { dag_id: self.dag.clone(), runs: RunChoice::one(self.run.clone()), tasks }
     }

@@ -62,6 +62,7 @@ fn success(worker: ProcessId, claim: &Claim) -> Outcome {
         run_day: claim.run_day,
         version: claim.version,
         node: claim.node,
+        map_index: claim.map_index,
         ending: Ending::Success(serde_json::Value::Null),
         skips: Vec::new(),
     }

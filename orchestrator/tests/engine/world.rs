@@ -169,6 +169,32 @@ impl World {
             .get(0)
     }
 
+    /// The map indexes and states of a task's instances.
+    pub async fn instances(&self, dag: &str, run: &RunId, task: &str) -> Vec<(i32, TaskState)> {
+        sqlx::query("select map_index, state from task_instance where run_key = $1 and task_id = $2 order by map_index")
+            .bind(self.run_key(dag, run).await)
+            .bind(TaskId::from(task))
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect()
+    }
+
+    /// What a task returned, by map index.
+    pub async fn results(&self, dag: &str, run: &RunId, task: &str) -> Vec<serde_json::Value> {
+        sqlx::query("select value from xcom where run_key = $1 and task_id = $2 order by map_index")
+            .bind(self.run_key(dag, run).await)
+            .bind(TaskId::from(task))
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| row.get(0))
+            .collect()
+    }
+
     /// How the tries of a task ended, with their causes.
     pub async fn tries(&self, dag: &str, run: &RunId, task: &str) -> Vec<(TaskState, Option<String>)> {
         sqlx::query(
@@ -238,7 +264,7 @@ impl World {
 }
 
 async fn counts(conn: &mut sqlx::PgConnection, run: RunKey) -> Vec<String> {
-    sqlx::query("select n::text || r.unfinished || ' ' || r.active || ' ' || r.in_line from run_node n join dag_run r using (run_key) where run_key = $1 order by node")
+    sqlx::query("select n::text || r.unfinished || ' ' || r.active || ' ' || r.in_line from run_node n join dag_run r using (run_key) where run_key = $1 order by node, lane")
         .bind(run)
         .fetch_all(conn)
         .await

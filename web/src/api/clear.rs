@@ -6,8 +6,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, Only, Origin, RunChoice, TaskChoice},
-    ids::{DagId, RunId, TaskId},
+    commands::{self, Choice, Clear, NamedTask, Only, Origin, RunChoice, TaskChoice},
+    ids::{DagId, RunId},
     store::pages::runs,
 };
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ async fn run_choice(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> Api
     })
 }
 
-fn task_ids(body: &Body) -> ApiResult<Vec<TaskId>> {
+fn task_ids(body: &Body) -> ApiResult<Vec<NamedTask>> {
     let Some(value) = body.value("task_ids") else { return Ok(Vec::new()) };
     let list = value.as_array().ok_or_else(|| {
         ApiError::invalid("list_type", json!(["body", "task_ids"]), "Input should be a valid list", value.clone())
@@ -113,7 +113,13 @@ fn task_ids(body: &Body) -> ApiResult<Vec<TaskId>> {
         return Err(cross_field(body, "task_ids list should have at least 1 element."));
     }
     // A task, or a task with the index of one of its mapped instances.
-    let name = |element: &Value| element.as_str().or_else(|| element.get(0)?.as_str()).map(TaskId::from);
+    let name = |element: &Value| match element.as_str() {
+        Some(task) => Some(NamedTask::from(task)),
+        None => {
+            let map_index = i32::try_from(element.get(1)?.as_i64()?).ok()?;
+            Some(NamedTask { task: element.get(0)?.as_str()?.into(), map_index: Some(map_index) })
+        }
+    };
     list.iter()
         .enumerate()
         .map(|(at, element)| {

@@ -2,8 +2,8 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
-    http::Uri,
+    extract::{FromRequestParts, Path, State},
+    http::{Uri, request},
 };
 use orchestrator::{
     ids::{DagId, RunId, TaskId},
@@ -17,6 +17,7 @@ use orchestrator::{
         },
     },
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -37,6 +38,7 @@ pub(crate) async fn list(State(app): State<App>, Path((dag_id, run_id)): Path<(D
     let known = TaskState::ALL.map(|state| (state.as_str(), state));
     let mut filter = InstanceFilter {
         task_id: params.one("task_id").map(TaskId::from),
+        map_index: params.integer("map_index")?,
         states: params.states("state", "state", &known)?,
         ..InstanceFilter::default()
     };
@@ -56,22 +58,54 @@ pub(crate) async fn list(State(app): State<App>, Path((dag_id, run_id)): Path<(D
     Ok(Json(listed("task_instances", rows, found.total)))
 }
 
-pub(crate) async fn get(
-    State(app): State<App>,
-    Path((dag_id, run_id, task_id)): Path<(DagId, RunId, TaskId)>,
-) -> ApiResult {
+pub(crate) async fn get(State(app): State<App>, of: OfInstance) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let instance = find(&mut conn, &dag_id, &run_id, &task_id).await?;
+    let instance = find(&mut conn, &of).await?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
     Ok(Json(wire::instance(&instance, &graph)))
 }
 
-pub(crate) async fn tries(
+/// The instances of a mapped task.
+pub(crate) async fn list_mapped(
     State(app): State<App>,
     Path((dag_id, run_id, task_id)): Path<(DagId, RunId, TaskId)>,
+    uri: Uri,
 ) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let known = TaskState::ALL.map(|state| (state.as_str(), state));
+    let states = params.states("state", "state", &known)?;
     let mut conn = app.pool.acquire().await?;
-    let instance = find(&mut conn, &dag_id, &run_id, &task_id).await?;
+    let unmapped = page::get(&mut conn, &dag_id, &run_id, &task_id, -1).await?;
+    let graph = match &unmapped {
+        Some(instance) => Some(app.graphs.get(&mut conn, instance.version).await?),
+        None => None,
+    };
+    if let Some((instance, graph)) = unmapped.zip(graph)
+        && graph.mapped(instance.node).is_none()
+    {
+        let text = format!("Task id {task_id} is not mapped");
+        return Err(ApiError::not_found(text));
+    }
+    let filter = InstanceFilter {
+        dag_id: Some(dag_id),
+        run_id: Some(run_id),
+        task_id: Some(task_id.clone()),
+        states,
+        ..InstanceFilter::default()
+    };
+    let mut found = page::list(&mut conn, &filter, params.page()?).await?;
+    if found.rows.is_empty() && found.total == 0 && filter.states.is_empty() {
+        return Err(ApiError::not_found(format!("Task id {task_id} not found")));
+    }
+    found.rows.retain(|row| row.map_index >= 0);
+    let total = if found.rows.is_empty() { 0 } else { found.total };
+    let rows = write(&app, &mut conn, &found.rows).await?;
+    Ok(Json(listed("task_instances", rows, total)))
+}
+
+pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let instance = find(&mut conn, &of).await?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
     let ended = page::tries(&mut conn, instance.instance).await?;
     let is_listed = ended.last().is_some_and(|last| last.try_number == instance.try_number);
@@ -108,16 +142,61 @@ async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> A
     Ok(written)
 }
 
+/// The task instance that a path is about.
+#[derive(Clone, Debug)]
+pub(crate) struct OfInstance {
+    pub(crate) dag_id: DagId,
+    pub(crate) run_id: RunId,
+    pub(crate) task_id: TaskId,
+    pub(crate) map_index: i32,
+}
+
+/// The parts of such a path; one of an unmapped task instance has no index, and logs have the number of the try.
+#[derive(Debug, Deserialize)]
+struct Parts {
+    dag_id: DagId,
+    run_id: RunId,
+    task_id: TaskId,
+    map_index: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OfInstance {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> ApiResult<Self> {
+        let Path(Parts { dag_id, run_id, task_id, map_index }) =
+            Path::from_request_parts(parts, state).await.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let in_query = Params::of(&parts.uri)?.integer("map_index")?;
+        let map_index = match map_index {
+            None => in_query.unwrap_or(-1),
+            Some(text) => text.parse().map_err(|_| {
+                let message = "Input should be a valid integer, unable to parse string as an integer";
+                ApiError::invalid("int_parsing", json!(["path", "map_index"]), message, text.into())
+            })?,
+        };
+        Ok(Self { dag_id, run_id, task_id, map_index })
+    }
+}
+
+/// Refuses with Airflow's 404 if there is no such task instance; of a mapped task without an index all are meant.
+pub(crate) async fn find_any(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<()> {
+    if of.map_index < 0 && page::get(conn, &of.dag_id, &of.run_id, &of.task_id, 0).await?.is_some() {
+        return Ok(());
+    }
+    find(conn, of).await.map(|_| ())
+}
+
 /// The task instance, or Airflow's 404.
-pub(crate) async fn find(
-    conn: &mut PgConnection,
-    dag: &DagId,
-    run: &RunId,
-    task: &TaskId,
-) -> ApiResult<InstanceListed> {
-    page::get(conn, dag, run, task).await?.ok_or_else(|| {
-        ApiError::not_found(format!(
-            "The Task Instance with dag_id: `{dag}`, run_id: `{run}` and task_id: `{task}` was not found"
-        ))
-    })
+pub(crate) async fn find(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<InstanceListed> {
+    let OfInstance { dag_id, run_id, task_id, map_index } = of;
+    if let Some(found) = page::get(conn, dag_id, run_id, task_id, *map_index).await? {
+        return Ok(found);
+    }
+    if *map_index < 0 && page::get(conn, dag_id, run_id, task_id, 0).await?.is_some() {
+        return Err(ApiError::not_found("Task instance is mapped, add the map_index value to the URL"));
+    }
+    let index = if *map_index < 0 { String::new() } else { format!(", map_index: `{map_index}`") };
+    Err(ApiError::not_found(format!(
+        "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`{index} and task_id: `{task_id}` was not found"
+    )))
 }

@@ -6,15 +6,13 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use orchestrator::{
-    ids::{DagId, RunId, TaskId},
-    store::logs::{self as store, LogRow},
-};
+use orchestrator::store::logs::{self as store, LogRow};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     error::{ApiError, ApiResult},
-    instances,
+    instances::{self, OfInstance},
     query::Params,
     wire,
 };
@@ -23,9 +21,16 @@ use crate::App;
 /// Lines in one answer; a longer log goes on at its `continuation_token`.
 const LINES_MAX: i64 = 10_000;
 
+/// The last part of the path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TryNumber {
+    try_number: String,
+}
+
 pub(crate) async fn get(
     State(app): State<App>,
-    Path((dag_id, run_id, task_id, try_number)): Path<(DagId, RunId, TaskId, String)>,
+    Path(TryNumber { try_number }): Path<TryNumber>,
+    of: OfInstance,
     uri: Uri,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
@@ -40,7 +45,7 @@ pub(crate) async fn get(
             .map_err(|_| ApiError::bad_request("Bad Signature. Please use only the tokens provided by the API."))?,
     };
     let mut conn = app.pool.acquire().await?;
-    let instance = instances::find(&mut conn, &dag_id, &run_id, &task_id).await?;
+    let instance = instances::find(&mut conn, &of).await?;
     let lines = store::of_try(&mut conn, instance.instance, number, after, LINES_MAX).await?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
     if accepted.starts_with("application/x-ndjson") {

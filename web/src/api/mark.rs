@@ -7,8 +7,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use orchestrator::{
-    commands::{self, Choice, Mark, Marked, MarkedRun, Origin, RunChoice, TaskChoice},
-    ids::{DagId, RunId, TaskId},
+    commands::{self, Choice, Mark, Marked, MarkedRun, NamedTask, Origin, RunChoice, TaskChoice},
+    ids::{DagId, RunId},
     store::pages::runs,
 };
 use serde_json::json;
@@ -17,17 +17,15 @@ use sqlx::PgConnection;
 use super::{
     body::Body,
     error::{ApiError, ApiResult},
-    instances::{find, now_of},
+    instances::{OfInstance, find_any, now_of},
     wire,
 };
 use crate::App;
 
-type TaskPath = Path<(DagId, RunId, TaskId)>;
-
 /// PATCH of a task instance.
-pub(crate) async fn task(State(app): State<App>, Path(of): TaskPath, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn task(State(app): State<App>, of: OfInstance, headers: HeaderMap, body: Bytes) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let dag_id = of.0.clone();
+    let dag_id = of.dag_id.clone();
     let mark = read(&mut conn, of, &Body::read(&headers, &body, &[], &ALLOWED)?).await?;
     let changed = commands::mark(&mut conn, &app.graphs, &mark, Origin::RestApi).await?;
     app.wake.everybody();
@@ -35,9 +33,9 @@ pub(crate) async fn task(State(app): State<App>, Path(of): TaskPath, headers: He
 }
 
 /// The same, without doing it.
-pub(crate) async fn dry_run(State(app): State<App>, Path(of): TaskPath, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn dry_run(State(app): State<App>, of: OfInstance, headers: HeaderMap, body: Bytes) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let dag_id = of.0.clone();
+    let dag_id = of.dag_id.clone();
     let mark = read(&mut conn, of, &Body::read(&headers, &body, &[], &ALLOWED)?).await?;
     let would_change = commands::preview_mark(&mut conn, &app.graphs, &mark).await?;
     now_of(&app, &mut conn, &dag_id, &would_change).await
@@ -46,9 +44,10 @@ pub(crate) async fn dry_run(State(app): State<App>, Path(of): TaskPath, headers:
 const ALLOWED: [&str; 6] =
     ["new_state", "note", "include_upstream", "include_downstream", "include_future", "include_past"];
 
-async fn read(conn: &mut PgConnection, of: (DagId, RunId, TaskId), body: &Body) -> ApiResult<Mark> {
-    let (dag_id, run_id, task) = of;
-    find(conn, &dag_id, &run_id, &task).await?;
+async fn read(conn: &mut PgConnection, of: OfInstance, body: &Body) -> ApiResult<Mark> {
+    find_any(conn, &of).await?;
+    let OfInstance { dag_id, run_id, task_id: task, map_index } = of;
+    let map_index = Some(map_index).filter(|index| *index >= 0);
     if body.value("note").is_some() {
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "notes of task instances are not served yet"));
     }
@@ -73,7 +72,7 @@ async fn read(conn: &mut PgConnection, of: (DagId, RunId, TaskId), body: &Body) 
         future: body.flag("include_future", false)?,
     };
     let tasks = TaskChoice {
-        named: vec![task],
+        named: vec![NamedTask { task, map_index }],
         upstream: body.flag("include_upstream", false)?,
         downstream: body.flag("include_downstream", false)?,
     };

@@ -39,8 +39,15 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get).patch(mark::run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(instances::list))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get).patch(mark::task))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/listMapped", get(instances::list_mapped))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dry_run", patch(mark::dry_run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(instances::tries))
+        .route(
+            "/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}",
+            get(instances::get).patch(mark::task),
+        )
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries", get(instances::tries))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))

@@ -46,6 +46,14 @@ impl Params {
         }
     }
 
+    /// A whole number.
+    pub(crate) fn integer(&self, key: &str) -> ApiResult<Option<i32>> {
+        let Some(text) = self.one(key) else { return Ok(None) };
+        let message = "Input should be a valid integer, unable to parse string as an integer";
+        let refuse = |_| ApiError::invalid("int_parsing", json!(["query", key]), message, text.into());
+        text.parse().map(Some).map_err(refuse)
+    }
+
     /// `limit` and `offset`.
     pub(crate) fn page(&self) -> ApiResult<Page> {
         Ok(Page { limit: self.count("limit", LIMIT)?.min(LIMIT_MAX), offset: self.count("offset", 0)? })

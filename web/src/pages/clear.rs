@@ -7,7 +7,7 @@ use axum::{
     response::Redirect,
 };
 use orchestrator::{
-    commands::{self, Clear, Only, Origin, RunChoice, TaskChoice},
+    commands::{self, Clear, NamedTask, Only, Origin, RunChoice, TaskChoice},
     ids::{DagId, RunId, TaskId},
     store::overrides::Chosen,
 };
@@ -22,6 +22,7 @@ pub(crate) struct ClearPage {
     dag_id: DagId,
     run_id: RunId,
     task: Option<String>,
+    map_index: Option<i32>,
     downstream: bool,
     only_failed: bool,
     instances: Vec<Chosen>,
@@ -37,6 +38,8 @@ impl ClearPage {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Choice {
     task: Option<String>,
+    /// Of a mapped task: which instance; none: all.
+    map_index: Option<i32>,
     #[serde(default)]
     downstream: bool,
     #[serde(default)]
@@ -45,7 +48,8 @@ pub(crate) struct Choice {
 
 impl Choice {
     fn clear(&self, dag_id: &DagId, run_id: &RunId) -> Clear {
-        let named = self.task.iter().map(|task| TaskId::from(task.as_str())).collect();
+        let named = |task: &String| NamedTask { task: TaskId::from(task.as_str()), map_index: self.map_index };
+        let named = self.task.iter().map(named).collect();
         let tasks = TaskChoice { named, upstream: false, downstream: self.downstream };
         let choice = commands::Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks };
         let only = if self.only_failed { Only::Failed } else { Only::All };
@@ -60,8 +64,8 @@ pub(crate) async fn preview(
 ) -> PageResult<ClearPage> {
     let mut conn = app.pool.acquire().await?;
     let instances = commands::preview_clear(&mut conn, &app.graphs, &choice.clear(&dag_id, &run_id)).await?;
-    let Choice { task, downstream, only_failed } = choice;
-    Ok(Page(ClearPage { dag_id, run_id, task, downstream, only_failed, instances }))
+    let Choice { task, map_index, downstream, only_failed } = choice;
+    Ok(Page(ClearPage { dag_id, run_id, task, map_index, downstream, only_failed, instances }))
 }
 
 pub(crate) async fn clear(

@@ -51,6 +51,8 @@ struct Row {
 struct Cell {
     run_id: RunId,
     state: TaskState,
+    /// Of a mapped task: how many instances it has.
+    instances: Option<i64>,
 }
 
 impl DagPage {
@@ -67,13 +69,14 @@ pub(crate) async fn show(State(app): State<App>, Path(dag_id): Path<DagId>) -> P
     let mut listed = runs::list(&mut conn, &filter, RUNS).await?.rows;
     listed.reverse();
     let keys: Vec<_> = listed.iter().map(|run| run.run_key).collect();
-    let mut states: HashMap<(RunKey, TaskId), TaskState> = HashMap::new();
+    let mut states: HashMap<(RunKey, TaskId), (TaskState, i64)> = HashMap::new();
     for cell in instances::cells(&mut conn, &keys).await? {
-        states.insert((cell.run_key, cell.task_id), cell.state);
+        states.insert((cell.run_key, cell.task_id), (cell.state, cell.instances));
     }
     let cell = |run: &RunListed, task: &TaskId| {
-        let state = *states.get(&(run.run_key, task.clone()))?;
-        Some(Cell { run_id: run.run_id.clone(), state })
+        let (state, instances) = *states.get(&(run.run_key, task.clone()))?;
+        let is_mapped = graph.node(task).is_some_and(|node| graph.mapped(node).is_some());
+        Some(Cell { run_id: run.run_id.clone(), state, instances: is_mapped.then_some(instances) })
     };
     let rows = graph.tasks().iter().map(|task| Row {
         task_id: task.task_id.clone(),

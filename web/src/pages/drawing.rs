@@ -5,7 +5,10 @@ use dagre::{
     graph::{Graph as Layout, GraphOptions},
     layout,
 };
-use orchestrator::{dag::Graph, ids::TaskId};
+use orchestrator::{
+    dag::{Edge, Graph},
+    ids::TaskId,
+};
 
 /// A picture that is ready to be drawn.
 pub(crate) struct Drawing {
@@ -42,7 +45,7 @@ pub(crate) fn draw(graph: &Graph) -> Drawing {
         let label = NodeLabel { width: width_of(&task.task_id), height: HEIGHT, ..NodeLabel::default() };
         drawn.set_node(node.to_string(), Some(label));
     }
-    for (from, to) in graph.edges() {
+    for Edge { from, to, .. } in graph.edges() {
         drawn.set_edge(from.to_string(), to.to_string(), Some(EdgeLabel::default()), None);
     }
     let options = LayoutOptions { rankdir: RankDir::LR, nodesep: 14.0, ranksep: 44.0, ..LayoutOptions::default() };
@@ -61,7 +64,7 @@ pub(crate) fn draw(graph: &Graph) -> Drawing {
         })
     });
     let places: Vec<_> = places.collect();
-    let path = |(from, to): &(orchestrator::ids::Node, orchestrator::ids::Node)| {
+    let path = |Edge { from, to, .. }: &Edge| {
         let label = drawn.edge(&from.to_string(), &to.to_string(), None)?;
         let points: Vec<_> =
             label.points.iter().map(|point| format!("{:.0},{:.0}", point.x + MARGIN, point.y + MARGIN)).collect();

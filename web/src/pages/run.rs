@@ -39,6 +39,7 @@ pub(crate) struct RunPage {
 
 struct Row {
     task_id: TaskId,
+    map_index: i32,
     state: TaskState,
     try_number: String,
     start: String,
@@ -65,6 +66,7 @@ pub(crate) async fn show(State(app): State<App>, Path((dag_id, run_id)): Path<(D
         start: instant(task.start_date),
         took: took(task.start_date, task.end_date, now),
         task_id: task.task_id,
+        map_index: task.map_index,
     });
     Ok(Page(RunPage {
         waits: why_it_waits(run.state, is_paused, run.run_after > now),

@@ -21,6 +21,7 @@ pub(crate) struct TaskPage {
     dag_id: DagId,
     run_id: RunId,
     task_id: TaskId,
+    map_index: i32,
     state: TaskState,
     waits: Option<String>,
     operator: String,
@@ -53,6 +54,13 @@ impl TaskPage {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Choice {
     r#try: Option<i32>,
+    /// Of a mapped task: which instance.
+    #[serde(default = "unmapped")]
+    map_index: i32,
+}
+
+fn unmapped() -> i32 {
+    -1
 }
 
 pub(crate) async fn show(
@@ -61,8 +69,11 @@ pub(crate) async fn show(
     Query(choice): Query<Choice>,
 ) -> PageResult<TaskPage> {
     let mut conn = app.pool.acquire().await?;
-    let found = instances::get(&mut conn, &dag_id, &run_id, &task_id).await?;
-    let instance = found.ok_or_else(|| PageError::not_found(format!("The run {run_id} has no task {task_id}.")))?;
+    let found = instances::get(&mut conn, &dag_id, &run_id, &task_id, choice.map_index).await?;
+    let instance = found.ok_or_else(|| match choice.map_index {
+        -1 => PageError::not_found(format!("The run {run_id} has no task {task_id}, or it is mapped.")),
+        index => PageError::not_found(format!("The run {run_id} has no task {task_id} with the map index {index}.")),
+    })?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
     let now = store::now(&mut conn).await?;
     let ended = instances::tries(&mut conn, instance.instance).await?;
@@ -95,6 +106,7 @@ pub(crate) async fn show(
         dag_id,
         run_id,
         task_id,
+        map_index: instance.map_index,
     }))
 }
 

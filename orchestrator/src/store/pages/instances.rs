@@ -67,6 +67,8 @@ pub struct InstanceFilter {
     pub run_id: Option<RunId>,
     /// Only of this task.
     pub task_id: Option<TaskId>,
+    /// Only of this map index; -1: only unmapped ones.
+    pub map_index: Option<i32>,
     /// Only in these states; all if empty.
     pub states: Vec<TaskState>,
 }
@@ -93,12 +95,14 @@ pub async fn list(
              and ($2::text is null or r.run_id = $2)
              and ($3::text is null or t.task_id = $3)
              and (cardinality($4::task_state[]) = 0 or t.state = any($4))
+             and ($5::int is null or t.map_index = $5)
            order by t.run_key, t.node, t.map_index
-           limit $5 offset $6"#,
+           limit $6 offset $7"#,
         filter.dag_id.as_ref().map(DagId::as_str),
         filter.run_id.as_ref().map(RunId::as_str),
         filter.task_id.as_ref().map(TaskId::as_str),
         &filter.states as &[TaskState],
+        filter.map_index,
         page.limit,
         page.offset
     )
@@ -107,7 +111,7 @@ pub async fn list(
     Ok(Listed { total: rows.first().map_or(0, |row| row.total), rows })
 }
 
-/// One unmapped task instance.
+/// One task instance; an unmapped one has the index -1.
 ///
 /// # Errors
 /// The database is down.
@@ -116,8 +120,10 @@ pub async fn get(
     dag: &DagId,
     run: &RunId,
     task: &TaskId,
+    map_index: i32,
 ) -> sqlx::Result<Option<InstanceListed>> {
     let filter = InstanceFilter {
+        map_index: Some(map_index),
         dag_id: Some(dag.clone()),
         run_id: Some(run.clone()),
         task_id: Some(task.clone()),
@@ -160,17 +166,17 @@ pub async fn tries(conn: &mut PgConnection, instance: InstanceKey) -> sqlx::Resu
     .await
 }
 
-/// A cell of a grid.
+/// A cell of a grid: a task in a run, with all of its instances if it is mapped.
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// The run: the column.
     pub run_key: RunKey,
     /// The task: the row.
     pub task_id: TaskId,
-    /// Its colour.
+    /// Its colour: the most telling of the states of its instances.
     pub state: TaskState,
-    /// The number of its latest try.
-    pub try_number: i32,
+    /// How many instances it has.
+    pub instances: i64,
 }
 
 /// The cells of these runs.
@@ -181,9 +187,12 @@ pub async fn cells(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<Vec
     let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
     sqlx::query_as!(
         Cell,
-        r#"select run_key as "run_key: RunKey", task_id as "task_id: TaskId", state as "state: TaskState", try_number
-           from task_instance where run_key = any($1)"#,
-        &runs
+        r#"select distinct on (run_key, node) run_key as "run_key: RunKey", task_id as "task_id: TaskId",
+                  state as "state: TaskState", count(*) over (partition by run_key, node) as "instances!"
+           from task_instance where run_key = any($1)
+           order by run_key, node, array_position($2::task_state[], state)"#,
+        &runs,
+        &TaskState::MOST_TELLING as &[TaskState]
     )
     .fetch_all(conn)
     .await

@@ -1,6 +1,8 @@
 //! A DAG run in this process, without a server and without a database: `streamcommerce dags test`, and the tests of a
 //! DAG author. Retries are made at once, and the clock is the caller's.
 
+mod book;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -8,14 +10,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::book::{Book, ResultsInMemory};
 use crate::{
-    context::{Context, Facts, FailWithoutRetry, ResultsInMemory, Skip},
+    context::{Context, Facts, FailWithoutRetry, Skip},
     dag::{self, Definition, Returned},
-    engine::advance,
     ids::{InstanceKey, Node, RunId, TaskId},
-    readiness::Counts,
     state::TaskState,
-    store::nodes::NodeRow,
     task_log::{self, LogLine, LogOf, LogSink},
 };
 
@@ -35,9 +35,9 @@ pub enum Progress {
 /// The end of a test run.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct TestRun {
-    /// How each task ended.
+    /// How each task ended; of a mapped one, the worst that happened to an instance.
     pub states: BTreeMap<TaskId, TaskState>,
-    /// What each task returned.
+    /// What each task returned; of a mapped one, the list of what its instances did.
     pub results: BTreeMap<TaskId, Value>,
     leaf_failed: bool,
 }
@@ -53,41 +53,35 @@ impl TestRun {
 /// Runs the tasks of a DAG one after the other, in an order that its edges allow.
 pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut tell: impl FnMut(Progress)) -> TestRun {
     let graph = definition.graph();
-    let results = Arc::new(ResultsInMemory::default());
-    let mut states = vec![TaskState::None; graph.tasks().len()];
-    let mut skips = vec![Vec::new(); graph.tasks().len()];
-    let mut test = TestRun::default();
+    let mut book = Book::new(Arc::clone(graph));
     loop {
-        let steps = advance(graph, &rows(definition, &states, &skips));
-        for (node, state) in &steps.ended {
-            states[node.0 as usize] = *state;
-            tell(Progress::Ended(graph.tasks()[node.0 as usize].task_id.clone(), *state, None));
+        let (ready, ended) = book.advance();
+        for (node, state) in ended {
+            tell(Progress::Ended(graph.tasks()[node.0 as usize].task_id.clone(), state, None));
         }
-        let Some(node) = steps.ready.first() else { break };
-        let task = &graph.tasks()[node.0 as usize];
+        let Some((node, map_index)) = ready.first().copied() else { break };
         let facts = Facts {
             dag_id: graph.dag_id().clone(),
             run_id: RunId::from(format!("test__{}", at.to_rfc3339())),
-            task_id: task.task_id.clone(),
+            task_id: graph.tasks()[node.0 as usize].task_id.clone(),
             try_number: 1,
-            map_index: -1,
+            map_index,
             logical_date: Some(at),
             conf: conf.clone(),
         };
-        let (state, returned) = run_task(definition, *node, facts, &results, &mut tell).await;
-        states[node.0 as usize] = state;
-        if let Some((value, skipped)) = returned {
-            skips[node.0 as usize] = skipped;
-            if value.is_null() {
-                continue;
-            }
-            results.keep(task.task_id.clone(), value.clone()).await;
-            test.results.insert(task.task_id.clone(), value);
+        let results = Arc::new(book.results((node, map_index)));
+        let (state, returned) = run_task(definition, node, facts, &results, &mut tell).await;
+        book.set((node, map_index), state);
+        if let Some((value, skips)) = returned {
+            book.keep((node, map_index), value, skips);
         }
     }
-    test.leaf_failed = graph.leaves().iter().any(|leaf| states[leaf.0 as usize].is_failure());
-    test.states = graph.tasks().iter().map(|task| task.task_id.clone()).zip(states).collect();
-    test
+    let named = || graph.nodes().zip(graph.tasks()).map(|(node, task)| (node, task.task_id.clone()));
+    TestRun {
+        states: named().map(|(node, task)| (task, book.state(node))).collect(),
+        results: named().filter_map(|(node, task)| Some((task, book.result(node)?))).collect(),
+        leaf_failed: graph.leaves().into_iter().any(|leaf| book.state(leaf).is_failure()),
+    }
 }
 
 async fn run_task(
@@ -158,28 +152,4 @@ async fn with_log<F: Future>(body: F) -> (F::Output, Vec<LogLine>) {
         said.push(line);
     }
     (end, said)
-}
-
-/// The rows that the database would hold for these states.
-fn rows(definition: &Definition, states: &[TaskState], skips: &[Vec<Node>]) -> Vec<NodeRow> {
-    let graph = definition.graph();
-    let count = |node: Node, state| {
-        graph.upstream(node).iter().filter(|upstream| states[upstream.0 as usize] == state).count() as i32
-    };
-    graph
-        .nodes()
-        .map(|node| NodeRow {
-            node,
-            counts: Counts {
-                upstream: graph.upstream(node).len() as i32,
-                success: count(node, TaskState::Success),
-                skipped: count(node, TaskState::Skipped),
-                failed: count(node, TaskState::Failed),
-                upstream_failed: count(node, TaskState::UpstreamFailed),
-                removed: count(node, TaskState::Removed),
-            },
-            state: states[node.0 as usize],
-            skips: skips[node.0 as usize].clone(),
-        })
-        .collect()
 }

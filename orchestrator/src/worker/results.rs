@@ -1,0 +1,92 @@
+//! Results of other tasks, read from Postgres.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::{
+    context::Results,
+    dag::{Graph, Mapped, Over},
+    ids::{Node, RunKey, TaskId},
+    store::{self, xcom},
+};
+
+/// What a try may read: the results of the other tasks of its run.
+pub(super) struct ResultsInPostgres {
+    pub(super) pool: PgPool,
+    pub(super) run: RunKey,
+    /// Who reads.
+    pub(super) node: Node,
+    pub(super) map_index: i32,
+    pub(super) graph: Option<Arc<Graph>>,
+}
+
+/// What is read.
+enum Wanted<'t> {
+    /// What one task instance returned.
+    One(&'t TaskId, i32),
+    /// What all instances of a mapped task returned.
+    All(&'t TaskId),
+    /// One item of the list that a task returned.
+    Item(&'t TaskId),
+    /// What one of the instances of a mapped task returned, of those that returned something.
+    Nth(&'t TaskId),
+}
+
+/// How long to wait when the database is away while a task wants its input.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
+impl ResultsInPostgres {
+    async fn read(&self, wanted: &Wanted<'_>) -> sqlx::Result<Option<Value>> {
+        let conn = &mut *self.pool.acquire().await?;
+        match wanted {
+            Wanted::One(task, map_index) => xcom::return_value(conn, self.run, task, *map_index).await,
+            Wanted::All(task) => xcom::return_values(conn, self.run, task).await.map(Some),
+            Wanted::Item(task) => xcom::item(conn, self.run, task, self.map_index).await,
+            Wanted::Nth(task) => xcom::nth_return_value(conn, self.run, task, self.map_index).await,
+        }
+    }
+
+    /// A database that is away is no fault of the task: it waits, until it has the value or is stopped.
+    async fn wait_for(&self, wanted: Wanted<'_>) -> anyhow::Result<Option<Value>> {
+        loop {
+            match self.read(&wanted).await {
+                Err(error) if store::is_transient(&error) => tokio::time::sleep(READ_AGAIN).await,
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Results for ResultsInPostgres {
+    async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
+        let of = self.graph.as_ref().and_then(|graph| graph.node(task).map(|node| (graph, node)));
+        let wanted = match of {
+            Some((graph, node)) if graph.share_lanes(self.node, node) => Wanted::One(task, self.map_index),
+            Some((graph, node)) if graph.mapped(node).is_some() => Wanted::All(task),
+            _ => Wanted::One(task, -1),
+        };
+        self.wait_for(wanted).await
+    }
+
+    async fn item(&self) -> anyhow::Result<Option<Value>> {
+        let Some(graph) = &self.graph else { return Ok(None) };
+        let Some(mapped) = graph.mapped(self.node) else { return Ok(None) };
+        match graph.over(mapped) {
+            Some(Over::Values(values)) => {
+                Ok(usize::try_from(self.map_index).ok().and_then(|index| values.get(index)).cloned())
+            }
+            Some(Over::Result(source)) => {
+                let Some(task) = graph.task(*source) else { return Ok(None) };
+                match graph.mapped(*source) {
+                    Some(Mapped::Task(_) | Mapped::Group(_)) => self.wait_for(Wanted::Nth(&task.task_id)).await,
+                    None => self.wait_for(Wanted::Item(&task.task_id)).await,
+                }
+            }
+            None => Ok(None),
+        }
+    }
+}
