@@ -7,6 +7,7 @@ use orchestrator::{
     engine::Graphs,
     process::{self, Lease},
     scheduler::Scheduler,
+    secrets::Keys,
     store::processes::ProcessKind,
     wake::Wake,
     worker::{Settings, Worker},
@@ -30,6 +31,7 @@ struct Services {
     registry: Arc<Registry>,
     graphs: Graphs,
     wake: Wake,
+    keys: Keys,
     stop: CancellationToken,
     running: JoinSet<anyhow::Result<()>>,
 }
@@ -84,11 +86,11 @@ impl From<LeaseOptions> for Lease {
 
 impl Services {
     fn new(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Self> {
-        let pool = settings::pool(connection)?;
+        let (pool, keys) = (settings::pool(connection)?, Keys::from_env()?);
         let (wake, stop) = (Wake::default(), CancellationToken::new());
         let mut running = JoinSet::new();
         running.spawn(wait(wake.clone().carry(pool.clone(), stop.clone())));
-        Ok(Self { pool, registry, graphs: Graphs::default(), wake, stop, running })
+        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, stop, running })
     }
 
     fn start_scheduler(&mut self, lease: LeaseOptions) {
@@ -102,6 +104,7 @@ impl Services {
             slots: options.slots,
             queues: options.queues.clone(),
             lease: options.lease.into(),
+            keys: self.keys.clone(),
             drain: Duration::from_secs(options.drain_secs),
         };
         let worker = Worker::new(
@@ -116,9 +119,12 @@ impl Services {
 
     fn start_web(&mut self, options: &WebOptions) -> anyhow::Result<()> {
         let server = web::Server {
-            pool: self.pool.clone(),
-            graphs: self.graphs.clone(),
-            wake: self.wake.clone(),
+            app: web::App {
+                pool: self.pool.clone(),
+                graphs: self.graphs.clone(),
+                wake: self.wake.clone(),
+                keys: self.keys.clone(),
+            },
             bind: options.bind,
             unauthenticated: web::Unauthenticated::from_env(options.bind)?,
         };

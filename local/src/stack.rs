@@ -49,7 +49,7 @@ impl Stack {
             BigQuery::start(checkout, &state, &ports, &objects),
         )?;
         let database = postgres.database("streamcommerce").await?;
-        let environment = environment(checkout, &state, &ports, &database, &dbt);
+        let environment = environment(checkout, &state, &ports, &database, &dbt)?;
         let mut stack =
             Self { state, ports, checkout: checkout.to_owned(), postgres, kafka, gcs, bigquery, environment };
         tell("migrating the database, making the topics and the bucket");
@@ -181,10 +181,17 @@ async fn make_datasets(ports: &Ports) -> anyhow::Result<()> {
 }
 
 /// What the same programs would be told in the cloud, pointed at the local parts.
-fn environment(checkout: &Path, state: &State, ports: &Ports, database: &str, dbt: &Path) -> Vec<(String, String)> {
+fn environment(
+    checkout: &Path,
+    state: &State,
+    ports: &Ports,
+    database: &str,
+    dbt: &Path,
+) -> anyhow::Result<Vec<(String, String)>> {
     let path = |path: PathBuf| path.display().to_string();
-    [
+    let variables = [
         ("STREAMCOMMERCE_DATABASE_URL", database.to_owned()),
+        ("STREAMCOMMERCE_SECRET_KEY", state.secret_key()?),
         ("STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS", format!("{HOST}:{}", ports.kafka)),
         ("STREAMCOMMERCE_GCS_ENDPOINT", format!("http://{HOST}:{}", ports.gcs)),
         ("STREAMCOMMERCE_BUCKET", BUCKET.to_owned()),
@@ -195,8 +202,6 @@ fn environment(checkout: &Path, state: &State, ports: &Ports, database: &str, db
         ("STREAMCOMMERCE_DBT_STATE", path(state.root().join("dbt"))),
         ("STREAMCOMMERCE_WEB_BIND", format!("{HOST}:{}", ports.web)),
         ("STREAMCOMMERCE_DRAIN_SECS", "2".to_owned()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect()
+    ];
+    Ok(variables.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

@@ -1,11 +1,14 @@
 //! Where the local stack keeps its things: data in one folder of the checkout, downloads in one folder of the user.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
 /// The folder that holds all data of one stack; `make clean` removes it.
@@ -45,6 +48,21 @@ impl State {
         let folder = self.root.join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+
+    /// The key that seals this stack's variables and connections, made at the first start.
+    ///
+    /// # Errors
+    /// It cannot be made or read.
+    pub fn secret_key(&self) -> anyhow::Result<String> {
+        let file = self.root.join("secret.key");
+        if !file.exists() {
+            let mut key = [0; 32];
+            File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key))?;
+            let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+            new.write_all(STANDARD.encode(key).as_bytes())?;
+        }
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     }
 
     /// Where the logs of the parts are.

@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::{DagId, RunId, TaskId};
+use crate::{
+    ids::{DagId, RunId, TaskId},
+    lookup::Connection,
+    secrets, task_log,
+};
 
 /// What a task's body ends with. Any error is a failed try, which is retried if tries are left; return
 /// [`FailWithoutRetry`] or [`Skip`] as the error to say otherwise.
@@ -29,7 +33,7 @@ pub struct Skip(pub String);
 #[derive(Clone)]
 pub struct Context {
     facts: Arc<Facts>,
-    results: Arc<dyn Results>,
+    reads: Arc<dyn Reads>,
     cancelled: CancellationToken,
 }
 
@@ -50,11 +54,13 @@ pub struct Facts {
     pub logical_date: Option<DateTime<Utc>>,
     /// What the run was triggered with.
     pub conf: Value,
+    /// The params of the DAG as they are in this run.
+    pub params: Value,
 }
 
-/// Where the results of other tasks are read.
+/// Where a try reads what it is not given.
 #[async_trait]
-pub trait Results: Send + Sync {
+pub trait Reads: Send + Sync {
     /// What the task returned in this run, if it did.
     ///
     /// # Errors
@@ -66,13 +72,25 @@ pub trait Results: Send + Sync {
     /// # Errors
     /// The store cannot be reached.
     async fn item(&self) -> anyhow::Result<Option<Value>>;
+
+    /// The value of a variable.
+    ///
+    /// # Errors
+    /// The store cannot be reached, or the value cannot be opened.
+    async fn variable(&self, key: &str) -> anyhow::Result<Option<String>>;
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// The store cannot be reached, or its secrets cannot be opened.
+    async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>>;
 }
 
 impl Context {
     /// A context for one try.
     #[must_use]
-    pub fn new(facts: Facts, results: Arc<dyn Results>, cancelled: CancellationToken) -> Self {
-        Self { facts: Arc::new(facts), results, cancelled }
+    pub fn new(facts: Facts, reads: Arc<dyn Reads>, cancelled: CancellationToken) -> Self {
+        Self { facts: Arc::new(facts), reads, cancelled }
     }
 
     /// What is known about this try.
@@ -117,6 +135,39 @@ impl Context {
         &self.facts.conf
     }
 
+    /// The params of the DAG as they are in this run: its defaults, and what the run was triggered with.
+    ///
+    /// # Errors
+    /// The DAG has no params, or they are not a `P`.
+    pub fn params<P: DeserializeOwned>(&self) -> TaskResult<P> {
+        let wrong =
+            || format!("the params of the dag {} are not what the task wants: {}", self.dag_id(), self.facts.params);
+        serde_json::from_value(self.facts.params.clone()).with_context(wrong)
+    }
+
+    /// The value of a variable: Airflow's `Variable.get`. One whose name sounds secret is masked in the log from here on.
+    ///
+    /// # Errors
+    /// There is no such variable, or it cannot be opened with the keys of this worker.
+    pub async fn variable(&self, key: &str) -> TaskResult<String> {
+        let value = self.reads.variable(key).await?.with_context(|| format!("there is no variable {key}"))?;
+        if secrets::is_sensitive(key) {
+            task_log::mask(&value);
+        }
+        Ok(value)
+    }
+
+    /// How to reach another system: Airflow's `BaseHook.get_connection`. Its secrets are masked in the log from here on.
+    ///
+    /// # Errors
+    /// There is no such connection, or it cannot be opened with the keys of this worker.
+    pub async fn connection(&self, conn_id: &str) -> TaskResult<Connection> {
+        let found =
+            self.reads.connection(conn_id).await?.with_context(|| format!("there is no connection {conn_id}"))?;
+        found.secrets().for_each(task_log::mask);
+        Ok(found)
+    }
+
     /// Ends when this try is to stop: it was cleared, has timed out, or its worker stops. A body that is dropped at
     /// its next `await` needs not look at it; a body that holds a process or a job outside may clean up.
     #[must_use]
@@ -129,7 +180,7 @@ impl Context {
     /// # Errors
     /// The task returned nothing in this run, or something that is not a `T`.
     pub async fn result_of<T: DeserializeOwned>(&self, task: &TaskId) -> TaskResult<T> {
-        let value = self.results.result_of(task).await?;
+        let value = self.reads.result_of(task).await?;
         let value = value.with_context(|| format!("the task {task} has no result in the run {}", self.run_id()))?;
         serde_json::from_value(value).with_context(|| format!("the result of the task {task} has another shape"))
     }
@@ -141,7 +192,7 @@ impl Context {
     /// The task is not mapped, there is no item of its index (any more), or it is not a `T`.
     pub async fn item<T: DeserializeOwned>(&self) -> TaskResult<T> {
         let index = self.facts.map_index;
-        let item = self.results.item().await?;
+        let item = self.reads.item().await?;
         let item = item.with_context(|| format!("the task {} has no item of the index {index}", self.task_id()))?;
         serde_json::from_value(item).with_context(|| format!("the item of the index {index} has another shape"))
     }

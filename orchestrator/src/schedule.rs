@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ids::DagId;
 
 /// The timetable of a DAG, as the author wrote it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,11 +27,22 @@ pub enum Schedule {
         /// The IANA name of the zone in which the fields are read.
         timezone: String,
     },
+    /// Whenever one of several cron expressions says so: Airflow's `MultipleCronTriggerTimetable`.
+    Crons {
+        /// The expressions.
+        expressions: Vec<String>,
+        /// The IANA name of the zone in which they are read.
+        timezone: String,
+    },
     /// Every so many seconds, counted from the start date or, without one, from the epoch.
     Interval {
         /// Seconds between two runs; at least one.
         seconds: u64,
     },
+    /// One run, at the start date or, without one, at once: Airflow's `@once`.
+    Once,
+    /// The next run begins when the one before has ended: Airflow's `@continuous`. Needs `max_active_runs(1)`.
+    Continuous,
 }
 
 /// Why a schedule cannot be used.
@@ -45,6 +59,9 @@ pub enum ScheduleError {
     /// Not a time zone.
     #[error("time zone {0:?} is not known: use an IANA name such as Europe/Amsterdam")]
     TimeZone(String),
+    /// No cron expression at all.
+    #[error("a schedule of several cron expressions needs at least one")]
+    NoCron,
     /// Would fire without end.
     #[error("an interval must be at least one second long")]
     Interval,
@@ -63,6 +80,13 @@ impl Schedule {
         Self::Cron { expression: expression.to_owned(), timezone: timezone.to_owned() }
     }
 
+    /// Whenever one of the cron expressions says so, in the time zone of that IANA name.
+    #[must_use]
+    pub fn crons_in<const N: usize>(expressions: [&str; N], timezone: &str) -> Self {
+        let expressions = expressions.into_iter().map(ToOwned::to_owned).collect();
+        Self::Crons { expressions, timezone: timezone.to_owned() }
+    }
+
     /// A run every `interval`, to the second.
     #[must_use]
     pub fn every(interval: Duration) -> Self {
@@ -76,7 +100,11 @@ impl Schedule {
             Self::None => "no schedule".to_owned(),
             Self::Cron { expression, timezone } if timezone == "UTC" => expression.clone(),
             Self::Cron { expression, timezone } => format!("{expression} ({timezone})"),
+            Self::Crons { expressions, timezone } if timezone == "UTC" => expressions.join(", "),
+            Self::Crons { expressions, timezone } => format!("{} ({timezone})", expressions.join(", ")),
             Self::Interval { seconds } => format!("every {seconds} s"),
+            Self::Once => "@once".to_owned(),
+            Self::Continuous => "@continuous".to_owned(),
         }
     }
 
@@ -87,14 +115,13 @@ impl Schedule {
     pub fn parse(&self) -> Result<Timetable, ScheduleError> {
         match self {
             Self::None => Ok(Timetable::None),
-            Self::Cron { expression, timezone } => {
-                let cron = Cron::from_str(expression).map_err(|error| ScheduleError::Cron {
-                    expression: expression.clone(),
-                    reason: error.to_string(),
-                })?;
-                let zone = Tz::from_str(timezone).map_err(|_| ScheduleError::TimeZone(timezone.clone()))?;
-                Ok(Timetable::Cron(Box::new(cron), zone))
+            Self::Cron { expression, timezone } => Ok(Timetable::Crons(vec![parse(expression)?], zone(timezone)?)),
+            Self::Crons { expressions, timezone } => {
+                let crons = expressions.iter().map(|expression| parse(expression)).collect::<Result<Vec<_>, _>>()?;
+                if crons.is_empty() { Err(ScheduleError::NoCron) } else { Ok(Timetable::Crons(crons, zone(timezone)?)) }
             }
+            Self::Once => Ok(Timetable::Once),
+            Self::Continuous => Ok(Timetable::Continuous),
             Self::Interval { seconds } => match i64::try_from(*seconds) {
                 Ok(seconds) if seconds > 0 => Ok(Timetable::Interval(seconds)),
                 _ => Err(ScheduleError::Interval),
@@ -103,15 +130,31 @@ impl Schedule {
     }
 }
 
+fn parse(expression: &str) -> Result<Cron, ScheduleError> {
+    let refuse = |error: croner::errors::CronError| ScheduleError::Cron {
+        expression: expression.to_owned(),
+        reason: error.to_string(),
+    };
+    Cron::from_str(expression).map_err(refuse)
+}
+
+fn zone(name: &str) -> Result<Tz, ScheduleError> {
+    Tz::from_str(name).map_err(|_| ScheduleError::TimeZone(name.to_owned()))
+}
+
 /// A schedule that has been checked.
 #[derive(Clone, Debug)]
 pub enum Timetable {
     /// Never.
     None,
-    /// By cron, in a zone.
-    Cron(Box<Cron>, Tz),
+    /// Whenever one of them says so, in a zone.
+    Crons(Vec<Cron>, Tz),
     /// Every so many seconds.
     Interval(i64),
+    /// One time.
+    Once,
+    /// Whenever there is room for a run.
+    Continuous,
 }
 
 /// What besides the timetable says when a DAG runs.
@@ -130,6 +173,17 @@ impl Timetable {
     /// lie in the past: then it is due. Airflow's `next_dagrun_info`.
     #[must_use]
     pub fn next_slot(&self, window: Window, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let is_in_time = |slot: &DateTime<Utc>| window.end.is_none_or(|end| *slot <= end);
+        match (self, last) {
+            (Self::Once, Some(_)) => return None,
+            (Self::Once, None) => return Some(window.start.unwrap_or(now)).filter(is_in_time),
+            (Self::Continuous, _) => {
+                // No two runs of one logical date.
+                let earliest = last.map(|last| last + chrono::Duration::microseconds(1)).or(window.start);
+                return Some(earliest.map_or(now, |earliest| earliest.max(now))).filter(is_in_time);
+            }
+            _ => {}
+        }
         let anchor = window.start.unwrap_or(DateTime::UNIX_EPOCH);
         let after_last = match (last, window.start) {
             (Some(last), _) => self.after(last, anchor),
@@ -141,7 +195,7 @@ impl Timetable {
         } else {
             self.at_or_before(now, anchor).map_or(after_last, |latest| latest.max(after_last))
         };
-        window.end.is_none_or(|end| slot <= end).then_some(slot)
+        Some(slot).filter(is_in_time)
     }
 
     /// The next slot to write down, given the one that stands written. A DAG without a start date that has never run
@@ -163,42 +217,54 @@ impl Timetable {
 
     fn after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::None => None,
-            Self::Cron(cron, zone) => {
-                let local = instant.with_timezone(zone);
-                cron.find_next_occurrence(&local, false).ok().map(|slot| slot.with_timezone(&Utc))
-            }
+            Self::Crons(crons, zone) => next_of(crons, *zone, instant, false),
             Self::Interval(seconds) => {
                 let steps = (instant - anchor).num_seconds().div_euclid(*seconds) + 1;
                 anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
             }
+            Self::None | Self::Once | Self::Continuous => None,
         }
     }
 
     fn at_or_after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::None => None,
-            Self::Cron(cron, zone) => {
-                let local = instant.with_timezone(zone);
-                cron.find_next_occurrence(&local, true).ok().map(|slot| slot.with_timezone(&Utc))
-            }
+            Self::Crons(crons, zone) => next_of(crons, *zone, instant, true),
             Self::Interval(_) => self.after(instant - chrono::Duration::seconds(1), anchor),
+            Self::None | Self::Once | Self::Continuous => None,
         }
     }
 
     fn at_or_before(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::None => None,
-            Self::Cron(cron, zone) => {
+            Self::Crons(crons, zone) => {
                 let local = instant.with_timezone(zone);
-                cron.find_previous_occurrence(&local, true).ok().map(|slot| slot.with_timezone(&Utc))
+                let before = crons.iter().filter_map(|cron| cron.find_previous_occurrence(&local, true).ok());
+                before.map(|slot| slot.with_timezone(&Utc)).max()
             }
             Self::Interval(seconds) => {
                 let steps = (instant - anchor).num_seconds().div_euclid(*seconds);
                 anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
             }
+            Self::None | Self::Once | Self::Continuous => None,
         }
     }
+}
+
+/// The first slot of all of them after an instant, or at it.
+fn next_of(crons: &[Cron], zone: Tz, instant: DateTime<Utc>, or_at: bool) -> Option<DateTime<Utc>> {
+    let local = instant.with_timezone(&zone);
+    let next = crons.iter().filter_map(|cron| cron.find_next_occurrence(&local, or_at).ok());
+    next.map(|slot| slot.with_timezone(&Utc)).min()
+}
+
+/// By how much a run of a slot starts later, with a jitter: the same for the same slot, wherever it is reckoned, and
+/// other DAGs have another.
+#[must_use]
+pub fn delay_within(jitter: Duration, dag: &DagId, slot: DateTime<Utc>) -> Duration {
+    let digest = Sha256::digest(format!("{dag}@{}", slot.timestamp_micros()));
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    jitter.mul_f64(u64::from_be_bytes(first) as f64 / u64::MAX as f64)
 }
 
 #[cfg(test)]
@@ -269,6 +335,39 @@ mod tests {
         for (now, expected) in table {
             assert_eq!(next(&schedule, Window::default(), None, now), Some(at(expected)), "after {now}");
         }
+    }
+
+    #[test]
+    fn of_several_crons_the_next_one_fires_once_and_continuous_when_it_has_room() {
+        let both = Schedule::crons_in(["0 6 * * *", "0 18 * * *", "0 6 * * 1"], "UTC");
+        let window = since("2026-11-22T00:00:00Z");
+        let slots = [
+            ("2026-11-22T06:00:00Z", "2026-11-22T18:00:00Z"),
+            ("2026-11-22T18:00:00Z", "2026-11-23T06:00:00Z"),
+            ("2026-11-23T06:00:00Z", "2026-11-23T18:00:00Z"),
+        ];
+        for (last, expected) in slots {
+            assert_eq!(next(&both, window, Some(last), last), Some(at(expected)));
+        }
+        let now = "2026-11-22T13:47:00Z";
+        assert_eq!(next(&Schedule::Once, Window::default(), None, now), Some(at(now)));
+        assert_eq!(next(&Schedule::Once, window, None, now), window.start);
+        assert_eq!(next(&Schedule::Once, window, Some(now), now), None);
+        assert_eq!(next(&Schedule::Continuous, window, None, now), Some(at(now)));
+        assert!(next(&Schedule::Continuous, window, Some(now), now) > Some(at(now)));
+        let ended = Window { end: Some(at("2026-11-22T13:00:00Z")), ..window };
+        assert_eq!(next(&Schedule::Continuous, ended, None, now), None);
+    }
+
+    #[test]
+    fn a_jitter_is_the_same_for_the_same_slot_and_never_too_long() {
+        let (dag, jitter) = (DagId::from("d"), Duration::from_secs(60));
+        let delays: Vec<_> = (0..100)
+            .map(|minute| delay_within(jitter, &dag, at("2026-11-22T00:00:00Z") + chrono::Duration::minutes(minute)))
+            .collect();
+        assert_eq!(delays[0], delay_within(jitter, &dag, at("2026-11-22T00:00:00Z")));
+        assert!(delays.iter().all(|delay| *delay <= jitter));
+        assert!(delays.iter().any(|delay| *delay > jitter / 2) && delays.iter().any(|delay| *delay < jitter / 2));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::{
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +20,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use crate::ids::InstanceKey;
+use crate::{ids::InstanceKey, secrets::MASK};
 
 /// One line of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +53,11 @@ pub struct LogSink {
     of: LogOf,
     lines: Sender<(LogOf, LogLine)>,
     left_out: Arc<AtomicU64>,
+    secrets: Arc<Mutex<Vec<String>>>,
 }
+
+/// Shorter texts are no secrets, and masking them would make a log unreadable: Airflow's `min_length_masked_secret`.
+const SECRET_LENGTH_MIN: usize = 5;
 
 /// Longer messages are cut: one line must not fill a page of memory per reader.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -62,7 +66,7 @@ impl LogSink {
     /// A sink for the lines of one try.
     #[must_use]
     pub fn new(of: LogOf, lines: Sender<(LogOf, LogLine)>) -> Self {
-        Self { of, lines, left_out: Arc::default() }
+        Self { of, lines, left_out: Arc::default(), secrets: Arc::default() }
     }
 
     /// Writes a line in the engine's own name.
@@ -70,7 +74,15 @@ impl LogSink {
         self.send(level, "streamcommerce.task", message.into());
     }
 
-    fn send(&self, level: Level, logger: &str, mut message: String) {
+    /// A text without the secrets that the try has read.
+    #[must_use]
+    pub fn masked(&self, text: String) -> String {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().fold(text, |text, secret| if text.contains(secret) { text.replace(secret, MASK) } else { text })
+    }
+
+    fn send(&self, level: Level, logger: &str, message: String) {
+        let mut message = self.masked(message);
         if message.len() > MESSAGE_BYTES_MAX {
             let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
             message.truncate(end);
@@ -107,6 +119,21 @@ tokio::task_local! {
 /// Runs `body` so that what it says goes to `sink`.
 pub async fn scope<F: Future>(sink: LogSink, body: F) -> F::Output {
     CURRENT.scope(sink, body).await
+}
+
+/// Keeps a secret out of the log of the try that has read it, and out of its cause.
+pub fn mask(secret: &str) {
+    if secret.len() < SECRET_LENGTH_MIN {
+        return;
+    }
+    let kept = CURRENT.try_with(|sink| {
+        let mut secrets = sink.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.iter().any(|known| known == secret) {
+            secrets.push(secret.to_owned());
+        }
+    });
+    // Nobody's task: there is no log to keep it out of.
+    kept.ok();
 }
 
 /// Whether whoever asks is a task's body: what it says goes to its own log.

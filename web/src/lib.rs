@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{Router, middleware};
-use orchestrator::{engine::Graphs, wake::Wake};
+use orchestrator::{engine::Graphs, secrets::Keys, wake::Wake};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +18,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// The web server.
 #[derive(Debug)]
 pub struct Server {
-    /// The database.
-    pub pool: PgPool,
-    /// The graphs of the versions in use.
-    pub graphs: Graphs,
-    /// Wakes scheduler and worker.
-    pub wake: Wake,
+    /// What its handlers reach.
+    pub app: App,
     /// Where it listens.
     pub bind: SocketAddr,
     /// That everybody who reaches it may do everything.
@@ -33,9 +29,14 @@ pub struct Server {
 /// What every handler can reach.
 #[derive(Clone, Debug)]
 pub struct App {
-    pub(crate) pool: PgPool,
-    pub(crate) graphs: Graphs,
-    pub(crate) wake: Wake,
+    /// The database.
+    pub pool: PgPool,
+    /// The graphs of the versions in use.
+    pub graphs: Graphs,
+    /// Wakes scheduler and worker.
+    pub wake: Wake,
+    /// What seals and opens variables and connections.
+    pub keys: Keys,
 }
 
 /// That there is no authentication yet: on loopback that is fine, elsewhere somebody must have said so.
@@ -66,8 +67,7 @@ impl Unauthenticated {
 }
 
 /// All routes.
-pub fn router(pool: PgPool, graphs: Graphs, wake: Wake, unauthenticated: Unauthenticated) -> Router {
-    let app = App { pool, graphs, wake };
+pub fn router(app: App, unauthenticated: Unauthenticated) -> Router {
     let guard = Arc::new(guard::Guard { unauthenticated });
     Router::new()
         .nest("/api/v2", api::router())
@@ -86,7 +86,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
         tracing::info!(address = %self.bind, "the pages and the API are served");
-        let router = router(self.pool, self.graphs, self.wake, self.unauthenticated);
+        let router = router(self.app, self.unauthenticated);
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {
             result = serving.into_future() => result?,

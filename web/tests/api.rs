@@ -13,6 +13,7 @@ use orchestrator::{
     engine::Graphs,
     prelude::*,
     scheduler::{Scheduler, register},
+    secrets::{Keys, new_key},
     store,
     wake::Wake,
     worker::{Settings, Worker},
@@ -21,10 +22,11 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use web::Unauthenticated;
+use web::{App, Unauthenticated};
 
 struct World {
     router: Router,
+    keys: Keys,
     stop: CancellationToken,
 }
 
@@ -52,7 +54,9 @@ impl World {
         tokio::spawn(scheduler.run(stop.clone()));
         let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), Settings::default());
         tokio::spawn(worker.run(stop.clone()));
-        Self { router: web::router(pool, graphs, wake, Unauthenticated::Loopback), stop }
+        let keys = Keys::parse(&new_key()).unwrap();
+        let app = App { pool, graphs, wake, keys: keys.clone() };
+        Self { router: web::router(app, Unauthenticated::Loopback), keys, stop }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
@@ -295,4 +299,45 @@ async fn requests_of_other_sites_are_refused_and_text_is_escaped(pool: PgPool) {
     assert!(log.contains("boom on purpose") && !log.contains(HOSTILE));
     assert_eq!(world.page("/dags/none").await.0, StatusCode::NOT_FOUND);
     assert_eq!(world.page("/no/such/page").await.0, StatusCode::NOT_FOUND);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn variables_and_connections_are_kept_and_their_secrets_are_not_shown(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    let call = async |method: Method, path: &str, body: Value| world.call(method, path, &body.to_string()).await;
+    let made = json!({ "key": "region/eu", "value": {"a": 1}, "description": "where" });
+    let (status, shown) = call(Method::POST, "/variables", made.clone()).await;
+    assert_eq!(status, 201, "{shown}");
+    assert_eq!((&shown["value"], &shown["is_encrypted"]), (&json!("{\"a\":1}"), &json!(true)));
+    assert_eq!(call(Method::POST, "/variables", made).await.0, 409);
+    let (_, shown) = call(Method::PATCH, "/variables/region/eu", json!({ "value": "west" })).await;
+    assert_eq!((&shown["value"], &shown["description"]), (&json!("west"), &json!("where")));
+    call(Method::POST, "/variables", json!({ "key": "api_key", "value": "hunter2" })).await;
+    let (_, listed) = call(Method::GET, "/variables", Value::Null).await;
+    assert_eq!(listed["total_entries"], 2);
+    assert_eq!(listed["variables"][0]["value"], "***");
+    assert_eq!(call(Method::DELETE, "/variables/api_key", Value::Null).await.0, 204);
+    assert_eq!(call(Method::GET, "/variables/api_key", Value::Null).await.0, 404);
+
+    let made = json!({
+        "connection_id": "warehouse", "conn_type": "postgres", "host": "db", "login": "app", "password": "hunter2",
+        "port": 5432, "extra": "{\"sslmode\": \"require\", \"token\": \"t0ps3cret\"}",
+    });
+    let (status, shown) = call(Method::POST, "/connections", made).await;
+    assert_eq!(status, 201, "{shown}");
+    assert_eq!(shown["password"], "***");
+    assert_eq!(shown["extra"], "{\"sslmode\":\"require\",\"token\":\"***\"}");
+    // What was shown comes back: the secrets stay.
+    let (status, _) = call(Method::PATCH, "/connections/warehouse", shown).await;
+    assert_eq!(status, 200);
+    let row = store::connections::list(&mut pool.acquire().await.unwrap(), Some("warehouse")).await.unwrap().remove(0);
+    let kept = orchestrator::lookup::Connection::open(row.clone(), &world.keys).unwrap();
+    assert_eq!((kept.password.as_deref(), &kept.extra.unwrap()["token"]), (Some("hunter2"), &json!("t0ps3cret")));
+    assert!(!format!("{row:?}").contains("hunter2"));
+    let (status, _) = call(Method::PATCH, "/connections/warehouse", json!({ "port": 99_999 })).await;
+    assert_eq!(status, 422);
+    let (status, _) = call(Method::POST, "/connections", json!({ "connection_id": "a b", "conn_type": "x" })).await;
+    assert_eq!(status, 400);
+    let events = sqlx::query_scalar::<_, Value>("select jsonb_agg(extra) from event").fetch_one(&pool).await.unwrap();
+    assert!(!events.to_string().contains("hunter2"), "{events}");
 }

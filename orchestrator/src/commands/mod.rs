@@ -2,6 +2,7 @@
 
 mod choose;
 mod clear;
+mod lookup;
 mod mark;
 mod pause;
 mod pools;
@@ -14,12 +15,17 @@ use sqlx::PgConnection;
 pub use self::{
     choose::{Choice, NamedTask, RunChoice, TaskChoice},
     clear::{Clear, Only, clear, preview_clear},
+    lookup::{
+        NewVariable, create_connection, create_variable, delete_connection, delete_variable, update_connection,
+        update_variable,
+    },
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
     trigger::{ManualRun, trigger},
 };
 use crate::{
+    dag::BadParams,
     ids::{DagId, RunId, TaskId},
     store::events,
 };
@@ -42,6 +48,18 @@ pub enum Refused {
     /// There is a pool of that name.
     #[error("The Pool with name: `{0}` already exists")]
     PoolExists(String),
+    /// There is no such variable.
+    #[error("The Variable with key: `{0}` was not found")]
+    NoVariable(String),
+    /// There is a variable of that name.
+    #[error("The Variable with key: `{0}` already exists")]
+    VariableExists(String),
+    /// There is no such connection.
+    #[error("The Connection with connection_id: `{0}` was not found")]
+    NoConnection(String),
+    /// There is a connection of that name.
+    #[error("The Connection with connection_id: `{0}` already exists")]
+    ConnectionExists(String),
     /// The run stands for no date, so nothing lies before or after it.
     #[error("Cannot use include_past or include_future with no logical_date")]
     NoLogicalDate,
@@ -55,6 +73,9 @@ pub enum Refused {
         /// The logical date that was asked for.
         logical_date: Option<DateTime<Utc>>,
     },
+    /// The conf does not fit the params of the DAG.
+    #[error("the conf does not fit the params of the dag {0}: {1}")]
+    Params(DagId, BadParams),
     /// The request contradicts itself.
     #[error("{0}")]
     Invalid(String),

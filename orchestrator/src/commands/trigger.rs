@@ -45,6 +45,9 @@ pub async fn trigger(
     let mut tx = conn.begin().await?;
     let now = store::now(&mut tx).await?;
     let version = dags::current_version(&mut tx, dag).await?.ok_or_else(|| Refused::NoDag(dag.clone()))?;
+    if let Some(params) = graphs.get(&mut tx, version).await?.params() {
+        params.check(&conf).map_err(|error| Refused::Params(dag.clone(), error))?;
+    }
     let run_id = run.run_id.unwrap_or_else(|| manual_run_id(now));
     if !is_valid_run_id(&run_id) {
         return Err(Refused::Invalid(format!("{:?} cannot be a run id", run_id.as_str())));

@@ -1,11 +1,12 @@
 //! What can be wrong with a DAG that compiles.
 
 use petgraph::algo::tarjan_scc;
+use serde_json::Value;
 
-use super::{body::InputFrom, graph::Graph, spec::Over};
+use super::{body::InputFrom, graph::Graph, params::BadParams, spec::Over};
 use crate::{
     ids::{DagId, Node, TaskId, is_valid_key},
-    schedule::ScheduleError,
+    schedule::{Schedule, ScheduleError},
 };
 
 /// A fault of a DAG, told with the names that it is about.
@@ -123,6 +124,20 @@ pub enum Fault {
         /// How many there may be.
         most: usize,
     },
+    /// Params that are not fields.
+    #[error("dag {0}: its params must be a struct with named fields")]
+    NoParams(DagId),
+    /// Defaults that a trigger would be refused for.
+    #[error("dag {dag}: the defaults of its params do not fit their type: {why}")]
+    BadDefaults {
+        /// The DAG.
+        dag: DagId,
+        /// What does not fit.
+        why: BadParams,
+    },
+    /// A continuous DAG of which several runs might run.
+    #[error("dag {0}: a continuous schedule needs max_active_runs(1)")]
+    Continuous(DagId),
     /// A DAG that would never do anything.
     #[error("dag {0}: it has no tasks")]
     NoTasks(DagId),
@@ -153,6 +168,12 @@ pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
     }
     if graph.max_active_runs() == 0 {
         faults.push(Fault::NoActiveRuns(dag.clone()));
+    }
+    if *graph.schedule() == Schedule::Continuous && graph.max_active_runs() > 1 {
+        faults.push(Fault::Continuous(dag.clone()));
+    }
+    if let Some(Err(why)) = graph.params().map(|params| params.check(&Value::Null)) {
+        faults.push(Fault::BadDefaults { dag: dag.clone(), why });
     }
     if graph.max_active_tasks() < 1 {
         faults.push(Fault::NoActiveTasks(dag.clone()));

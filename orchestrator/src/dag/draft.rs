@@ -11,6 +11,7 @@ use super::{
     graph::Graph,
     group::{self, End},
     mapping::{OverInput, OverKind},
+    params::{Params, ParamsType},
     registry::Definition,
     spec::{GroupIndex, GroupSpec, Over, TaskSpec},
     task::Task,
@@ -103,6 +104,14 @@ impl Dag {
         self
     }
 
+    /// Starts each scheduled run later than its slot, by a part of this that is the same for the same slot, so that DAGs of
+    /// one schedule do not all begin at once. Its logical date is the slot.
+    #[must_use]
+    pub fn jitter(mut self, at_most: Duration) -> Self {
+        self.settings.jitter = Some(at_most);
+        self
+    }
+
     /// How many runs may be running at once; 16 by default.
     #[must_use]
     pub fn max_active_runs(mut self, runs: u32) -> Self {
@@ -143,6 +152,42 @@ impl Dag {
     #[must_use]
     pub fn max_consecutive_failed_dag_runs(mut self, runs: u32) -> Self {
         self.settings.max_consecutive_failed_dag_runs = Some(runs);
+        self
+    }
+
+    /// What may be said about a run when it is triggered, and what holds otherwise. Whoever triggers says it in the run's
+    /// conf, and is refused if that does not fit the type; tasks read it with
+    /// [`Context::params`](crate::context::Context::params).
+    ///
+    /// ```
+    /// use orchestrator::prelude::*;
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// The doc comments become the descriptions in the form.
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Settings {
+    ///     /// The region to load.
+    ///     region: String,
+    ///     #[schemars(range(min = 1, max = 90))]
+    ///     days: u32,
+    /// }
+    ///
+    /// async fn load(context: Context) -> TaskResult<String> {
+    ///     let Settings { region, days } = context.params()?;
+    ///     Ok(format!("{days} days of {region}"))
+    /// }
+    ///
+    /// let dag = Dag::new("load").params(Settings { region: "eu".to_owned(), days: 7 });
+    /// dag.task("load", load);
+    /// # dag.build().unwrap();
+    /// ```
+    #[must_use]
+    pub fn params<P: ParamsType>(mut self, defaults: P) -> Self {
+        match Params::of(&defaults) {
+            Some(params) => self.settings.params = Some(params),
+            None => self.draft.get_mut().faults.push(Fault::NoParams(self.settings.dag_id.clone())),
+        }
         self
     }
 

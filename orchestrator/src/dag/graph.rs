@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     output::Next,
+    params::Params,
     spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec},
 };
 use crate::{
@@ -34,6 +35,10 @@ pub struct Graph {
     pub(super) fail_fast: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_consecutive_failed_dag_runs: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) params: Option<Params>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) jitter: Option<Duration>,
     #[serde(default = "max_map_length", skip_serializing_if = "is_default_map_length")]
     pub(super) max_map_length: usize,
     tasks: Vec<TaskSpec>,
@@ -115,6 +120,8 @@ impl Graph {
             dagrun_timeout: None,
             fail_fast: false,
             max_consecutive_failed_dag_runs: None,
+            params: None,
+            jitter: None,
             max_map_length: MAX_MAP_LENGTH,
             tasks: Vec::new(),
             edges: Vec::new(),
@@ -220,6 +227,18 @@ impl Graph {
         self.max_consecutive_failed_dag_runs
     }
 
+    /// What may be said about a run when it is triggered.
+    #[must_use]
+    pub fn params(&self) -> Option<&Params> {
+        self.params.as_ref()
+    }
+
+    /// By how much at most its scheduled runs start later than their slots.
+    #[must_use]
+    pub fn jitter(&self) -> Option<Duration> {
+        self.jitter
+    }
+
     /// How many instances a mapped task or group may have.
     #[must_use]
     pub fn max_map_length(&self) -> usize {
@@ -278,6 +297,12 @@ impl Graph {
     #[must_use]
     pub fn is_source(&self, node: Node) -> bool {
         self.neighbours.sources.contains(&node)
+    }
+
+    /// Whether a group is mapped over what `node` returns.
+    #[must_use]
+    pub fn is_source_of_group(&self, node: Node) -> bool {
+        self.groups.iter().any(|group| group.over == Some(Over::Result(node)))
     }
 
     /// Whether both are in one mapped group: then an instance has to do with that of the same index alone.

@@ -116,29 +116,33 @@ impl Run<'_> {
     fn decide_mapped(&mut self, mapped: Mapped, node: Node, by_rule: Decision) -> Decision {
         match self.source(node) {
             Decision::Run => {}
+            // Inside of a group that has its indexes, its own upstream decides.
+            _ if !self.is_unexpanded(mapped) && !self.comes_after_source(node) => return by_rule,
             other => return other,
         }
-        let has_begun = self.has_begun_unexpanded(mapped);
-        match (mapped, by_rule) {
-            // A branch has skipped a part of it: it has no indexes.
-            (Mapped::Group(_), Decision::Run) if has_begun => return Decision::Skip,
-            (Mapped::Group(_), other) if has_begun => return other,
-            (Mapped::Task(_), other) if other != Decision::Run => return other,
-            _ => {}
+        if matches!(mapped, Mapped::Task(_)) && by_rule != Decision::Run {
+            return by_rule;
         }
-        match self.lengths.get(&mapped) {
-            None => {
-                push_new(&mut self.steps.unmeasured, mapped);
-                Decision::Wait
-            }
-            Some(None) => Decision::UpstreamFailed,
-            Some(Some(0)) if self.is_unexpanded(mapped) => Decision::Skip,
-            Some(Some(length)) if self.fits(mapped, *length) => by_rule,
-            Some(Some(length)) => {
-                push_new(&mut self.steps.resize, (mapped, *length));
+        let Some(length) = self.lengths.get(&mapped).copied() else {
+            push_new(&mut self.steps.unmeasured, mapped);
+            return Decision::Wait;
+        };
+        match length {
+            None => Decision::UpstreamFailed,
+            Some(0) if self.is_unexpanded(mapped) => Decision::Skip,
+            // A branch has skipped a part of the group, or somebody has marked it: it has no indexes.
+            Some(_) if self.has_begun_unexpanded(mapped) && by_rule == Decision::Run => Decision::Skip,
+            Some(_) if self.has_begun_unexpanded(mapped) => by_rule,
+            Some(length) if self.fits(mapped, length) => by_rule,
+            Some(length) => {
+                push_new(&mut self.steps.resize, (mapped, length));
                 Decision::Wait
             }
         }
+    }
+
+    fn comes_after_source(&self, node: Node) -> bool {
+        self.graph.source(node).is_some_and(|source| self.graph.upstream(node).contains(&source))
     }
 
     /// Whether what `node` is mapped over is there.
@@ -170,16 +174,14 @@ impl Run<'_> {
         self.instances(mapped).any(|(index, state)| index < 0 && state != TaskState::None)
     }
 
-    /// Whether every task of it has just the instances 0 to `length` - 1, but for those beyond that are still under way.
+    /// Whether every task of it has just the instances 0 to `length` - 1.
     fn fits(&self, mapped: Mapped, length: usize) -> bool {
         let length = length as i32;
         self.graph.members(mapped).into_iter().all(|node| {
-            let existing = || self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing);
-            let is_too_much =
-                |(index, state): (i32, TaskState)| index >= length && (state == TaskState::None || state.is_finished());
-            existing().filter(|(index, _)| (0..length).contains(index)).count() as i32 == length
-                && !existing().any(|(index, _)| index < 0)
-                && !existing().any(is_too_much)
+            let mut indexes: Vec<_> =
+                self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing).map(|(index, _)| index).collect();
+            indexes.sort_unstable();
+            indexes.into_iter().eq(0..length)
         })
     }
 

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
     admit::{Admitted, Agenda, Lines, admit},
-    expand::expand,
+    expand::{Expanded, expand},
     gate::{Freed, Gate},
     graphs::Graphs,
     look_back::hold_back,
@@ -158,7 +158,9 @@ pub async fn repeat_due(
     let graph = graphs.get(conn, run.version).await?;
     let may_run = |due: &Due| {
         let rule = graph.task(due.node).map(|task| task.trigger_rule).unwrap_or_default();
-        let decides_alone = !due.is_skipped && decides_by_counts(&graph, due.node, due.map_index);
+        // What it is mapped over may have been made anew meanwhile.
+        let decides_alone =
+            !due.is_skipped && graph.source(due.node).is_none() && decides_by_counts(&graph, due.node, due.map_index);
         decides_alone && decide(rule, due.counts, Setups::default()) == Decision::Run
     };
     if !due.iter().all(may_run) {
@@ -311,8 +313,12 @@ async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome)
 fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> anyhow::Result<Vec<Place>> {
     let mut ready = Vec::new();
     for ended in &recorded.ended {
-        // What needs a setup may come long after it.
-        if runs.graph(ended.run_key)?.task(ended.node).is_some_and(|task| task.role == Role::Setup) {
+        let graph = runs.graph(ended.run_key)?;
+        // What needs a setup may come long after it; what it is mapped over decides over a task before its rule does, and
+        // makes a group.
+        let is_setup = graph.task(ended.node).is_some_and(|task| task.role == Role::Setup);
+        let failed_source = graph.is_source(ended.node) && ended.state != TaskState::Success;
+        if is_setup || failed_source || graph.is_source_of_group(ended.node) {
             cascades.insert(ended.run_key);
         }
     }
@@ -335,16 +341,21 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
     Ok(ready)
 }
 
-/// Whether the counts of a node (of a lane of it) decide alone: it needs no setup, and has its instances.
+/// Whether the counts of a node (of a lane of it) decide alone: it needs no setup, and has its instances. What comes
+/// directly after what it is mapped over waits for that, whatever its rule.
 fn decides_by_counts(graph: &Graph, node: Node, map_index: i32) -> bool {
-    graph.setups(node).is_empty() && (graph.mapped(node).is_none() || map_index >= 0)
+    let comes_directly_after = |source| graph.upstream(node).contains(&source);
+    graph.setups(node).is_empty()
+        && (graph.mapped(node).is_none() || map_index >= 0)
+        && !graph.source(node).is_some_and(comes_directly_after)
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
 async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, agenda: &mut Agenda) -> anyhow::Result<i32> {
     let graph = runs.graph(run)?;
-    let (steps, is_resized) = expand(conn, graph, run).await?;
-    if is_resized {
+    let Expanded { steps, resized } = expand(conn, graph, run).await?;
+    if let Some(freed) = resized {
+        agenda.freed.merge(freed);
         // Counted anew, without those that have just ended.
         agenda.runs.insert(run, runs::counts(conn, run).await?);
         agenda.ended.remove(&run);

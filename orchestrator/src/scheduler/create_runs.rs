@@ -1,13 +1,16 @@
 //! Duty: make a run for every slot that has come.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    dag::Registry,
+    dag::{Graph, Registry},
     engine::{Graphs, Trigger, create_run},
     ids::{DagId, RunId},
+    schedule::delay_within,
     state::RunType,
     store::{dags, runs},
 };
@@ -50,7 +53,7 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
     let mut created = 0;
     for _ in 0..SLOTS_PER_PASS {
         let Some(slot) = next.filter(|slot| *slot <= now && room > 0) else { break };
-        let made = create_run(&mut tx, graphs, row.current_version_id, &scheduled(dag, slot), now).await?;
+        let made = create_run(&mut tx, graphs, row.current_version_id, &scheduled(&graph, slot), now).await?;
         created += u64::from(made.is_some());
         room -= i64::from(made.is_some());
         last = Some(slot);
@@ -63,13 +66,13 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
     Ok(created)
 }
 
-fn scheduled(dag: &DagId, slot: DateTime<Utc>) -> Trigger {
+fn scheduled(graph: &Graph, slot: DateTime<Utc>) -> Trigger {
     Trigger {
-        dag_id: dag.clone(),
+        dag_id: graph.dag_id().clone(),
         run_id: RunId::from(format!("scheduled__{}", slot.to_rfc3339_opts(SecondsFormat::AutoSi, false))),
         run_type: RunType::Scheduled,
         logical_date: Some(slot),
-        run_after: slot,
+        run_after: slot + graph.jitter().map_or(Duration::ZERO, |jitter| delay_within(jitter, graph.dag_id(), slot)),
         conf: json!({}),
         note: None,
         triggered_by: "timetable",

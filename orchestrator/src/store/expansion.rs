@@ -40,8 +40,8 @@ pub struct Resize<'a> {
     pub in_lanes: bool,
 }
 
-/// Makes the instances that are missing, and takes away those beyond the length, but for what is still under way. With
-/// no items one instance is left, without an index.
+/// Makes the instances that are missing; with no items one that has no index. Those beyond the length have been
+/// [removed](super::overrides::force) before.
 ///
 /// # Errors
 /// The database is down.
@@ -49,18 +49,32 @@ pub async fn resize(conn: &mut PgConnection, run: RunKey, to: &Resize<'_>) -> sq
     let nodes: Vec<_> = to.nodes.iter().map(|node| node.0).collect();
     let length = i32::try_from(to.length).unwrap_or(i32::MAX);
     if length > 0 {
-        sqlx::query!(
-            "update task_instance set map_index = 0
-             where run_key = $1 and node = any($2) and map_index = -1 and state = 'none'",
-            run.0,
-            &nodes
-        )
-        .execute(&mut *conn)
-        .await?;
+        give_index(conn, run, &nodes).await?;
     }
-    add_missing(conn, run, &nodes, to.retries, length).await?;
-    take_away(conn, run, &nodes, length).await?;
+    let indexes = if length > 0 { 0..length } else { -1..0 };
+    add_missing(conn, run, &nodes, to.retries, indexes).await?;
     if to.in_lanes { set_lanes(conn, run, &nodes, length).await } else { Ok(()) }
+}
+
+/// The instance without an index becomes the first one, unless there has been one before.
+async fn give_index(conn: &mut PgConnection, run: RunKey, nodes: &[i32]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from task_instance t
+         where run_key = $1 and node = any($2) and map_index = -1
+           and exists (select from task_instance f where f.run_key = $1 and f.node = t.node and f.map_index = 0)",
+        run.0,
+        nodes
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update task_instance set map_index = 0 where run_key = $1 and node = any($2) and map_index = -1",
+        run.0,
+        nodes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 async fn add_missing(
@@ -68,7 +82,7 @@ async fn add_missing(
     run: RunKey,
     nodes: &[i32],
     retries: &[i32],
-    length: i32,
+    indexes: std::ops::Range<i32>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into task_instance (run_key, node, map_index, dag_id, task_id, max_tries, priority, queue, pool,
@@ -76,7 +90,7 @@ async fn add_missing(
          select t.run_key, t.node, i.map_index, t.dag_id, t.task_id, n.retries, t.priority, t.queue, t.pool, t.pool_slots
          from unnest($2::int[], $3::int[]) as n(node, retries)
          join task_instance t on t.run_key = $1 and t.node = n.node and t.map_index = 0
-         cross join generate_series(0, $4 - 1) as i(map_index)
+         cross join generate_series($4, $5 - 1) as i(map_index)
          on conflict (run_key, node, map_index)
          do update set state = 'none', max_tries = task_instance.try_number + excluded.max_tries, start_date = null,
                        end_date = null
@@ -84,28 +98,8 @@ async fn add_missing(
         run.0,
         nodes,
         retries,
-        length
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn take_away(conn: &mut PgConnection, run: RunKey, nodes: &[i32], length: i32) -> sqlx::Result<()> {
-    sqlx::query!(
-        "with gone as (
-             update task_instance
-             set state = case when map_index = 0 then 'none' else 'removed' end::task_state,
-                 map_index = case when map_index = 0 then -1 else map_index end,
-                 end_date = case when map_index > 0 then coalesce(end_date, statement_timestamp()) end
-             where run_key = $1 and node = any($2) and map_index >= $3
-               and state in ('none', 'success', 'failed', 'skipped', 'upstream_failed')
-             returning task_id, map_index
-         )
-         delete from xcom x using gone g where x.run_key = $1 and x.task_id = g.task_id and x.map_index >= $3",
-        run.0,
-        nodes,
-        length
+        indexes.start,
+        indexes.end
     )
     .execute(conn)
     .await?;

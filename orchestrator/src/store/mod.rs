@@ -6,6 +6,7 @@
 //! before what it waited for, and by `now()` a task would start before its upstream had ended.
 
 pub mod admission;
+pub mod connections;
 pub mod dags;
 pub mod due;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod processes;
 pub mod rechecks;
 pub mod rescue;
 pub mod runs;
+pub mod variables;
 pub mod xcom;
 
 use std::{str::FromStr, time::Duration};

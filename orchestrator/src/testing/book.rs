@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
-    context::Results,
+    context::Reads,
     dag::{Graph, Mapped, Over},
     engine::{At, Lengths, Steps, advance},
     ids::{Node, TaskId},
+    lookup::{self, Connection},
     readiness::Counts,
     state::TaskState,
     store::nodes::NodeRow,
@@ -45,8 +46,8 @@ impl Book {
     }
 
     /// What a try of that instance may read.
-    pub(super) fn results(&self, (node, map_index): At) -> ResultsInMemory {
-        ResultsInMemory { graph: Arc::clone(&self.graph), node, map_index, returned: Arc::clone(&self.returned) }
+    pub(super) fn results(&self, (node, map_index): At) -> ReadsBook {
+        ReadsBook { graph: Arc::clone(&self.graph), node, map_index, returned: Arc::clone(&self.returned) }
     }
 
     /// What may run now, after everything that ends without running has been written down; says what that was.
@@ -125,14 +126,14 @@ impl Book {
 }
 
 /// What the tasks of a test run returned.
-pub(super) struct ResultsInMemory {
+pub(super) struct ReadsBook {
     graph: Arc<Graph>,
     node: Node,
     map_index: i32,
     returned: Arc<Mutex<BTreeMap<At, Value>>>,
 }
 
-impl ResultsInMemory {
+impl ReadsBook {
     fn one(&self, instance: At) -> Option<Value> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned()
     }
@@ -160,7 +161,7 @@ impl ResultsInMemory {
 }
 
 #[async_trait]
-impl Results for ResultsInMemory {
+impl Reads for ReadsBook {
     async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
         Ok(self.graph.node(task).and_then(|node| self.of(node)))
     }
@@ -168,5 +169,13 @@ impl Results for ResultsInMemory {
     async fn item(&self) -> anyhow::Result<Option<Value>> {
         let items = self.graph.mapped(self.node).and_then(|mapped| self.items(mapped));
         Ok(usize::try_from(self.map_index).ok().and_then(|index| items?.get(index).cloned()))
+    }
+
+    async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
+        Ok(lookup::variable_of_environment(key))
+    }
+
+    async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {
+        lookup::connection_of_environment(conn_id)
     }
 }

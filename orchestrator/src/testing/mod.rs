@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::book::{Book, ResultsInMemory};
+use self::book::{Book, ReadsBook};
 use crate::{
     context::{Context, Facts, FailWithoutRetry, Skip},
     dag::{self, Definition, Returned},
@@ -68,6 +68,7 @@ pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut te
             map_index,
             logical_date: Some(at),
             conf: conf.clone(),
+            params: graph.params().map_or(Value::Null, |params| params.with_conf(&conf)),
         };
         let results = Arc::new(book.results((node, map_index)));
         let (state, returned) = run_task(definition, node, facts, &results, &mut tell).await;
@@ -88,7 +89,7 @@ async fn run_task(
     definition: &Definition,
     node: Node,
     mut facts: Facts,
-    results: &Arc<ResultsInMemory>,
+    results: &Arc<ReadsBook>,
     tell: &mut impl FnMut(Progress),
 ) -> (TaskState, Option<(Value, Vec<Node>)>) {
     let task = &definition.graph().tasks()[node.0 as usize];
@@ -96,7 +97,7 @@ async fn run_task(
     let Some(body) = definition.body(&task.task_id) else { return (TaskState::Removed, None) };
     loop {
         tell(Progress::Started(task.task_id.clone(), facts.try_number));
-        let results: Arc<ResultsInMemory> = Arc::clone(results);
+        let results: Arc<ReadsBook> = Arc::clone(results);
         let context = Context::new(facts.clone(), results, CancellationToken::new());
         let (end, said) = with_log(body(context)).await;
         for line in said {

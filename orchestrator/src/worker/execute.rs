@@ -13,13 +13,14 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::results::ResultsInPostgres;
+use super::reads::ReadsPostgres;
 use crate::{
     context::{Context, Facts, FailWithoutRetry, Skip, TaskResult},
     dag::{Next, Progress, Registry, Returned, SensorSpec, TaskSpec},
     engine::{Ending, Graphs, Outcome},
     ids::{Node, ProcessId},
     retry::{self, FailedTry, delay_before_next_try},
+    secrets::Keys,
     store::instances::Claim,
     task_log::{self, LogSink},
 };
@@ -35,6 +36,8 @@ pub struct Attempt {
     pub registry: Arc<Registry>,
     /// The graphs of the versions in use.
     pub graphs: Graphs,
+    /// What opens variables and connections.
+    pub keys: Keys,
     /// Ends the attempt before its time.
     pub cancelled: CancellationToken,
 }
@@ -133,6 +136,7 @@ async fn run_body(attempt: &Attempt, claim: &Claim, timeout: Option<Duration>, s
 }
 
 fn context(attempt: &Attempt, claim: &Claim) -> Context {
+    let graph = attempt.graphs.known(claim.version);
     let facts = Facts {
         dag_id: claim.dag_id.clone(),
         run_id: claim.run_id.clone(),
@@ -141,13 +145,18 @@ fn context(attempt: &Attempt, claim: &Claim) -> Context {
         map_index: claim.map_index,
         logical_date: claim.logical_date,
         conf: claim.conf.clone(),
+        params: graph
+            .as_ref()
+            .and_then(|graph| graph.params())
+            .map_or(Value::Null, |params| params.with_conf(&claim.conf)),
     };
-    let results = ResultsInPostgres {
+    let results = ReadsPostgres {
         pool: attempt.pool.clone(),
         run: claim.run_key,
         node: claim.node,
         map_index: claim.map_index,
-        graph: attempt.graphs.known(claim.version),
+        graph,
+        keys: attempt.keys.clone(),
     };
     Context::new(facts, Arc::new(results), attempt.cancelled.clone())
 }
@@ -179,16 +188,16 @@ fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
         End::Returned(Err(error)) => {
             if let Some(Skip(why)) = error.downcast_ref() {
                 sink.say(Level::INFO, format!("skipped: {why}"));
-                return Ending::Skipped { cause: storable(why) };
+                return Ending::Skipped { cause: storable(sink, why) };
             }
-            let cause = storable(&format!("{error:#}"));
+            let cause = storable(sink, &format!("{error:#}"));
             if error.downcast_ref::<FailWithoutRetry>().is_some() {
                 sink.say(Level::ERROR, format!("failed, and is not tried again: {cause}"));
                 return Ending::Failed { cause };
             }
             cause
         }
-        End::Panicked(message) => storable(&format!("the task panicked: {message}")),
+        End::Panicked(message) => storable(sink, &format!("the task panicked: {message}")),
         End::TimedOut(timeout) => format!("the try took longer than its execution timeout of {timeout:?}"),
         End::Cancelled => "the try was stopped".to_owned(),
     };
@@ -218,8 +227,10 @@ fn failed_try<'a>(claim: &Claim, identity: &'a str) -> FailedTry<'a> {
     }
 }
 
-/// A cause as Postgres can store it: without the one character that it cannot, and of a length that people read.
-fn storable(cause: &str) -> String {
+/// A cause as Postgres can store it: without secrets, without the one character that it cannot hold, and of a length that
+/// people read.
+fn storable(sink: &LogSink, cause: &str) -> String {
+    let cause = sink.masked(cause.to_owned());
     cause.chars().take(CAUSE_CHARS_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -3,7 +3,7 @@
 mod execute;
 mod heartbeat;
 mod log_writer;
-mod results;
+mod reads;
 mod running;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,7 @@ use crate::{
     engine::{Claimant, Ending, Graphs, Outcome, Settled, settle},
     ids::ProcessId,
     process::{self, Lease},
+    secrets::Keys,
     store::{
         self,
         instances::Claim,
@@ -46,13 +47,21 @@ pub struct Settings {
     pub queues: Vec<String>,
     /// How long it may be unheard before its tasks are taken from it.
     pub lease: Lease,
+    /// What opens the variables and connections that its tasks look up.
+    pub keys: Keys,
     /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
     pub drain: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { slots: 32, queues: vec!["default".to_owned()], lease: Lease::default(), drain: Duration::from_secs(30) }
+        Self {
+            slots: 32,
+            queues: vec!["default".to_owned()],
+            lease: Lease::default(),
+            keys: Keys::default(),
+            drain: Duration::from_secs(30),
+        }
     }
 }
 
@@ -312,6 +321,7 @@ impl Desk<'_> {
                 pool: self.worker.pool.clone(),
                 registry: Arc::clone(&self.worker.registry),
                 graphs: self.worker.graphs.clone(),
+                keys: self.worker.settings.keys.clone(),
                 cancelled,
             };
             let done = self.done.clone();

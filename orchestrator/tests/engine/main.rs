@@ -7,6 +7,7 @@ mod clearing;
 mod faults;
 mod limits;
 mod looking_back;
+mod lookups;
 mod mapping;
 mod model;
 mod runs;

@@ -1,6 +1,8 @@
 //! What a run is, once more: slow, obvious, written from Airflow's rules as `airflow.md` 5 tells them, and sharing no
 //! code with the engine. It keeps every task's state and looks at all of them whenever something happens.
 
+use std::collections::BTreeMap;
+
 /// A task of the model.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -8,6 +10,16 @@ pub struct Task {
     pub rule: &'static str,
     pub kind: Kind,
     pub retries: i32,
+    pub over: Option<Over>,
+    /// Whether it is in the mapped group, of which there is one at most.
+    pub in_group: bool,
+}
+
+/// What a task, or the group, is mapped over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    Values(usize),
+    Result(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +33,10 @@ pub enum Kind {
 /// How an attempt ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End {
-    Success,
+    /// What somebody is mapped over returns a list, or one item of it.
+    Success {
+        items: Option<usize>,
+    },
     /// A branch: these of the tasks directly after it run.
     Branch(Vec<usize>),
     /// A short-circuit that skips everything after it.
@@ -30,12 +45,17 @@ pub enum End {
     Skip,
 }
 
+/// A task and a map index.
+pub type At = (usize, i32);
+
 /// What a task instance is, besides its state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
     pub state: &'static str,
     pub tries: i32,
     pub max_tries: i32,
+    /// How long the list is that it has returned, if somebody is mapped over it.
+    items: Option<usize>,
     /// What it chose to skip, if it is a branch that decided.
     skips: Vec<usize>,
 }
@@ -43,8 +63,9 @@ pub struct Instance {
 #[derive(Clone, Debug)]
 pub struct Model {
     pub tasks: Vec<Task>,
+    pub group: Option<Over>,
     pub fail_fast: bool,
-    pub instances: Vec<Instance>,
+    pub instances: BTreeMap<At, Instance>,
     pub run: &'static str,
 }
 
@@ -64,22 +85,48 @@ impl Kind {
 
 impl Model {
     /// A run that is queued.
-    pub fn new(tasks: Vec<Task>, fail_fast: bool) -> Self {
-        let none = |task: &Task| Instance { state: "none", tries: 0, max_tries: task.retries, skips: Vec::new() };
-        Self { instances: tasks.iter().map(none).collect(), tasks, fail_fast, run: "queued" }
+    pub fn new(tasks: Vec<Task>, group: Option<Over>, fail_fast: bool) -> Self {
+        let none =
+            |task: &Task| Instance { state: "none", tries: 0, max_tries: task.retries, items: None, skips: Vec::new() };
+        let instances = tasks.iter().enumerate().map(|(task, of)| ((task, -1), none(of))).collect();
+        Self { tasks, group, fail_fast, instances, run: "queued" }
     }
 
-    pub fn state(&self, task: usize) -> &'static str {
-        self.instances[task].state
+    fn state(&self, at: At) -> &'static str {
+        self.instances[&at].state
     }
 
-    /// The tasks that a worker has.
-    pub fn held(&self) -> Vec<usize> {
-        (0..self.tasks.len()).filter(|task| ["running", "restarting"].contains(&self.state(*task))).collect()
+    /// The instances of a task that have not been removed.
+    pub fn of(&self, task: usize) -> Vec<At> {
+        self.instances.keys().copied().filter(|at| at.0 == task && self.state(*at) != "removed").collect()
+    }
+
+    fn all(&self) -> Vec<At> {
+        (0..self.tasks.len()).flat_map(|task| self.of(task)).collect()
+    }
+
+    /// The instances of another task that have to do with this one: in the group those of the same index.
+    fn along(&self, (task, index): At, other: usize) -> Vec<At> {
+        let in_lane = self.tasks[task].in_group && self.tasks[other].in_group;
+        self.of(other).into_iter().filter(|at| !in_lane || at.1 == index).collect()
+    }
+
+    /// The instances that a worker has.
+    pub fn held(&self) -> Vec<At> {
+        self.all().into_iter().filter(|at| ["running", "restarting"].contains(&self.state(*at))).collect()
     }
 
     pub fn downstream(&self, task: usize) -> Vec<usize> {
         (0..self.tasks.len()).filter(|after| self.tasks[*after].upstream.contains(&task)).collect()
+    }
+
+    /// Whether something is mapped over what it returns.
+    pub fn is_source(&self, task: usize) -> bool {
+        self.tasks.iter().any(|of| of.over == Some(Over::Result(task))) || self.group == Some(Over::Result(task))
+    }
+
+    pub fn is_mapped(&self, task: usize) -> bool {
+        self.tasks[task].over.is_some() || self.tasks[task].in_group
     }
 
     fn all_after(&self, task: usize) -> Vec<usize> {
@@ -106,7 +153,7 @@ impl Model {
             self.run = "running";
         }
         if self.run == "running" {
-            for instance in &mut self.instances {
+            for instance in self.instances.values_mut() {
                 if instance.state == "up_for_retry" {
                     instance.state = "none";
                 }
@@ -116,7 +163,8 @@ impl Model {
     }
 
     /// The attempt of a task ends.
-    pub fn ends(&mut self, task: usize, end: &End) {
+    pub fn ends(&mut self, at: At, end: &End) {
+        let (task, _) = at;
         let retries = self.tasks[task].retries;
         let after = self.downstream(task);
         let beyond = self.all_after(task);
@@ -130,23 +178,26 @@ impl Model {
             End::ShortCircuit => not_teardown,
             _ => Vec::new(),
         };
-        let instance = &mut self.instances[task];
+        let instance = self.instances.get_mut(&at).unwrap();
         if instance.state == "restarting" {
             instance.state = "up_for_retry";
         } else {
             instance.state = match end {
-                End::Success | End::Branch(_) | End::ShortCircuit => "success",
+                End::Success { .. } | End::Branch(_) | End::ShortCircuit => "success",
                 End::Skip => "skipped",
                 End::Fail if retries > 0 && instance.tries <= instance.max_tries => "up_for_retry",
                 End::Fail => "failed",
             };
             if instance.state == "success" {
                 instance.skips = skips;
+                if let End::Success { items: Some(items) } = end {
+                    instance.items = Some(*items);
+                }
             }
         }
-        if self.state(task) == "failed" && self.fail_fast && !self.tasks[task].kind.is_teardown() {
-            for other in 0..self.tasks.len() {
-                if !self.tasks[other].kind.is_teardown() {
+        if self.state(at) == "failed" && self.fail_fast && !self.tasks[task].kind.is_teardown() {
+            for other in self.all() {
+                if !self.tasks[other.0].kind.is_teardown() {
                     self.stop(other);
                 }
             }
@@ -155,35 +206,45 @@ impl Model {
     }
 
     /// Clear: back to the beginning; what runs restarts; a run that has ended is queued.
-    pub fn clear(&mut self, chosen: &[usize], only_failed: bool) -> Vec<usize> {
-        let mut all = chosen.to_vec();
-        for task in chosen {
+    pub fn clear(&mut self, chosen: &[(usize, Option<i32>)], only_failed: bool) {
+        let mut tasks = Vec::new();
+        for (task, _) in chosen {
             let setups = match self.tasks[*task].kind {
                 Kind::Work => self.setups_of(*task),
                 Kind::Setup => vec![*task],
                 _ => Vec::new(),
             };
             for setup in setups {
-                all.push(setup);
-                all.extend(self.downstream(setup).into_iter().filter(|task| self.tasks[*task].kind.is_teardown()));
+                tasks.push(setup);
+                tasks.extend(self.downstream(setup).into_iter().filter(|task| self.tasks[*task].kind.is_teardown()));
             }
         }
+        let mut all: Vec<At> = tasks.into_iter().flat_map(|task| self.of(task)).collect();
+        all.extend(self.named(chosen));
         all.sort_unstable();
         all.dedup();
-        all.retain(|task| !only_failed || is_failed(self.state(*task)));
+        all.retain(|at| !only_failed || is_failed(self.state(*at)));
         self.clear_exactly(&all);
-        all
     }
 
-    fn clear_exactly(&mut self, chosen: &[usize]) {
-        for task in chosen {
-            let retries = self.tasks[*task].retries;
-            let instance = &mut self.instances[*task];
+    fn named(&self, chosen: &[(usize, Option<i32>)]) -> Vec<At> {
+        let of = |(task, index): &(usize, Option<i32>)| {
+            let index = *index;
+            self.of(*task).into_iter().filter(move |at| index.is_none_or(|index| index == at.1)).collect::<Vec<_>>()
+        };
+        chosen.iter().flat_map(of).collect()
+    }
+
+    fn clear_exactly(&mut self, chosen: &[At]) {
+        for at in chosen {
+            let retries = self.tasks[at.0].retries;
+            let instance = self.instances.get_mut(at).unwrap();
             if instance.state != "restarting" {
                 instance.state = if instance.state == "running" { "restarting" } else { "none" };
                 instance.max_tries = instance.tries + retries;
             }
             instance.skips = Vec::new();
+            instance.items = None;
         }
         if !chosen.is_empty() && is_finished(self.run) {
             self.run = "queued";
@@ -192,13 +253,23 @@ impl Model {
     }
 
     /// Mark: as if it had ended so; what failed after it is cleared.
-    pub fn mark(&mut self, task: usize, state: &'static str) {
-        if self.state(task) == state {
+    pub fn mark(&mut self, task: usize, index: Option<i32>, state: &'static str) {
+        let marked = self.named(&[(task, index)]);
+        let changed: Vec<_> = marked.iter().copied().filter(|at| self.state(*at) != state).collect();
+        if changed.is_empty() {
             return;
         }
-        self.instances[task].state = state;
-        let mut failed: Vec<_> =
-            self.all_after(task).into_iter().filter(|after| is_failed(self.state(*after))).collect();
+        for at in &changed {
+            self.instances.get_mut(at).unwrap().state = state;
+        }
+        let mut failed = Vec::new();
+        for after in self.all_after(task) {
+            let along = match index {
+                Some(index) => self.along((task, index), after),
+                None => self.of(after),
+            };
+            failed.extend(along.into_iter().filter(|after| is_failed(self.state(*after))));
+        }
         failed.sort_unstable();
         failed.dedup();
         self.clear_exactly(&failed);
@@ -213,18 +284,17 @@ impl Model {
                 }
             }
             "failed" => {
-                (0..self.tasks.len()).for_each(|task| self.stop(task));
+                self.all().into_iter().for_each(|at| self.stop(at));
                 self.run = "failed";
             }
             _ => {
-                let open =
-                    |model: &Self, task: usize| model.tasks[task].kind.is_teardown() && !is_finished(model.state(task));
-                for task in 0..self.tasks.len() {
-                    if !open(self, task) {
-                        self.instances[task].state = "success";
+                let open = |model: &Self, at: At| model.tasks[at.0].kind.is_teardown() && !is_finished(model.state(at));
+                for at in self.all() {
+                    if !open(self, at) {
+                        self.instances.get_mut(&at).unwrap().state = "success";
                     }
                 }
-                if (0..self.tasks.len()).any(|task| open(self, task)) {
+                if self.all().into_iter().any(|at| open(self, at)) {
                     self.go_on();
                 } else {
                     self.run = "success";
@@ -233,8 +303,8 @@ impl Model {
         }
     }
 
-    fn stop(&mut self, task: usize) {
-        let instance = &mut self.instances[task];
+    fn stop(&mut self, at: At) {
+        let instance = self.instances.get_mut(&at).unwrap();
         if !is_finished(instance.state) {
             instance.state = if ["running", "restarting"].contains(&instance.state) { "failed" } else { "skipped" };
         }
@@ -247,31 +317,148 @@ impl Model {
         if self.run != "running" {
             return;
         }
-        let mut decided: Vec<usize> = Vec::new();
-        for (task, chosen) in self.instances.clone().iter().enumerate() {
-            for skipped in &chosen.skips {
-                if self.state(task) == "success" && self.state(*skipped) == "none" {
-                    self.instances[*skipped].state = "skipped";
+        for at in self.all() {
+            for skipped in self.instances[&at].skips.clone() {
+                for skipped in self.along(at, skipped) {
+                    if self.state(at) == "success" && self.state(skipped) == "none" {
+                        self.instances.get_mut(&skipped).unwrap().state = "skipped";
+                    }
                 }
             }
         }
+        // What was decided before a group got other instances is decided with them.
+        loop {
+            let before = self.all();
+            self.decide_in_order();
+            if self.all() == before {
+                break;
+            }
+        }
+        if self.all().into_iter().all(|at| is_finished(self.state(at))) {
+            self.run = self.verdict();
+        }
+    }
+
+    fn decide_in_order(&mut self) {
+        let mut decided: Vec<usize> = Vec::new();
         while decided.len() < self.tasks.len() {
             let next = (0..self.tasks.len()).find(|task| {
                 !decided.contains(task) && self.tasks[*task].upstream.iter().all(|before| decided.contains(before))
             });
             let task = next.expect("a cycle");
             decided.push(task);
-            if self.state(task) == "none"
-                && let Some(state) = self.decide(task)
-            {
-                self.instances[task].state = state;
-                if state == "running" {
-                    self.instances[task].tries += 1;
-                }
+            self.decide_all(task);
+        }
+    }
+
+    fn decide_all(&mut self, task: usize) {
+        let by_map = self.decide_mapping(task);
+        for at in self.of(task) {
+            if self.state(at) != "none" {
+                continue;
+            }
+            let decision = match by_map {
+                Mapping::Stands => self.decide(at),
+                Mapping::Waits => None,
+                Mapping::Ends(state) => Some(state),
+                Mapping::NeverMade => self.decide(at).map(|state| if state == "running" { "skipped" } else { state }),
+            };
+            if let Some(state) = decision {
+                let instance = self.instances.get_mut(&at).unwrap();
+                instance.state = state;
+                instance.tries += i32::from(state == "running");
             }
         }
-        if self.instances.iter().all(|instance| is_finished(instance.state)) {
-            self.run = self.verdict();
+    }
+
+    /// Whether the instances of a task are there, or can be made now: a mapped task's when it may run, a mapped group's
+    /// when what it is mapped over is there.
+    fn decide_mapping(&mut self, task: usize) -> Mapping {
+        let in_group = self.tasks[task].in_group;
+        let Some(over) = self.tasks[task].over.or(if in_group { self.group } else { None }) else {
+            return Mapping::Stands;
+        };
+        if !self.of(task).into_iter().any(|at| self.state(at) == "none") {
+            return Mapping::Stands;
+        }
+        if let Over::Result(source) = over {
+            let states: Vec<_> = self.of(source).into_iter().map(|at| (at.1, self.state(at))).collect();
+            // Inside of a group that has its indexes, its own upstream decides.
+            let is_there = self.of(task).into_iter().all(|at| at.1 >= 0);
+            let decides_alone = is_there && !self.tasks[task].upstream.contains(&source);
+            if states.iter().any(|(_, state)| !is_finished(state)) {
+                return if decides_alone { Mapping::Stands } else { Mapping::Waits };
+            }
+            match states.iter().find(|(index, _)| *index < 0) {
+                Some((_, state)) if decides_alone && *state != "success" => return Mapping::Stands,
+                Some((_, state)) if is_failed(state) => return Mapping::Ends("upstream_failed"),
+                Some((_, "skipped")) => return Mapping::Ends("skipped"),
+                _ => {}
+            }
+        }
+        let members: Vec<_> = match in_group {
+            true => (0..self.tasks.len()).filter(|task| self.tasks[*task].in_group).collect(),
+            false => vec![task],
+        };
+        let is_unmade = members.iter().flat_map(|task| self.of(*task)).any(|at| at.1 < 0);
+        let length = self.length(over);
+        if in_group && length.is_some_and(|length| length > 0) {
+            let has_begun = members.iter().flat_map(|task| self.of(*task));
+            if has_begun.into_iter().any(|at| at.1 < 0 && self.state(at) != "none") {
+                return Mapping::NeverMade;
+            }
+        }
+        if !in_group {
+            let first = self.of(task).into_iter().find(|at| self.state(*at) == "none").unwrap();
+            match self.decide(first) {
+                Some("running") => {}
+                _ => return Mapping::Stands,
+            }
+        }
+        match length {
+            None => return Mapping::Ends("upstream_failed"),
+            Some(0) if is_unmade => return Mapping::Ends("skipped"),
+            Some(length) => members.into_iter().for_each(|member| self.resize(member, length as i32)),
+        }
+        if length == Some(0) && self.of(task).into_iter().any(|at| at.1 < 0) {
+            return Mapping::Ends("skipped");
+        }
+        Mapping::Stands
+    }
+
+    fn length(&self, over: Over) -> Option<usize> {
+        match over {
+            Over::Values(length) => Some(length),
+            Over::Result(source) if self.of(source).into_iter().any(|at| at.1 >= 0) => {
+                Some(self.of(source).into_iter().filter(|at| self.instances[at].items.is_some()).count())
+            }
+            Over::Result(source) => self.instances[&(source, -1)].items,
+        }
+    }
+
+    fn resize(&mut self, task: usize, length: i32) {
+        let retries = self.tasks[task].retries;
+        if length > 0
+            && let Some(alone) = self.instances.remove(&(task, -1))
+        {
+            self.instances.entry((task, 0)).or_insert(alone);
+        }
+        for index in if length > 0 { 0..length } else { -1..0 } {
+            let instance = self.instances.entry((task, index)).or_insert(Instance {
+                state: "none",
+                tries: 0,
+                max_tries: retries,
+                items: None,
+                skips: Vec::new(),
+            });
+            if instance.state == "removed" {
+                instance.state = "none";
+                instance.max_tries = instance.tries + retries;
+            }
+        }
+        for at in self.of(task).into_iter().filter(|at| at.1 >= length) {
+            let instance = self.instances.get_mut(&at).unwrap();
+            (instance.state, instance.items, instance.skips) = ("removed", None, Vec::new());
         }
     }
 
@@ -281,7 +468,7 @@ impl Model {
             Kind::DecisiveTeardown => true,
             _ => self.downstream(task).iter().all(|after| self.tasks[*after].kind.is_teardown()),
         };
-        let failed = (0..self.tasks.len()).any(|task| is_leaf(task) && is_failed(self.state(task)));
+        let failed = self.all().into_iter().any(|at| is_leaf(at.0) && is_failed(self.state(at)));
         if failed { "failed" } else { "success" }
     }
 
@@ -310,8 +497,9 @@ impl Model {
 
     #[expect(clippy::too_many_lines, reason = "Airflow's table, a line each")]
     /// `airflow.md` 5.3, read from left to right: what comes early, then when it runs.
-    fn decide(&self, task: usize) -> Option<&'static str> {
-        let Task { upstream, rule, .. } = &self.tasks[task];
+    fn decide(&self, at: At) -> Option<&'static str> {
+        let Task { upstream, rule, .. } = &self.tasks[at.0];
+        let upstream: Vec<_> = upstream.iter().flat_map(|task| self.along(at, *task)).collect();
         if upstream.is_empty() || *rule == "always" {
             return Some("running");
         }
@@ -319,7 +507,12 @@ impl Model {
         let (u, s, k, f, uf) =
             (upstream.len(), count("success"), count("skipped"), count("failed"), count("upstream_failed"));
         let d = s + k + f + uf + count("removed");
-        let setups: Vec<_> = self.setups_of(task).into_iter().map(|setup| self.state(setup)).collect();
+        let setups: Vec<_> = self
+            .setups_of(at.0)
+            .into_iter()
+            .flat_map(|setup| self.along(at, setup))
+            .map(|setup| self.state(setup))
+            .collect();
         if *rule != "all_done_setup_success" {
             if setups.iter().any(|state| is_failed(state)) {
                 return Some("upstream_failed");
@@ -370,4 +563,17 @@ impl Model {
         let setups_stand = *rule == "all_done_setup_success" || setups.iter().all(|state| *state == "success");
         early.or_else(|| (runs && setups_stand).then_some("running"))
     }
+}
+
+/// What the mapping of a task says of its instances.
+#[derive(Clone, Copy)]
+enum Mapping {
+    /// Each is decided by its rule.
+    Stands,
+    /// They are not there yet.
+    Waits,
+    /// They end so.
+    Ends(&'static str),
+    /// A part of the group has ended before they were made.
+    NeverMade,
 }

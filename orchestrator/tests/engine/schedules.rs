@@ -1,8 +1,16 @@
 //! When runs are made, and when they start.
 
-use chrono::{TimeDelta, Utc};
-use orchestrator::{commands::ManualRun, prelude::*, state::RunState, worker::Settings};
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use orchestrator::{
+    commands::ManualRun,
+    prelude::*,
+    state::{RunState, TaskState},
+    worker::Settings,
+};
 use sqlx::{PgPool, Row};
+use tokio::sync::Semaphore;
 
 use super::world::World;
 
@@ -144,4 +152,50 @@ async fn a_dag_that_this_binary_does_not_have_gets_no_runs(pool: PgPool) {
     let world = World::new(pool.clone(), vec![dag("kept")]).await;
     let pass = world.pass().await;
     assert_eq!((pass.created, pass.promoted), (0, 0));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn once_runs_once_and_continuous_whenever_the_run_before_has_ended(pool: PgPool) {
+    let once = Dag::new("once").schedule(Schedule::Once);
+    once.task("only", nothing);
+    let continuous = Dag::new("continuous").schedule(Schedule::Continuous).max_active_runs(1);
+    let may_end = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&may_end);
+    continuous.task("only", move |_: Context| {
+        let held = Arc::clone(&held);
+        async move {
+            held.acquire().await?.forget();
+            Ok(())
+        }
+    });
+    let world = World::new(pool.clone(), vec![once, continuous]).await;
+    let worker = world.worker(Settings::default());
+    world.unpause("once").await;
+    world.unpause("continuous").await;
+    for round in 1..=3 {
+        world.pass().await;
+        let runs = run_ids(&pool, "continuous").await;
+        assert_eq!(runs.len(), round, "the run before has ended");
+        assert_eq!(world.pass().await.created, 0, "while it runs there is no room");
+        may_end.add_permits(1);
+        world.reaches("continuous", &runs[round - 1].as_str().into(), "only", TaskState::Success).await;
+        assert_eq!(run_ids(&pool, "once").await.len(), 1);
+    }
+    worker.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn with_a_jitter_a_run_is_made_at_its_slot_and_starts_later(pool: PgPool) {
+    let dag = Dag::new("d").schedule(Schedule::cron("@hourly")).jitter(Duration::from_secs(3_000));
+    dag.task("only", nothing);
+    let world = World::new(pool.clone(), vec![dag]).await;
+    world.unpause("d").await;
+    let slot: DateTime<Utc> = sqlx::query("select next_run_at from dag").fetch_one(&world.pool).await.unwrap().get(0);
+    let pass = world.pass_at(slot).await;
+    assert_eq!((pass.created, pass.promoted), (1, 0));
+    let run = sqlx::query("select logical_date, run_after from dag_run").fetch_one(&pool).await.unwrap();
+    let (date, after): (DateTime<Utc>, DateTime<Utc>) = (run.get(0), run.get(1));
+    assert_eq!(date, slot);
+    assert!(after > slot && after <= slot + TimeDelta::seconds(3_000), "{after}");
+    assert_eq!(world.pass_at(after).await.promoted, 1);
 }

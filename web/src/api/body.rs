@@ -47,6 +47,10 @@ impl Body {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(crate) fn whole(&self) -> Value {
         Value::Object(self.0.clone())
     }

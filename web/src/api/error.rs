@@ -76,17 +76,23 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Failed(error) => error.into(),
             Refused::Invalid(text) => Self::bad_request(text),
-            Refused::NoLogicalDate => Self::bad_request(refused.to_string()),
-            Refused::RunExists { .. } | Refused::PoolExists(_) => Self::new(
+            Refused::NoLogicalDate | Refused::Params(..) => Self::bad_request(refused.to_string()),
+            Refused::RunExists { .. }
+            | Refused::PoolExists(_)
+            | Refused::VariableExists(_)
+            | Refused::ConnectionExists(_) => Self::new(
                 StatusCode::CONFLICT,
                 json!({
                     "reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden",
                     "message": refused.to_string(),
                 }),
             ),
-            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) | Refused::NoPool(_) => {
-                Self::not_found(refused.to_string())
-            }
+            Refused::NoDag(_)
+            | Refused::NoRun(..)
+            | Refused::NoTask(..)
+            | Refused::NoPool(_)
+            | Refused::NoVariable(_)
+            | Refused::NoConnection(_) => Self::not_found(refused.to_string()),
         }
     }
 }

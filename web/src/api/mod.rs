@@ -3,6 +3,7 @@
 
 mod body;
 mod clear;
+mod connections;
 mod dags;
 mod error;
 mod health;
@@ -12,6 +13,7 @@ mod mark;
 mod pools;
 mod query;
 mod runs;
+mod variables;
 mod wire;
 
 use axum::{
@@ -49,6 +51,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries", get(instances::tries))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
+        .route("/variables", get(variables::list).post(variables::create))
+        .route("/variables/{*key}", get(variables::get).patch(variables::patch).delete(variables::delete))
+        .route("/connections", get(connections::list).post(connections::create))
+        .route("/connections/{id}", get(connections::get).patch(connections::patch).delete(connections::delete))
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
         .fallback(no_route)

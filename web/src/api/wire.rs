@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use orchestrator::{
-    dag::{DEFAULT_POOL, Graph, TaskSpec},
+    dag::{DEFAULT_POOL, Graph, Past, TaskSpec},
     ids::{Node, VersionId},
     state::TaskState,
     store::pages::{
@@ -61,7 +61,7 @@ pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -
     let more = json!({
         "catchup": graph.window().catchup, "dag_run_timeout": graph.dagrun_timeout().map(time_delta), "asset_expression": null, "doc_md": null,
         "start_date": maybe(graph.window().start), "end_date": maybe(graph.window().end),
-        "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": {},
+        "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": params(graph),
         "render_template_as_native_obj": false, "template_search_path": null, "timezone": "UTC",
         "last_parsed": instant(listed.last_registered_at), "default_args": null, "rerun_with_latest_version": null,
         "owner_links": {}, "is_favorite": false, "active_runs_count": active_runs, "concurrency": 16,
@@ -72,6 +72,19 @@ pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -
         details.extend(more);
     }
     details
+}
+
+/// Each param with its schema, as Airflow serialises its `Param`s.
+fn params(graph: &Graph) -> Value {
+    let Some(params) = graph.params() else { return json!({}) };
+    let properties = params.schema()["properties"].as_object().cloned().unwrap_or_default();
+    let names: std::collections::BTreeSet<_> = properties.keys().chain(params.defaults().keys()).collect();
+    let param = |name: &String| {
+        let schema = properties.get(name).cloned().unwrap_or_else(|| json!({}));
+        let (value, description) = (params.defaults().get(name), schema["description"].clone());
+        (name.clone(), json!({ "value": value, "schema": schema, "description": description, "source": null }))
+    };
+    names.into_iter().map(param).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn version(version: VersionId, number: i32, dag_id: &str, created_at: DateTime<Utc>) -> Value {
@@ -92,13 +105,13 @@ pub(crate) fn task(graph: &Graph, node: Node, task: &TaskSpec) -> Value {
     let id = task.task_id.as_str();
     json!({
         "task_id": id, "task_display_name": id, "owner": graph.owner(), "start_date": maybe(graph.window().start),
-        "end_date": maybe(graph.window().end), "trigger_rule": task.trigger_rule.as_str(), "depends_on_past": false,
-        "wait_for_downstream": false, "retries": f64::from(task.retry.retries), "queue": task.queue,
+        "end_date": maybe(graph.window().end), "trigger_rule": task.trigger_rule.as_str(), "depends_on_past": task.past != Past::Ignored,
+        "wait_for_downstream": task.past == Past::WithDownstream, "retries": f64::from(task.retry.retries), "queue": task.queue,
         "pool": task.pool, "pool_slots": f64::from(task.pool_slots), "execution_timeout": task.execution_timeout.map(time_delta),
         "retry_delay": time_delta(task.retry.delay), "retry_exponential_backoff": task.retry.backoff.unwrap_or(0.0),
         "priority_weight": f64::from(task.priority_weight), "weight_rule": "absolute", "ui_color": "#fff",
         "ui_fgcolor": "#000", "template_fields": [], "downstream_task_ids": downstream, "doc_md": null,
-        "operator_name": task.operator, "params": {}, "is_mapped": false, "extra_links": [],
+        "operator_name": task.operator, "params": params(graph), "is_mapped": graph.mapped(node).is_some(), "extra_links": [],
         "class_ref": { "module_path": null, "class_name": task.operator },
     })
 }

@@ -65,9 +65,17 @@ impl From<Refused> for PageError {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
         let status = match refused {
-            Refused::NoDag(_) | Refused::NoRun(..) | Refused::NoTask(..) | Refused::NoPool(_) => StatusCode::NOT_FOUND,
-            Refused::RunExists { .. } | Refused::PoolExists(_) => StatusCode::CONFLICT,
-            Refused::Invalid(_) | Refused::NoLogicalDate => StatusCode::BAD_REQUEST,
+            Refused::NoDag(_)
+            | Refused::NoRun(..)
+            | Refused::NoTask(..)
+            | Refused::NoPool(_)
+            | Refused::NoVariable(_)
+            | Refused::NoConnection(_) => StatusCode::NOT_FOUND,
+            Refused::RunExists { .. }
+            | Refused::PoolExists(_)
+            | Refused::VariableExists(_)
+            | Refused::ConnectionExists(_) => StatusCode::CONFLICT,
+            Refused::Invalid(_) | Refused::NoLogicalDate | Refused::Params(..) => StatusCode::BAD_REQUEST,
             Refused::Failed(error) => return error.into(),
         };
         Self { status, message }

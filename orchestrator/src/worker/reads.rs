@@ -1,4 +1,4 @@
-//! Results of other tasks, read from Postgres.
+//! What a try reads from Postgres: results of other tasks, variables, connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,20 +7,23 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
-    context::Results,
+    context::Reads,
     dag::{Graph, Mapped, Over},
     ids::{Node, RunKey, TaskId},
+    lookup::{self, Connection},
+    secrets::Keys,
     store::{self, xcom},
 };
 
 /// What a try may read: the results of the other tasks of its run.
-pub(super) struct ResultsInPostgres {
+pub(super) struct ReadsPostgres {
     pub(super) pool: PgPool,
     pub(super) run: RunKey,
     /// Who reads.
     pub(super) node: Node,
     pub(super) map_index: i32,
     pub(super) graph: Option<Arc<Graph>>,
+    pub(super) keys: Keys,
 }
 
 /// What is read.
@@ -38,7 +41,7 @@ enum Wanted<'t> {
 /// How long to wait when the database is away while a task wants its input.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
-impl ResultsInPostgres {
+impl ReadsPostgres {
     async fn read(&self, wanted: &Wanted<'_>) -> sqlx::Result<Option<Value>> {
         let conn = &mut *self.pool.acquire().await?;
         match wanted {
@@ -61,7 +64,7 @@ impl ResultsInPostgres {
 }
 
 #[async_trait]
-impl Results for ResultsInPostgres {
+impl Reads for ReadsPostgres {
     async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
         let of = self.graph.as_ref().and_then(|graph| graph.node(task).map(|node| (graph, node)));
         let wanted = match of {
@@ -88,5 +91,13 @@ impl Results for ResultsInPostgres {
             }
             None => Ok(None),
         }
+    }
+
+    async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
+        lookup::variable(&mut *self.pool.acquire().await?, &self.keys, key).await
+    }
+
+    async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {
+        lookup::connection(&mut *self.pool.acquire().await?, &self.keys, conn_id).await
     }
 }

@@ -1,0 +1,159 @@
+//! `/connections`. Secrets are never shown, and one that comes back masked stays as it is.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, Uri},
+};
+use orchestrator::{
+    commands::{self, Origin, Refused},
+    lookup::Connection,
+    secrets::{MASK, is_sensitive},
+    store::connections,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    body::Body,
+    error::{ApiError, ApiResult},
+    query::{Params, listed},
+};
+use crate::App;
+
+const ALLOWED: [&str; 10] =
+    ["connection_id", "conn_type", "description", "host", "login", "schema", "port", "password", "extra", "team_name"];
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let page = params.page()?;
+    let like = params.one("connection_id_pattern").unwrap_or_default().trim_matches('%').to_owned();
+    let all = connections::list(&mut *app.pool.acquire().await?, None).await?;
+    let matching: Vec<_> = all.into_iter().filter(|row| row.conn_id.contains(&like)).collect();
+    let total = matching.len() as i64;
+    let rows = matching.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    let rows = rows.map(|row| {
+        let id = row.conn_id.clone();
+        Ok(wire(&id, &open(&app, row)?))
+    });
+    Ok(Json(listed("connections", rows.collect::<ApiResult<_>>()?, total)))
+}
+
+pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiResult {
+    Ok(Json(wire(&id, &find(&app, &id).await?)))
+}
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let body = Body::read(&headers, &body, &["connection_id", "conn_type"], &ALLOWED)?;
+    let id = body.text("connection_id")?.unwrap_or_default();
+    let new = read(&body, Connection::default())?;
+    commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, Origin::RestApi).await?;
+    Ok((StatusCode::CREATED, Json(wire(&id, &find(&app, &id).await?))))
+}
+
+/// What the body does not name stays as it is.
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    if body.text("connection_id")?.is_some_and(|new| new != id) {
+        let text = "The connection_id in the request body does not match the URL parameter";
+        return Err(ApiError::bad_request(text));
+    }
+    let new = read(&body, find(&app, &id).await?)?;
+    commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, Origin::RestApi).await?;
+    Ok(Json(wire(&id, &find(&app, &id).await?)))
+}
+
+pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    commands::delete_connection(&mut *app.pool.acquire().await?, &id, Origin::RestApi).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn read(body: &Body, now: Connection) -> ApiResult<Connection> {
+    let text = |key: &str, now: Option<String>| if body.has(key) { body.text(key) } else { Ok(now) };
+    let port = match body.integer("port")? {
+        Some(port) => Some(u16::try_from(port).map_err(|_| {
+            let message = "Input should be a port: 0 to 65535";
+            ApiError::invalid("value_error", json!(["body", "port"]), message, json!(port))
+        })?),
+        None if body.has("port") => None,
+        None => now.port,
+    };
+    let password = match body.text("password")? {
+        Some(masked) if masked == MASK => now.password,
+        Some(new) => Some(new),
+        None if body.has("password") => None,
+        None => now.password,
+    };
+    let extra = match body.text("extra")?.filter(|text| !text.is_empty()) {
+        Some(text) => Some(unmasked(extra(&text)?, now.extra.as_ref())),
+        None if body.has("extra") => None,
+        None => now.extra,
+    };
+    Ok(Connection {
+        conn_type: body.text("conn_type")?.unwrap_or(now.conn_type),
+        description: text("description", now.description)?,
+        host: text("host", now.host)?,
+        login: text("login", now.login)?,
+        schema: text("schema", now.schema)?,
+        password,
+        port,
+        extra,
+    })
+}
+
+fn extra(text: &str) -> ApiResult<Map<String, Value>> {
+    let message = "Value error, The `extra` field must be a valid JSON object (e.g., {'key': 'value'})";
+    serde_json::from_str(text)
+        .map_err(|_| ApiError::invalid("value_error", json!(["body", "extra"]), message, json!(text)))
+}
+
+/// What the form has not seen, it must not overwrite with asterisks.
+fn unmasked(mut new: Map<String, Value>, now: Option<&Value>) -> Value {
+    for (name, value) in &mut new {
+        if value == MASK
+            && let Some(kept) = now.and_then(|now| now.get(name))
+        {
+            *value = kept.clone();
+        }
+    }
+    Value::Object(new)
+}
+
+async fn find(app: &App, id: &str) -> ApiResult<Connection> {
+    let found = connections::list(&mut *app.pool.acquire().await?, Some(id)).await?;
+    let row = found.into_iter().next().ok_or_else(|| Refused::NoConnection(id.to_owned()))?;
+    open(app, row)
+}
+
+fn open(app: &App, row: connections::ConnectionRow) -> ApiResult<Connection> {
+    let id = row.conn_id.clone();
+    Connection::open(row, &app.keys).map_err(|error| {
+        tracing::error!(id, error = format!("{error:#}"), "cannot show a connection");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
+    })
+}
+
+/// Airflow's `ConnectionResponse`.
+fn wire(id: &str, connection: &Connection) -> Value {
+    let mut extra = connection.extra.clone();
+    for (name, value) in extra.as_mut().and_then(Value::as_object_mut).into_iter().flatten() {
+        if is_sensitive(name) {
+            *value = json!(MASK);
+        }
+    }
+    json!({
+        "connection_id": id, "conn_type": connection.conn_type, "description": connection.description,
+        "host": connection.host, "login": connection.login, "schema": connection.schema, "port": connection.port,
+        "password": connection.password.as_ref().map(|_| MASK), "extra": extra.map(|extra| extra.to_string()),
+        "team_name": null,
+    })
+}

@@ -1,0 +1,104 @@
+//! `/variables`.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, Uri},
+};
+use orchestrator::{
+    commands::{self, NewVariable, Origin, Refused},
+    secrets::{MASK, Sealed, is_sensitive},
+    store::variables::{self, VariableRow},
+};
+use serde_json::{Value, json};
+
+use super::{
+    body::Body,
+    error::{ApiError, ApiResult},
+    query::{Params, listed},
+};
+use crate::App;
+
+const ALLOWED: [&str; 4] = ["key", "value", "description", "team_name"];
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let page = params.page()?;
+    let like = params.one("variable_key_pattern").unwrap_or_default().trim_matches('%').to_owned();
+    let all = variables::list(&mut *app.pool.acquire().await?, None).await?;
+    let matching: Vec<_> = all.iter().filter(|row| row.key.contains(&like)).collect();
+    let rows = matching.iter().skip(page.offset as usize).take(page.limit as usize);
+    let rows = rows.map(|row| wire(&app, row)).collect::<ApiResult<_>>()?;
+    Ok(Json(listed("variables", rows, matching.len() as i64)))
+}
+
+pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiResult {
+    Ok(Json(wire(&app, &find(&app, &key).await?)?))
+}
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let body = Body::read(&headers, &body, &["key", "value"], &ALLOWED)?;
+    let (key, description) = (body.text("key")?.unwrap_or_default(), body.text("description")?);
+    let value = text_of(body.value("value"));
+    let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
+    commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, Origin::RestApi).await?;
+    Ok((StatusCode::CREATED, Json(wire(&app, &find(&app, &key).await?)?)))
+}
+
+/// What the body does not name stays as it is.
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    if body.text("key")?.is_some_and(|new| new != key) {
+        return Err(ApiError::bad_request("Invalid body, key from request body doesn't match uri parameter"));
+    }
+    let now = find(&app, &key).await?;
+    let value = if body.has("value") { text_of(body.value("value")) } else { open(&app, &now)? };
+    let description = if body.has("description") { body.text("description")? } else { now.description };
+    let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
+    commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, Origin::RestApi).await?;
+    Ok(Json(wire(&app, &find(&app, &key).await?)?))
+}
+
+pub(crate) async fn delete(State(app): State<App>, Path(key): Path<String>) -> Result<StatusCode, ApiError> {
+    commands::delete_variable(&mut *app.pool.acquire().await?, &key, Origin::RestApi).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Airflow keeps a text as it is and writes everything else as JSON.
+fn text_of(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "null".to_owned(),
+    }
+}
+
+async fn find(app: &App, key: &str) -> ApiResult<VariableRow> {
+    let found = variables::list(&mut *app.pool.acquire().await?, Some(key)).await?;
+    found.into_iter().next().ok_or_else(|| Refused::NoVariable(key.to_owned()).into())
+}
+
+fn open(app: &App, row: &VariableRow) -> ApiResult<String> {
+    app.keys.open(Sealed::Variable(&row.key), &row.sealed).map_err(|error| {
+        tracing::error!(key = row.key, %error, "cannot show a variable");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    })
+}
+
+/// Airflow's `VariableResponse`: what sounds secret is not shown.
+fn wire(app: &App, row: &VariableRow) -> ApiResult<Value> {
+    let value = if is_sensitive(&row.key) { MASK.to_owned() } else { open(app, row)? };
+    Ok(json!({
+        "key": row.key, "value": value, "description": row.description, "is_encrypted": true, "team_name": null,
+    }))
+}
