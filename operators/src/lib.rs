@@ -4,6 +4,8 @@
 pub mod bigquery;
 mod command;
 mod dbt;
+#[cfg(feature = "notify")]
+pub mod notify;
 
 pub use command::Command;
 pub use dbt::Dbt;

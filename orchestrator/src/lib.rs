@@ -10,6 +10,7 @@ pub mod dag;
 pub mod engine;
 pub mod ids;
 pub mod lookup;
+pub mod notify;
 pub mod process;
 pub mod readiness;
 pub mod retry;
@@ -28,6 +29,7 @@ pub mod prelude {
     pub use crate::{
         context::{Context, FailWithoutRetry, Skip, TaskResult},
         dag::{Branch, Dag, Expand, Group, Operator, Poke, ShortCircuit, TakeInputs, Task, partial},
+        notify::{Deadline, Notice, Notifier},
         readiness::TriggerRule,
         retry::RetryPolicy,
         schedule::Schedule,

@@ -1,6 +1,6 @@
 //! What the author of a DAG file holds in hand: the DAG and the handles of its tasks.
 
-use std::{cell::RefCell, marker::PhantomData, time::Duration};
+use std::{cell::RefCell, marker::PhantomData, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -12,12 +12,13 @@ use super::{
     group::{self, End},
     mapping::{OverInput, OverKind},
     params::{Params, ParamsType},
-    registry::Definition,
+    registry::{Callbacks, Definition},
     spec::{GroupIndex, GroupSpec, Over, TaskSpec},
     task::Task,
 };
 use crate::{
     ids::{DagId, Node, TaskId},
+    notify::{Deadline, Event, Notifier},
     schedule::Schedule,
 };
 
@@ -59,6 +60,8 @@ struct Draft {
     edges: Vec<(End, End)>,
     /// What each task takes.
     inputs: Vec<(usize, InputFrom)>,
+    /// Who is told of what, of a task or of a run.
+    callbacks: Vec<Callback>,
     faults: Vec<Fault>,
 }
 
@@ -191,6 +194,35 @@ impl Dag {
         self
     }
 
+    /// Tells somebody when a run has succeeded; an `async fn(Notice) -> anyhow::Result<()>` will do.
+    #[must_use]
+    pub fn on_success(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::RunSuccess, notifier)
+    }
+
+    /// Tells somebody when a run has failed.
+    #[must_use]
+    pub fn on_failure(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::RunFailure, notifier)
+    }
+
+    /// Tells somebody when a run has not ended in time, whether or not it ever ends. A DAG may have several deadlines.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Deadline, notifier: impl Notifier + 'static) -> Self {
+        let ordinal = self.settings.deadlines.len() as i32;
+        self.settings.deadlines.push(deadline);
+        let notifier = Arc::new(notifier);
+        self.draft.get_mut().callbacks.push(Callback { task: None, event: Event::DeadlineMissed, ordinal, notifier });
+        self
+    }
+
+    fn tell(mut self, event: Event, notifier: impl Notifier + 'static) -> Self {
+        self.settings.callbacks.push(event);
+        let notifier = Arc::new(notifier);
+        self.draft.get_mut().callbacks.push(Callback { task: None, event, ordinal: 0, notifier });
+        self
+    }
+
     /// A word to find it by.
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
@@ -319,15 +351,20 @@ impl Dag {
     /// # Errors
     /// Every fault that it has, each with the names it is about.
     pub fn build(self) -> Result<Definition, Vec<Fault>> {
-        let Draft { tasks, groups, edges, inputs, mut faults } = self.draft.into_inner();
+        let Draft { tasks, groups, edges, inputs, callbacks: told, mut faults } = self.draft.into_inner();
         let (specs, bodies): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
         let bodies = specs.iter().map(|spec| spec.task_id.clone()).zip(bodies).collect();
+        let mut callbacks = Callbacks::new();
+        for Callback { task, event, ordinal, notifier } in told {
+            let task = task.map(|task| specs[task].task_id.clone());
+            callbacks.entry((task, event, ordinal)).or_default().push(notifier);
+        }
         let edges = group::resolve(&specs, &groups, edges);
         let edges = edges.into_iter().map(|(from, to)| (Node(from as i32), Node(to as i32))).collect();
         let graph = self.settings.with_tasks(specs, edges, groups);
         faults.extend(check::faults(&graph));
         faults.extend(check::input_faults(&graph, &inputs));
-        if faults.is_empty() { Ok(Definition::new(graph, bodies)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Definition::new(graph, bodies, callbacks)) } else { Err(faults) }
     }
 
     /// The id that it was made with.
@@ -345,6 +382,15 @@ impl Dag {
         change(&mut self.draft.borrow_mut().tasks[node].0);
     }
 
+    pub(super) fn tell_of(&self, node: usize, event: Event, notifier: Arc<dyn Notifier>) {
+        let mut draft = self.draft.borrow_mut();
+        draft.callbacks.push(Callback { task: Some(node), event, ordinal: 0, notifier });
+        let callbacks = &mut draft.tasks[node].0.callbacks;
+        if !callbacks.contains(&event) {
+            callbacks.push(event);
+        }
+    }
+
     pub(super) fn name_of(&self, end: End) -> TaskId {
         let draft = self.draft.borrow();
         match end {
@@ -352,6 +398,14 @@ impl Dag {
             End::Group(group) => draft.groups[group.0].group_id.clone(),
         }
     }
+}
+
+/// Who is told of what: of a task or of a run, and of deadlines of which one.
+struct Callback {
+    task: Option<usize>,
+    event: Event,
+    ordinal: i32,
+    notifier: Arc<dyn Notifier>,
 }
 
 impl std::fmt::Debug for Draft {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ids::{DagId, Node, TaskId},
+    notify::{Deadline, Event},
     schedule::{Schedule, Window},
 };
 
@@ -35,6 +36,10 @@ pub struct Graph {
     pub(super) fail_fast: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_consecutive_failed_dag_runs: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) callbacks: Vec<Event>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deadlines: Vec<Deadline>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) params: Option<Params>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +125,8 @@ impl Graph {
             dagrun_timeout: None,
             fail_fast: false,
             max_consecutive_failed_dag_runs: None,
+            callbacks: Vec::new(),
+            deadlines: Vec::new(),
             params: None,
             jitter: None,
             max_map_length: MAX_MAP_LENGTH,
@@ -225,6 +232,18 @@ impl Graph {
     #[must_use]
     pub fn max_consecutive_failed_dag_runs(&self) -> Option<u32> {
         self.max_consecutive_failed_dag_runs
+    }
+
+    /// What somebody wants to be told about its runs.
+    #[must_use]
+    pub fn callbacks(&self) -> &[Event] {
+        &self.callbacks
+    }
+
+    /// When its runs are late.
+    #[must_use]
+    pub fn deadlines(&self) -> &[Deadline] {
+        &self.deadlines
     }
 
     /// What may be said about a run when it is triggered.

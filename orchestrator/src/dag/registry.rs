@@ -3,24 +3,37 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use super::{body::Body, check::Fault, draft::Dag, graph::Graph};
-use crate::ids::{DagId, TaskId};
+use crate::{
+    ids::{DagId, TaskId},
+    notify::{Event, Notifier},
+};
 
 /// A DAG that has been checked: its graph, and what its tasks do.
 #[derive(Clone)]
 pub struct Definition {
     graph: Arc<Graph>,
     bodies: Arc<HashMap<TaskId, Body>>,
+    callbacks: Arc<Callbacks>,
 }
 
+/// Who is told, by what it is about: a task or the run, an event, and of deadlines which one.
+pub(super) type Callbacks = HashMap<(Option<TaskId>, Event, i32), Vec<Arc<dyn Notifier>>>;
+
 impl Definition {
-    pub(super) fn new(graph: Graph, bodies: HashMap<TaskId, Body>) -> Self {
-        Self { graph: Arc::new(graph), bodies: Arc::new(bodies) }
+    pub(super) fn new(graph: Graph, bodies: HashMap<TaskId, Body>, callbacks: Callbacks) -> Self {
+        Self { graph: Arc::new(graph), bodies: Arc::new(bodies), callbacks: Arc::new(callbacks) }
     }
 
     /// The DAG as data.
     #[must_use]
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
+    }
+
+    /// Who is told of an event of a task, or of a run; `ordinal` says which of the deadlines.
+    #[must_use]
+    pub fn notifiers(&self, task: Option<&TaskId>, event: Event, ordinal: i32) -> &[Arc<dyn Notifier>] {
+        self.callbacks.get(&(task.cloned(), event, ordinal)).map_or(&[], Vec::as_slice)
     }
 
     /// What the task of that name does.

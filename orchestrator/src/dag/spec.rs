@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{Node, TaskId},
+    notify::Event,
     readiness::TriggerRule,
     retry::RetryPolicy,
 };
@@ -47,6 +48,9 @@ pub struct TaskSpec {
     /// How it waits, if it is a sensor.
     #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
     pub sensor: SensorSpec,
+    /// What somebody wants to be told about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<Event>,
     /// What it is mapped over, if it is a mapped task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Over>,
@@ -198,6 +202,7 @@ impl Default for TaskSpec {
             max_active_tis_per_dag: None,
             past: Past::default(),
             sensor: SensorSpec::default(),
+            callbacks: Vec::new(),
             over: None,
             group: None,
         }

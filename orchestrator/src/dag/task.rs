@@ -1,6 +1,6 @@
 //! The handle of a task: its settings.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
     chain::{Chain, Link},
@@ -8,7 +8,11 @@ use super::{
     group::End,
     spec::{Past, Role, TaskSpec},
 };
-use crate::{readiness::TriggerRule, retry::RetryPolicy};
+use crate::{
+    notify::{Event, Notifier},
+    readiness::TriggerRule,
+    retry::RetryPolicy,
+};
 
 /// The handle of a task whose result is a `T`. Copy it freely; put it in a chain, or give it to a task that takes a
 /// `T`.
@@ -121,6 +125,31 @@ impl<'d, T> Task<'d, T> {
     /// If it is a sensor: when its time is over, it is skipped instead of failed.
     pub fn soft_fail(self) -> Self {
         self.set(|spec| spec.sensor.soft_fail = true)
+    }
+
+    /// Tells somebody when it has succeeded; an `async fn(Notice) -> anyhow::Result<()>` will do.
+    pub fn on_success(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::TaskSuccess, notifier)
+    }
+
+    /// Tells somebody when it has failed and no try is left.
+    pub fn on_failure(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::TaskFailure, notifier)
+    }
+
+    /// Tells somebody when a try has failed and another one follows.
+    pub fn on_retry(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::TaskRetry, notifier)
+    }
+
+    /// Tells somebody when it has decided that there is nothing to do.
+    pub fn on_skipped(self, notifier: impl Notifier + 'static) -> Self {
+        self.tell(Event::TaskSkipped, notifier)
+    }
+
+    fn tell(self, event: Event, notifier: impl Notifier + 'static) -> Self {
+        self.dag.tell_of(self.node, event, Arc::new(notifier));
+        self
     }
 
     /// Makes something that the tasks after it need: Airflow's setup task. When a task after it is cleared, so is it.

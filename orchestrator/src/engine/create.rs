@@ -8,9 +8,11 @@ use super::graphs::Graphs;
 use crate::{
     dag::Graph,
     ids::{DagId, RunId, RunKey, VersionId},
+    notify::Deadline,
     state::RunType,
     store::{
         nodes::{self, NewNodes},
+        notifications,
         runs::{self, NewRun},
     },
 };
@@ -63,6 +65,12 @@ pub async fn create_run(
     };
     let Some(run) = runs::insert_if_new(conn, &new).await? else { return Ok(None) };
     nodes::insert(conn, run, &nodes_of(&graph)).await?;
+    let due = |deadline: &Deadline| deadline.due_at(now, trigger.logical_date);
+    let deadlines = (0..).zip(graph.deadlines()).filter_map(|(ordinal, deadline)| Some((ordinal, due(deadline)?)));
+    let deadlines: Vec<_> = deadlines.collect();
+    if !deadlines.is_empty() {
+        notifications::set_deadlines(conn, run, &deadlines).await?;
+    }
     Ok(Some(run))
 }
 

@@ -5,6 +5,7 @@
 
 mod admit;
 mod advance;
+mod callbacks;
 mod create;
 mod expand;
 mod gate;
@@ -14,6 +15,7 @@ mod outcome;
 mod settle;
 
 pub use advance::{At, Decided, Lengths, Steps, advance};
+pub use callbacks::about_run;
 pub use create::{Trigger, create_run};
 pub use gate::{Freed, Gate};
 pub use graphs::Graphs;

@@ -8,6 +8,7 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
     admit::{Admitted, Agenda, Lines, admit},
+    callbacks,
     expand::{Expanded, expand},
     gate::{Freed, Gate},
     graphs::Graphs,
@@ -85,6 +86,7 @@ pub async fn settle(
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
     let recorded = record(&mut tx, &runs, &mine).await?;
     keep_results(&mut tx, &mine, &recorded).await?;
+    callbacks::about_tasks(&mut tx, &runs, &mine, &recorded).await?;
     let mut agenda = agenda(&runs, &recorded)?;
     let mut cascades = overrule(&mut tx, &runs, &mine, &recorded, &mut agenda).await?;
     settled.stale = stale(mine, &recorded);
@@ -381,7 +383,11 @@ async fn finish(
         leaves.extend(runs.graph(*run)?.leaves().into_iter().map(|leaf| (*run, leaf)));
     }
     let drained: Vec<_> = drained.iter().copied().collect();
-    Ok(runs::finish(conn, &drained, &leaves).await?)
+    let finished = runs::finish(conn, &drained, &leaves).await?;
+    for (run, state) in &finished {
+        callbacks::about_run(conn, runs.graph(*run)?, *run, *state).await?;
+    }
+    Ok(finished)
 }
 
 /// Writes down in which of the runs something happened that matters to others of their DAG.

@@ -3,6 +3,7 @@
 
 mod admit_waiting;
 mod create_runs;
+mod deliver;
 mod heal;
 mod housekeeping;
 mod promote_runs;
@@ -19,12 +20,12 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{promote_runs::promote, register::register};
+pub use self::{deliver::deliver_one, promote_runs::promote, register::register};
 use crate::{
     dag::Registry,
     engine::Graphs,
     process::{self, Lease},
-    store::{self, processes::ProcessKind},
+    store::{self, notifications, processes::ProcessKind},
     wake::{self, Wake},
 };
 
@@ -56,6 +57,8 @@ pub struct Pass {
     pub timed_out: u64,
     /// Runs in which something had happened that matters to others.
     pub rechecked: u64,
+    /// Deadlines that were missed.
+    pub late: u64,
     /// Tasks that stood in line although there was room.
     pub admitted: u64,
 }
@@ -77,6 +80,7 @@ impl Scheduler {
     pub async fn run(self, stop: CancellationToken) {
         let beats =
             tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, self.lease, stop.clone()));
+        let delivering = tokio::spawn(deliver::run(self.pool.clone(), Arc::clone(&self.registry), stop.clone()));
         let mut registered = false;
         let mut rounds = Rounds::default();
         let mut steady_since = Instant::now();
@@ -101,6 +105,7 @@ impl Scheduler {
             }
         }
         beats.await.ok();
+        delivering.await.ok();
     }
 
     async fn pass(
@@ -154,6 +159,7 @@ impl Scheduler {
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
             rechecked: recheck_runs::run_once(conn, &self.graphs).await?,
+            late: notifications::miss_deadlines(conn, now).await?,
             admitted: admit_waiting::run_once(conn, &self.graphs).await?,
         })
     }

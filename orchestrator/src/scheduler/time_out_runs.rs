@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    engine::{Freed, Graphs, move_on},
+    engine::{Freed, Graphs, about_run, move_on},
     ids::RunKey,
     state::{RunState, TaskState},
     store::{
@@ -43,6 +43,7 @@ async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: Da
     overrides::force(&mut tx, &unfinished.iter().map(verdict).collect::<Vec<_>>(), "the run took too long").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
     runs::end(&mut tx, run, RunState::Failed).await?;
+    about_run(&mut tx, &graph, run, RunState::Failed).await?;
     rechecks::insert(&mut tx, &[run]).await?;
     move_on(&mut tx, graphs, &[], Freed::by(&graph, &unfinished)).await?;
     tx.commit().await?;

@@ -14,6 +14,7 @@ pub mod expansion;
 pub mod instances;
 pub mod logs;
 pub mod nodes;
+pub mod notifications;
 pub mod overrides;
 pub mod pages;
 pub mod pools;

@@ -408,7 +408,8 @@ pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<DateTime<U
         "select least(
              (select min(next_run_at) from dag where not is_paused),
              (select min(due_at) from task_instance where state in ('up_for_retry', 'up_for_reschedule')),
-             (select min(timeout_at) from dag_run where state = 'running' and timeout_at is not null)
+             (select min(timeout_at) from dag_run where state = 'running' and timeout_at is not null),
+             (select min(due_at) from deadline)
          )"
     )
     .fetch_one(conn)
