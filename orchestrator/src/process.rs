@@ -40,14 +40,20 @@ impl Default for Lease {
     }
 }
 
-/// Registers an incarnation under a fresh id.
+/// Registers an incarnation under a fresh id; of a worker with what its binary can run.
 ///
 /// # Errors
 /// The database is down.
-pub async fn register(pool: &PgPool, kind: ProcessKind, slots: u32, lease: Lease) -> sqlx::Result<ProcessId> {
+pub async fn register(
+    pool: &PgPool,
+    kind: ProcessKind,
+    slots: u32,
+    lease: Lease,
+    build: Option<&str>,
+) -> sqlx::Result<ProcessId> {
     let id = ProcessId(uuid::Uuid::new_v4());
     let slots = i32::try_from(slots).unwrap_or(i32::MAX);
-    processes::insert(&mut *pool.acquire().await?, id, kind, slots, lease).await?;
+    processes::insert(&mut *pool.acquire().await?, id, kind, slots, lease, build).await?;
     Ok(id)
 }
 
@@ -81,7 +87,7 @@ async fn beat(
     {
         return Ok(id);
     }
-    register(pool, kind, 0, lease).await
+    register(pool, kind, 0, lease, None).await
 }
 
 /// The name of this machine, for people.

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 use super::{body::Body, check::Fault, draft::Dag, graph::Graph};
 use crate::{
     ids::{DagId, TaskId},
@@ -89,6 +91,13 @@ impl Registry {
         let mut all: Vec<_> = self.dags.values().collect();
         all.sort_by_key(|definition| definition.graph().dag_id());
         all
+    }
+
+    /// What tells binaries apart: a hash over the graphs of all DAGs.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let hashes: Vec<_> = self.definitions().into_iter().map(|definition| definition.graph().hash()).collect();
+        format!("{:x}", Sha256::digest(hashes.join(" ")))
     }
 
     /// The ids of all DAGs.

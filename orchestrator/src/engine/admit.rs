@@ -256,14 +256,15 @@ impl Walk<'_> {
     }
 
     fn may_begin(&self, claimant: &Claimant<'_>) -> bool {
-        let knows = |run: &RunKey| {
-            let graph = self.runs.graph(*run);
-            graph.is_ok_and(|graph| claimant.dags.iter().any(|dag| dag == graph.dag_id().as_str()))
+        let can_run = |place: &Place| {
+            let graph = self.runs.graph(place.run_key).ok();
+            let task = graph.and_then(|graph| graph.task(place.node).map(|task| (graph.dag_id(), &task.task_id)));
+            task.is_some_and(|(dag, task)| claimant.abilities.can_run(dag, task))
         };
         self.deltas.is_empty()
             && !self.takes_from_line
             && self.moves.len() as i64 <= claimant.free
-            && self.moves.iter().all(|to| to.waits_for.is_none() && knows(&to.place.run_key))
+            && self.moves.iter().all(|to| to.waits_for.is_none() && can_run(&to.place))
             && self.queues.iter().all(|queue| claimant.queues.contains(queue))
     }
 

@@ -3,6 +3,7 @@
 //! Locks, in this order: the `dag` row (only where runs are made or promoted), then runs, then the task instances of
 //! the runs that are held, then the rows of `slots` by gate; after that only `SKIP LOCKED`. A transaction never locks another run later.
 
+mod abilities;
 mod admit;
 mod advance;
 mod callbacks;
@@ -14,6 +15,7 @@ mod look_back;
 mod outcome;
 mod settle;
 
+pub use abilities::Abilities;
 pub use advance::{At, Decided, Lengths, Steps, advance};
 pub use callbacks::about_run;
 pub use create::{Trigger, create_run};

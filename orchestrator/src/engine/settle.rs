@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
+    abilities::Abilities,
     admit::{Admitted, Agenda, Lines, admit},
     callbacks,
     expand::{Expanded, expand},
@@ -54,8 +55,8 @@ pub struct Settled {
 pub struct Claimant<'a> {
     /// The worker.
     pub worker: ProcessId,
-    /// The DAGs that it knows.
-    pub dags: &'a [String],
+    /// What it can run.
+    pub abilities: &'a Abilities,
     /// The worker queues that it serves.
     pub queues: &'a [String],
     /// Its free slots.
@@ -413,6 +414,25 @@ async fn write_rechecks(
     Ok(matters.len())
 }
 
+/// Claims what is queued, but for tasks that the claimant's binary does not have: those go back before anybody sees it.
+async fn claim_known(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
+    let mut known: Vec<Claim> = Vec::new();
+    loop {
+        let free = claimant.free - known.len() as i64;
+        let claimed = instances::claim(conn, Claimant { free, ..claimant }).await?;
+        let can_run = |claim: &Claim| claimant.abilities.can_run(&claim.dag_id, &claim.task_id);
+        let (mine, strange): (Vec<_>, Vec<_>) = claimed.into_iter().partition(can_run);
+        known.extend(mine);
+        if strange.is_empty() {
+            return Ok(known);
+        }
+        for claim in strange {
+            claimant.abilities.meet(&claim.dag_id, &claim.task_id);
+            instances::hand_back_if_current(conn, claim.instance, claim.attempt).await?;
+        }
+    }
+}
+
 /// Claims what else there is. What was claimed at once was all there was, unless the slots ran out.
 async fn claim_more(
     conn: &mut PgConnection,
@@ -425,7 +445,7 @@ async fn claim_more(
     let free = claimant.free - claims.len() as i64;
     let left_others = claims.is_empty() || (claims.len() as i64) < queued;
     if free > 0 && left_others {
-        claims.extend(instances::claim(conn, Claimant { free, ..claimant }).await?);
+        claims.extend(claim_known(conn, Claimant { free, ..claimant }).await?);
     }
     // Whoever runs them needs no database to begin.
     for claim in &claims {

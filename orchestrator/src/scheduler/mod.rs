@@ -9,6 +9,7 @@ mod housekeeping;
 mod promote_runs;
 mod recheck_runs;
 mod register;
+mod remove_gone;
 mod requeue_due;
 mod rescue_lost;
 mod time_out_runs;
@@ -20,7 +21,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{deliver::deliver_one, promote_runs::promote, register::register};
+pub use self::{deliver::deliver_one, promote_runs::promote, register::register, remove_gone::remove_gone};
 use crate::{
     dag::Registry,
     engine::Graphs,
@@ -125,6 +126,9 @@ impl Scheduler {
         if is_due(&mut rounds.healing, heal::EVERY) {
             heal::run_once(&mut conn, &self.graphs).await?;
         }
+        if is_due(&mut rounds.removing, remove_gone::EVERY) {
+            remove_gone(&mut conn, &self.registry, &self.graphs).await?;
+        }
         let now = store::now(&mut conn).await?;
         // After a time in which nobody could renew a lease, everybody first gets the time to do so.
         if steady_since.elapsed() >= self.lease.length() {
@@ -170,6 +174,7 @@ impl Scheduler {
 struct Rounds {
     housekeeping: Option<Instant>,
     healing: Option<Instant>,
+    removing: Option<Instant>,
 }
 
 /// Whether so much time has passed; then it begins anew.

@@ -308,6 +308,7 @@ pub struct Claim {
 /// # Errors
 /// The database is down.
 pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
+    let (strange_dags, strange_tasks) = claimant.abilities.strange();
     // The CTEs are optimisation fences: a subquery could be flattened into a join that updates more rows than LIMIT.
     sqlx::query_as!(
         Claim,
@@ -315,6 +316,8 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
                select h.* from unnest($4::text[]) as q(queue) cross join lateral (
                    select instance_key, priority, ticket from task_instance
                    where state = 'queued' and queue = q.queue and dag_id = any($2)
+                     and not exists (select from unnest($5::text[], $6::text[]) as s(dag_id, task_id)
+                                     where s.dag_id = task_instance.dag_id and s.task_id = task_instance.task_id)
                    order by priority desc, ticket
                    limit $3
                    for update skip locked
@@ -333,9 +336,11 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
                      t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf,
                      extract(epoch from statement_timestamp() - t.first_poke_at)::float8 as poked_for_secs"#,
         claimant.worker.0,
-        claimant.dags,
+        claimant.abilities.dags(),
         claimant.free,
-        claimant.queues
+        claimant.queues,
+        &strange_dags,
+        &strange_tasks
     )
     .fetch_all(conn)
     .await

@@ -32,20 +32,37 @@ pub async fn insert(
     kind: ProcessKind,
     slots: i32,
     lease: Lease,
+    build: Option<&str>,
 ) -> sqlx::Result<()> {
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     sqlx::query!(
-        "insert into process (process_id, kind, hostname, pid, slots, lease_secs) values ($1, $2, $3, $4, $5, $6)",
+        "insert into process (process_id, kind, hostname, pid, slots, lease_secs, build)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         id.0,
         kind as ProcessKind,
         process::hostname(),
         pid,
         slots,
-        lease.length().as_secs_f64()
+        lease.length().as_secs_f64(),
+        build
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Whether there are workers that live, and all of them are of that build.
+///
+/// # Errors
+/// The database is down.
+pub async fn all_workers_are_of(conn: &mut PgConnection, build: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select coalesce(bool_and(build is not distinct from $1), false) as "all!" from process
+           where kind = 'worker' and state = 'alive'"#,
+        build
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Renews the lease of an incarnation; false if it is not alive any more.

@@ -350,6 +350,33 @@ pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
+/// A run that has not ended, under a version that new runs of its DAG do not get any more.
+#[derive(Clone, Debug)]
+pub struct OlderRun {
+    /// The run.
+    pub run_key: RunKey,
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// The version that it is under.
+    pub version: VersionId,
+}
+
+/// The runs that have not ended and are under another version than the current one of their DAG.
+///
+/// # Errors
+/// The database is down.
+pub async fn of_older_versions(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<OlderRun>> {
+    sqlx::query_as!(
+        OlderRun,
+        r#"select r.run_key as "run_key: RunKey", r.dag_id as "dag_id: DagId", r.version_id as "version: VersionId"
+           from dag d join dag_run r on r.dag_id = d.dag_id and r.version_id <> d.current_version_id
+           where r.state in ('queued', 'running') order by r.run_after limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The running runs of which nothing runs, waits or is due, though they have not ended.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ pub use self::execute::{Attempt, execute};
 use self::{heartbeat::Beats, running::Running};
 use crate::{
     dag::Registry,
-    engine::{Claimant, Ending, Graphs, Outcome, Settled, settle},
+    engine::{Abilities, Claimant, Ending, Graphs, Outcome, Settled, settle},
     ids::ProcessId,
     process::{self, Lease},
     secrets::Keys,
@@ -100,8 +100,9 @@ impl Worker {
 
     async fn register(&self, stop: &CancellationToken) -> Option<ProcessId> {
         let mut pause = Duration::from_millis(100);
+        let (build, slots, lease) = (self.registry.fingerprint(), self.settings.slots, self.settings.lease);
         loop {
-            match process::register(&self.pool, ProcessKind::Worker, self.settings.slots, self.settings.lease).await {
+            match process::register(&self.pool, ProcessKind::Worker, slots, lease, Some(&build)).await {
                 Ok(id) => return Some(id),
                 Err(error) => tracing::warn!(%error, "cannot register; trying again"),
             }
@@ -130,7 +131,7 @@ impl Worker {
         let mut desk = Desk {
             worker: self,
             id,
-            dags: self.dag_names(),
+            abilities: Abilities::of(Arc::clone(&self.registry)),
             running: running.clone(),
             lines,
             done,
@@ -149,17 +150,13 @@ impl Worker {
             processes::stop(&mut conn, id).await.ok();
         }
     }
-
-    fn dag_names(&self) -> Vec<String> {
-        self.registry.dag_ids().iter().map(|dag| dag.as_str().to_owned()).collect()
-    }
 }
 
 /// One incarnation at work: where outcomes come in and claims go out.
 struct Desk<'a> {
     worker: &'a Worker,
     id: ProcessId,
-    dags: Vec<String>,
+    abilities: Abilities,
     running: Running,
     lines: &'a mpsc::Sender<(LogOf, LogLine)>,
     done: mpsc::Sender<Outcome>,
@@ -286,7 +283,8 @@ impl Desk<'_> {
             Some(conn) => conn,
             None => self.worker.pool.acquire().await?.detach(),
         };
-        let claimant = Claimant { worker: self.id, dags: &self.dags, queues: &self.worker.settings.queues, free };
+        let queues = &self.worker.settings.queues;
+        let claimant = Claimant { worker: self.id, abilities: &self.abilities, queues, free };
         let settled = settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await?;
         self.conn = Some(conn);
         Ok(settled)

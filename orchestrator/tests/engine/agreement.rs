@@ -1,14 +1,14 @@
 //! The engine against the model: random DAGs, rules, setups, outcomes, branches, clears and marks, one event at a
 //! time; after each event every state, every try number and the run agree, or the seed that shows otherwise is told.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use orchestrator::{
     commands::{
         self, Choice, Clear, ManualRun, Mark, Marked, MarkedRun, NamedTask, Only, Origin, RunChoice, TaskChoice,
     },
-    dag::{Dag, Next, Role, Task},
-    engine::{Claimant, Ending, Outcome, settle},
+    dag::{Dag, Next, Registry, Role, Task},
+    engine::{Abilities, Claimant, Ending, Outcome, settle},
     ids::{DagId, Node, ProcessId, RunId, TaskId},
     prelude::{Context, Expand, RetryPolicy, TaskResult, TriggerRule},
     process,
@@ -154,6 +154,8 @@ struct Play<'w> {
     worker: ProcessId,
     model: Model,
     claims: HashMap<At, Claim>,
+    /// Of this run's DAG alone.
+    abilities: Abilities,
     random: StdRng,
     trace: Vec<String>,
 }
@@ -161,12 +163,14 @@ struct Play<'w> {
 impl<'w> Play<'w> {
     async fn begin(world: &'w World, seed: usize, model: Model) -> Self {
         let dag = DagId::from(format!("d{seed}"));
-        let worker = process::register(&world.pool, ProcessKind::Worker, 100, process::Lease::default()).await.unwrap();
+        let worker =
+            process::register(&world.pool, ProcessKind::Worker, 100, process::Lease::default(), None).await.unwrap();
         world.unpause(dag.as_str()).await;
         let run = world.trigger(dag.as_str(), ManualRun::default()).await;
         let random = StdRng::seed_from_u64(seed as u64);
+        let abilities = Abilities::of(Arc::new(Registry::build(vec![dag_of(seed, &model)]).unwrap()));
         let trace = vec![format!("seed {seed}: {model:#?}")];
-        let mut play = Self { world, dag, run, worker, model, claims: HashMap::new(), random, trace };
+        let mut play = Self { world, dag, run, worker, model, claims: HashMap::new(), abilities, random, trace };
         play.pass().await;
         play
     }
@@ -312,12 +316,8 @@ impl<'w> Play<'w> {
     /// Claims what may be claimed, then holds every state against the model.
     async fn agree(&mut self) {
         let mut conn = self.world.pool.acquire().await.unwrap();
-        let claimant = Claimant {
-            worker: self.worker,
-            dags: &[self.dag.as_str().to_owned()],
-            queues: &["default".to_owned()],
-            free: 100,
-        };
+        let claimant =
+            Claimant { worker: self.worker, abilities: &self.abilities, queues: &["default".to_owned()], free: 100 };
         let claimed = settle(&mut conn, &self.world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims;
         drop(conn);
         for claim in claimed {

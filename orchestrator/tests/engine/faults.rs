@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use orchestrator::{
-    engine::{Claimant, Ending, Outcome, settle},
+    engine::{Abilities, Claimant, Ending, Outcome, settle},
     ids::ProcessId,
     prelude::*,
     process,
@@ -44,11 +44,12 @@ fn gated(dag: &Dag, task: &str, retries: u32) -> (Arc<AtomicUsize>, Arc<Semaphor
 
 /// A worker that does nothing by itself.
 async fn idle_worker(world: &World) -> ProcessId {
-    process::register(&world.pool, ProcessKind::Worker, 8, process::Lease::default()).await.unwrap()
+    process::register(&world.pool, ProcessKind::Worker, 8, process::Lease::default(), None).await.unwrap()
 }
 
 async fn claim(world: &World, worker: ProcessId) -> Vec<Claim> {
-    let claimant = Claimant { worker, dags: &["d".to_owned()], queues: &["default".to_owned()], free: 8 };
+    let abilities = Abilities::of(Arc::clone(&world.registry));
+    let claimant = Claimant { worker, abilities: &abilities, queues: &["default".to_owned()], free: 8 };
     let mut conn = world.pool.acquire().await.unwrap();
     settle(&mut conn, &world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims
 }
@@ -198,7 +199,8 @@ async fn a_claim_whose_reply_was_lost_is_handed_back_by_the_heartbeat(pool: PgPo
             .await
             .unwrap();
         if let Some(id) = id {
-            let claimant = Claimant { worker: id, dags: &["d".to_owned()], queues: &["default".to_owned()], free: 1 };
+            let abilities = Abilities::of(Arc::clone(&world.registry));
+            let claimant = Claimant { worker: id, abilities: &abilities, queues: &["default".to_owned()], free: 1 };
             break instances::claim(&mut conn, claimant).await.unwrap();
         }
         tokio::task::yield_now().await;

@@ -5,6 +5,7 @@ mod agreement;
 mod callbacks;
 mod choices;
 mod clearing;
+mod deploys;
 mod faults;
 mod limits;
 mod looking_back;

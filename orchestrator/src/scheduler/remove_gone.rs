@@ -1,0 +1,76 @@
+//! Duty: give up tasks that a deploy has taken out of a DAG while runs of the older version were under way. As long as a
+//! worker of another build lives, it may be the one that has them; after that nobody ever will, and they are `removed`.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    dag::{Definition, Graph, Registry},
+    engine::{Freed, Graphs, move_on},
+    ids::{Node, RunKey},
+    state::TaskState,
+    store::{
+        nodes,
+        overrides::{self, Chosen, Verdict},
+        processes, runs,
+    },
+};
+
+/// A deploy is a matter of minutes.
+pub(super) const EVERY: Duration = Duration::from_secs(10);
+
+/// Runs in one pass; the rest is the next pass's.
+const BATCH: i64 = 100;
+
+/// Says how many task instances were removed.
+///
+/// # Errors
+/// The database is down.
+pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &Graphs) -> anyhow::Result<u64> {
+    if !processes::all_workers_are_of(conn, &registry.fingerprint()).await? {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for run in runs::of_older_versions(conn, BATCH).await? {
+        let Some(definition) = registry.get(&run.dag_id) else { continue };
+        let graph = graphs.get(conn, run.version).await?;
+        let gone = gone(&graph, definition);
+        if !gone.is_empty() {
+            removed += remove(conn, graphs, &graph, run.run_key, &gone).await?;
+        }
+    }
+    Ok(removed)
+}
+
+fn gone(graph: &Graph, definition: &Definition) -> Vec<Node> {
+    let tasks = graph.nodes().zip(graph.tasks());
+    tasks.filter(|(_, task)| definition.body(&task.task_id).is_none()).map(|(node, _)| node).collect()
+}
+
+async fn remove(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    graph: &Graph,
+    run: RunKey,
+    gone: &[Node],
+) -> anyhow::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let Some(locked) = runs::lock_waiting(&mut tx, run).await? else { return Ok(0) };
+    let mut instances = overrides::lock_of_run(&mut tx, run).await?;
+    // What still counts as running is rescued first: its worker is gone.
+    let runs_on = |state| matches!(state, TaskState::Running | TaskState::Restarting);
+    instances
+        .retain(|instance| gone.contains(&instance.node) && !instance.state.is_finished() && !runs_on(instance.state));
+    if instances.is_empty() {
+        return Ok(0);
+    }
+    let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Removed };
+    let verdicts: Vec<_> = instances.iter().map(verdict).collect();
+    overrides::force(&mut tx, &verdicts, "the task is no longer part of the dag").await?;
+    nodes::recount(&mut tx, run, graph.edges()).await?;
+    move_on(&mut tx, graphs, &[locked], Freed::by(graph, &instances)).await?;
+    tx.commit().await?;
+    tracing::warn!(%run, dag = %graph.dag_id(), tasks = instances.len(), "removed: no binary has these tasks any more");
+    Ok(instances.len() as u64)
+}

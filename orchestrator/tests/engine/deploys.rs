@@ -1,0 +1,112 @@
+//! A deploy while runs are under way: binaries with different tasks beside each other, and tasks that are gone.
+
+use std::{sync::Arc, time::Duration};
+
+use orchestrator::{
+    dag::Registry,
+    prelude::*,
+    scheduler::{register, remove_gone},
+    state::{RunState, TaskState},
+    worker::{Settings, Worker},
+};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::world::World;
+
+async fn nothing(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
+/// The DAG before and after: `old` has gone, `new` has come.
+fn version(tasks: &[&str]) -> Dag {
+    let dag = Dag::new("d");
+    let mut before: Option<Task<'_, ()>> = None;
+    for task in tasks {
+        let next = dag.task(task, nothing);
+        if let Some(before) = before {
+            dag.chain(before >> next);
+        }
+        before = Some(next);
+    }
+    dag
+}
+
+async fn deploy(world: &World, tasks: &[&str]) -> Arc<Registry> {
+    let registry = Arc::new(Registry::build(vec![version(tasks)]).unwrap());
+    register(&mut world.pool.acquire().await.unwrap(), &registry).await.unwrap();
+    registry
+}
+
+fn start_worker(world: &World, registry: &Arc<Registry>) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+    let (pool, registry) = (world.pool.clone(), Arc::clone(registry));
+    let worker = Worker::new(pool, registry, world.graphs.clone(), world.wake.clone(), Settings::default());
+    let stop = CancellationToken::new();
+    (stop.clone(), tokio::spawn(worker.run(stop)))
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_worker_leaves_tasks_that_it_does_not_have_to_those_that_do(pool: PgPool) {
+    let world = World::new(pool, vec![version(&["first", "old", "last"])]).await;
+    let run = world.start("d").await;
+    let after = deploy(&world, &["first", "new", "last"]).await;
+    let (stop_new, new) = start_worker(&world, &after);
+    world.reaches("d", &run, "first", TaskState::Success).await;
+    // It is claimed by nobody: the only worker does not have it.
+    for _ in 0..5 {
+        world.pass().await;
+        world.wake.worker();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.state("d", &run, "old").await, TaskState::Queued);
+    assert!(world.tries("d", &run, "old").await.is_empty());
+    let (stop_old, old) = start_worker(&world, &world.registry);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    assert_eq!(world.tries("d", &run, "old").await, [(TaskState::Success, None)]);
+    for (stop, worker) in [(stop_new, new), (stop_old, old)] {
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), worker).await.unwrap().unwrap();
+    }
+    // A run of the new version has the new task.
+    let (stop, worker) = start_worker(&world, &after);
+    let next = world.start("d").await;
+    assert_eq!(world.finished("d", &next).await, RunState::Success);
+    assert_eq!(world.state("d", &next, "new").await, TaskState::Success);
+    stop.cancel();
+    worker.await.unwrap();
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_task_that_is_gone_is_removed_when_the_last_worker_that_has_it_is_gone(pool: PgPool) {
+    let world = World::new(pool, vec![version(&["first", "old", "last"])]).await;
+    let run = world.start("d").await;
+    let after = deploy(&world, &["first", "last"]).await;
+    let remove = async || {
+        let mut conn = world.pool.acquire().await.unwrap();
+        remove_gone(&mut conn, &after, &world.graphs).await.unwrap()
+    };
+    assert_eq!(remove().await, 0, "no worker at all: one that has it may come back");
+    let (stop_old, old) = start_worker(&world, &world.registry);
+    let (stop_new, new) = start_worker(&world, &after);
+    world.reaches("d", &run, "last", TaskState::Success).await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success, "as long as it lives, the old one runs it");
+    let second = world.start("d").await;
+    assert_eq!(world.finished("d", &second).await, RunState::Success);
+
+    // The same with nobody left who has it.
+    register(&mut world.pool.acquire().await.unwrap(), &world.registry).await.unwrap();
+    stop_old.cancel();
+    old.await.unwrap();
+    let third = world.start("d").await;
+    deploy(&world, &["first", "last"]).await;
+    world.reaches("d", &third, "first", TaskState::Success).await;
+    world.reaches("d", &third, "old", TaskState::Queued).await;
+    assert_eq!(remove().await, 1);
+    assert_eq!(world.finished("d", &third).await, RunState::Success);
+    assert_eq!(world.state("d", &third, "old").await, TaskState::Removed);
+    assert_eq!(world.state("d", &third, "last").await, TaskState::Success);
+    stop_new.cancel();
+    new.await.unwrap();
+    world.assert_counts().await;
+}
