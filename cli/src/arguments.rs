@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Runs scheduler, worker and web server in one process.
     Standalone(StandaloneOptions),
     /// Runs a scheduler; any number may run.
-    Scheduler(LeaseOptions),
+    Scheduler(SchedulerOptions),
     /// Runs a worker; any number may run.
     Worker(WorkerOptions),
     /// Serves the pages and the API.
@@ -63,8 +63,25 @@ impl Command {
     }
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SchedulerOptions {
+    #[command(flatten)]
+    pub(crate) lease: LeaseOptions,
+    #[command(flatten)]
+    pub(crate) retention: RetentionOptions,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct RetentionOptions {
+    /// For how many days ended runs, their logs and values, and the event log are kept; without it for ever.
+    #[arg(long, env = "STREAMCOMMERCE_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) retention_days: Option<u32>,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StandaloneOptions {
+    #[command(flatten)]
+    pub(crate) retention: RetentionOptions,
     #[command(flatten)]
     pub(crate) worker: WorkerOptions,
     #[command(flatten)]
@@ -104,6 +121,12 @@ pub(crate) struct WebOptions {
 pub(crate) enum DbCommand {
     /// Brings the schema up to date.
     Migrate,
+    /// Deletes ended runs with their logs and values, and the event log, from before so many days.
+    Clean {
+        /// What is younger stays.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

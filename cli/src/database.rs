@@ -1,5 +1,7 @@
 //! `db`.
 
+use orchestrator::retention::Retention;
+
 use crate::{
     Exit,
     arguments::{ConnectionOptions, DbCommand},
@@ -12,6 +14,11 @@ pub(crate) async fn dispatch(connection: &ConnectionOptions, command: &DbCommand
         DbCommand::Migrate => {
             orchestrator::store::migrate(&pool).await?;
             output::say("the schema is up to date");
+        }
+        DbCommand::Clean { days } => {
+            let cleaned = Retention::Days(*days).clean(&mut *pool.acquire().await?).await?;
+            let (runs, days) = (cleaned.runs, cleaned.partitions.len());
+            output::say(&format!("{runs} runs deleted, {days} partitions dropped"));
         }
     }
     Ok(Exit::Done)

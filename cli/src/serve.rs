@@ -6,6 +6,7 @@ use orchestrator::{
     dag::Registry,
     engine::Graphs,
     process::{self, Lease},
+    retention::Retention,
     scheduler::Scheduler,
     secrets::Keys,
     store::processes::ProcessKind,
@@ -21,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Exit,
-    arguments::{ConnectionOptions, LeaseOptions, StandaloneOptions, WebOptions, WorkerOptions},
+    arguments::{
+        ConnectionOptions, LeaseOptions, RetentionOptions, SchedulerOptions, StandaloneOptions, WebOptions,
+        WorkerOptions,
+    },
     settings,
 };
 
@@ -43,7 +47,7 @@ pub(crate) async fn standalone(
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
     services.start_web(&options.web)?;
-    services.start_scheduler(options.worker.lease);
+    services.start_scheduler(SchedulerOptions { lease: options.worker.lease, retention: options.retention });
     services.start_worker(&options.worker);
     services.until_stopped().await
 }
@@ -51,10 +55,10 @@ pub(crate) async fn standalone(
 pub(crate) async fn scheduler(
     connection: &ConnectionOptions,
     registry: Arc<Registry>,
-    lease: LeaseOptions,
+    options: SchedulerOptions,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_scheduler(lease);
+    services.start_scheduler(options);
     services.until_stopped().await
 }
 
@@ -84,6 +88,12 @@ impl From<LeaseOptions> for Lease {
     }
 }
 
+impl From<RetentionOptions> for Retention {
+    fn from(options: RetentionOptions) -> Self {
+        options.retention_days.map_or(Self::Everything, Self::Days)
+    }
+}
+
 impl Services {
     fn new(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Self> {
         let (pool, keys) = (settings::pool(connection)?, Keys::from_env()?);
@@ -93,10 +103,11 @@ impl Services {
         Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, stop, running })
     }
 
-    fn start_scheduler(&mut self, lease: LeaseOptions) {
+    fn start_scheduler(&mut self, options: SchedulerOptions) {
         let scheduler =
             Scheduler::new(self.pool.clone(), Arc::clone(&self.registry), self.graphs.clone(), self.wake.clone());
-        self.running.spawn(wait(scheduler.lease(lease.into()).run(self.stop.clone())));
+        let scheduler = scheduler.lease(options.lease.into()).retention(options.retention.into());
+        self.running.spawn(wait(scheduler.run(self.stop.clone())));
     }
 
     fn start_worker(&mut self, options: &WorkerOptions) {

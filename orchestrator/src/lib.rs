@@ -13,6 +13,7 @@ pub mod lookup;
 pub mod notify;
 pub mod process;
 pub mod readiness;
+pub mod retention;
 pub mod retry;
 pub mod schedule;
 pub mod scheduler;

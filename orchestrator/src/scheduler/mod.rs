@@ -12,6 +12,7 @@ mod register;
 mod remove_gone;
 mod requeue_due;
 mod rescue_lost;
+mod retain;
 mod time_out_runs;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use crate::{
     dag::Registry,
     engine::Graphs,
     process::{self, Lease},
+    retention::Retention,
     store::{self, notifications, processes::ProcessKind},
     wake::{self, Wake},
 };
@@ -41,6 +43,7 @@ pub struct Scheduler {
     graphs: Graphs,
     wake: Wake,
     lease: Lease,
+    retention: Retention,
 }
 
 /// What one pass did, duty by duty.
@@ -68,7 +71,7 @@ impl Scheduler {
     /// A scheduler for the DAGs of this binary.
     #[must_use]
     pub fn new(pool: PgPool, registry: Arc<Registry>, graphs: Graphs, wake: Wake) -> Self {
-        Self { pool, registry, graphs, wake, lease: Lease::default() }
+        Self { pool, registry, graphs, wake, lease: Lease::default(), retention: Retention::default() }
     }
 
     /// How long it may be unheard itself; so long it waits after a standstill before it takes others for lost.
@@ -77,11 +80,18 @@ impl Scheduler {
         Self { lease, ..self }
     }
 
+    /// How long what has ended is kept.
+    #[must_use]
+    pub fn retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
     /// Registers the DAGs, then does its duties until `stop`. A database that is down is waited for.
     pub async fn run(self, stop: CancellationToken) {
         let beats =
             tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, self.lease, stop.clone()));
         let delivering = tokio::spawn(deliver::run(self.pool.clone(), Arc::clone(&self.registry), stop.clone()));
+        let retaining = tokio::spawn(retain::run(self.pool.clone(), self.retention, stop.clone()));
         let mut registered = false;
         let mut rounds = Rounds::default();
         let mut steady_since = Instant::now();
@@ -107,6 +117,8 @@ impl Scheduler {
         }
         beats.await.ok();
         delivering.await.ok();
+        // What it has not deleted yet, the next one does.
+        retaining.abort();
     }
 
     async fn pass(

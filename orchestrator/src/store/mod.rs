@@ -21,6 +21,7 @@ pub mod pools;
 pub mod processes;
 pub mod rechecks;
 pub mod rescue;
+pub mod retention;
 pub mod runs;
 pub mod variables;
 pub mod xcom;

@@ -7,6 +7,7 @@ mod choices;
 mod clearing;
 mod deploys;
 mod faults;
+mod keeping;
 mod limits;
 mod looking_back;
 mod lookups;

@@ -1,0 +1,97 @@
+//! Retention: what is old goes, what is needed stays, and nobody waits for it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use orchestrator::{prelude::*, retention, state::RunState, worker::Settings};
+use sqlx::{Connection, PgPool};
+
+use super::world::World;
+
+async fn one(pool: &PgPool, question: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(question.to_owned())).fetch_one(pool).await.unwrap()
+}
+
+/// A DAG with a result and a log line, and some runs of it that have ended; `old` of them forty days ago.
+async fn world_with_runs(pool: PgPool, runs: usize, old: usize) -> World {
+    let dag = Dag::new("d");
+    dag.task("only", async |_: Context| TaskResult::Ok(1));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    sqlx::query("select ensure_partitions(current_date - 41, current_date - 39)").execute(&world.pool).await.unwrap();
+    for run in 0..runs {
+        let id = world.start("d").await;
+        assert_eq!(world.finished("d", &id).await, RunState::Success);
+        if run < old {
+            for statement in [
+                "update dag_run set end_date = now() - interval '40 days', run_day = current_date - 40 where run_id = $1",
+                "update task_try set run_day = current_date - 40 where instance_key in (select instance_key from
+                 task_instance join dag_run using (run_key) where run_id = $1)",
+                "update xcom set run_day = current_date - 40 where run_key in (select run_key from dag_run where run_id = $1)",
+            ] {
+                sqlx::query(statement).bind(id.as_str()).execute(&world.pool).await.unwrap();
+            }
+        }
+    }
+    worker.stop().await;
+    world
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_old_goes_with_its_history_and_the_rest_stays(pool: PgPool) {
+    let world = world_with_runs(pool.clone(), 5, 3).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let cleaned = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
+    assert_eq!(cleaned.runs, 3);
+    // Three days of four tables.
+    assert_eq!(cleaned.partitions.len(), 12, "{:?}", cleaned.partitions);
+    assert_eq!(one(&pool, "select count(*) from dag_run").await, 2);
+    assert_eq!(one(&pool, "select count(*) from task_instance").await, 2);
+    for table in ["task_try", "xcom"] {
+        assert_eq!(one(&pool, &format!("select count(*) from {table}")).await, 2, "{table}");
+    }
+    let again = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
+    assert_eq!(again, retention::Cleaned::default());
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_history_of_an_old_run_that_runs_again_stays(pool: PgPool) {
+    let world = world_with_runs(pool.clone(), 2, 2).await;
+    sqlx::query(
+        "update dag_run set state = 'running', end_date = null
+         where run_key = (select min(run_key) from dag_run)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let cleaned = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
+    assert_eq!(cleaned.runs, 1);
+    assert!(one(&pool, "select count(*) from task_try where run_day = current_date - 40").await > 0);
+    assert!(cleaned.partitions.iter().filter(|name| name.starts_with("task_try")).count() == 1, "{cleaned:?}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_partition_that_somebody_reads_is_left_and_nobody_waits_for_it(pool: PgPool) {
+    let world = world_with_runs(pool.clone(), 2, 1).await;
+    let mut reader = pool.acquire().await.unwrap();
+    let mut reading = reader.begin().await.unwrap();
+    sqlx::query("select count(*) from task_try where run_day = current_date - 40")
+        .execute(&mut *reading)
+        .await
+        .unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let before = world.now().await - TimeDelta::days(30);
+    let cleaned = retention::clean(&mut conn, before).await.unwrap();
+    assert_eq!(cleaned.runs, 1);
+    assert!(!cleaned.partitions.iter().any(|name| name.starts_with("task_try")), "{cleaned:?}");
+    // While it is still being read, tries are written.
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    tokio::time::timeout(Duration::from_secs(60), world.finished("d", &run)).await.unwrap();
+    worker.stop().await;
+    reading.rollback().await.unwrap();
+    let cleaned = retention::clean(&mut conn, before).await.unwrap();
+    assert!(cleaned.partitions.iter().any(|name| name.starts_with("task_try")), "{cleaned:?}");
+}
