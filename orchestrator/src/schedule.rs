@@ -215,6 +215,26 @@ impl Timetable {
         written.filter(stands).or_else(|| self.next_slot(window, last, now))
     }
 
+    /// Every slot between two instants, both included, at most so many of them, whatever the window says about catchup.
+    /// None if the timetable has no slots.
+    #[must_use]
+    pub fn slots(
+        &self,
+        window: Window,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        at_most: usize,
+    ) -> Option<Vec<DateTime<Utc>>> {
+        if matches!(self, Self::None | Self::Once | Self::Continuous) {
+            return None;
+        }
+        let anchor = window.start.unwrap_or(DateTime::UNIX_EPOCH);
+        let first = window.start.map_or(from, |start| start.max(from));
+        let last = window.end.map_or(to, |end| end.min(to));
+        let slots = std::iter::successors(self.at_or_after(first, anchor), |slot| self.after(*slot, anchor));
+        Some(slots.take_while(|slot| *slot <= last).take(at_most).collect())
+    }
+
     fn after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Crons(crons, zone) => next_of(crons, *zone, instant, false),

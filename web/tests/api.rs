@@ -341,3 +341,35 @@ async fn variables_and_connections_are_kept_and_their_secrets_are_not_shown(pool
     let events = sqlx::query_scalar::<_, Value>("select jsonb_agg(extra) from event").fetch_one(&pool).await.unwrap();
     assert!(!events.to_string().contains("hunter2"), "{events}");
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn backfills_are_made_paused_and_cancelled(pool: PgPool) {
+    let world = World::new(pool).await;
+    let wanted = json!({
+        "dag_id": "example", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-03T00:00:00Z",
+        "max_active_runs": 1, "dag_run_conf": { "a": 1 },
+    })
+    .to_string();
+    let (status, planned) = world.call(Method::POST, "/backfills/dry_run", &wanted).await;
+    assert_eq!((status, &planned["total_entries"]), (200, &json!(3)), "{planned}");
+    assert_eq!(planned["backfills"][2]["logical_date"], "2026-01-03T00:00:00Z");
+    let (status, made) = world.call(Method::POST, "/backfills", &wanted).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(
+        (&made["is_paused"], &made["completed_at"], &made["reprocess_behavior"]),
+        (&json!(false), &Value::Null, &json!("none"))
+    );
+    assert_eq!(world.call(Method::POST, "/backfills", &wanted).await.0, 409);
+    let id = &made["id"];
+    let (_, runs) = world.get("/dags/example/dagRuns").await;
+    assert_eq!((&runs["total_entries"], &runs["dag_runs"][0]["run_type"]), (&json!(3), &json!("backfill")));
+    let (_, paused) = world.call(Method::PUT, &format!("/backfills/{id}/pause"), "").await;
+    assert_eq!(paused["is_paused"], true);
+    let (_, cancelled) = world.call(Method::PUT, &format!("/backfills/{id}/cancel"), "").await;
+    assert!(cancelled["completed_at"].is_string(), "{cancelled}");
+    assert_eq!(world.call(Method::PUT, &format!("/backfills/{id}/unpause"), "").await.0, 409);
+    assert_eq!(world.get("/backfills?dag_id=example").await.1["total_entries"], 1);
+    assert_eq!(world.get("/backfills/999").await.0, 404);
+    let bad = json!({ "dag_id": "example", "from_date": "yesterday", "to_date": "2026-01-03T00:00:00Z" }).to_string();
+    assert_eq!(world.call(Method::POST, "/backfills", &bad).await.0, 422);
+}

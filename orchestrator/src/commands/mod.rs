@@ -1,5 +1,6 @@
 //! What people ask for: trigger, clear, mark, pause. One function each, used by the API, the pages and the CLI alike.
 
+mod backfill;
 mod choose;
 mod clear;
 mod lookup;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 pub use self::{
+    backfill::{Backfill, cancel_backfill, create_backfill, find_backfill, pause_backfill, preview_backfill},
     choose::{Choice, NamedTask, RunChoice, TaskChoice},
     clear::{Clear, Only, clear, preview_clear},
     lookup::{
@@ -26,7 +28,7 @@ pub use self::{
 };
 use crate::{
     dag::BadParams,
-    ids::{DagId, RunId, TaskId},
+    ids::{BackfillId, DagId, RunId, TaskId},
     store::events,
 };
 
@@ -60,6 +62,15 @@ pub enum Refused {
     /// There is a connection of that name.
     #[error("The Connection with connection_id: `{0}` already exists")]
     ConnectionExists(String),
+    /// There is no such backfill.
+    #[error("Could not find backfill with id {0}")]
+    NoBackfill(BackfillId),
+    /// The DAG has a backfill that is not completed.
+    #[error("There is already a running backfill for dag {0}")]
+    BackfillExists(DagId),
+    /// The backfill is completed, so there is nothing to change.
+    #[error("Backfill {0} is already completed.")]
+    BackfillCompleted(BackfillId),
     /// The run stands for no date, so nothing lies before or after it.
     #[error("Cannot use include_past or include_future with no logical_date")]
     NoLogicalDate,

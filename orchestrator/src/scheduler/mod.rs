@@ -28,7 +28,7 @@ use crate::{
     engine::Graphs,
     process::{self, Lease},
     retention::Retention,
-    store::{self, notifications, processes::ProcessKind},
+    store::{self, backfills, notifications, processes::ProcessKind},
     wake::{self, Wake},
 };
 
@@ -61,6 +61,8 @@ pub struct Pass {
     pub timed_out: u64,
     /// Runs in which something had happened that matters to others.
     pub rechecked: u64,
+    /// Backfills whose last run had ended.
+    pub backfilled: u64,
     /// Deadlines that were missed.
     pub late: u64,
     /// Tasks that stood in line although there was room.
@@ -175,6 +177,7 @@ impl Scheduler {
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
             rechecked: recheck_runs::run_once(conn, &self.graphs).await?,
+            backfilled: backfills::complete_ended(conn).await?,
             late: notifications::miss_deadlines(conn, now).await?,
             admitted: admit_waiting::run_once(conn, &self.graphs).await?,
         })

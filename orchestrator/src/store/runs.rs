@@ -123,6 +123,16 @@ pub async fn lock_waiting(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<
     .await
 }
 
+/// The id of a run.
+///
+/// # Errors
+/// The database is down, or there is no such run.
+pub async fn id(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<RunId> {
+    sqlx::query_scalar!(r#"select run_id as "run_id: RunId" from dag_run where run_key = $1"#, run.0)
+        .fetch_one(conn)
+        .await
+}
+
 /// The database's key of a run; none if the DAG has no such run.
 ///
 /// # Errors
@@ -207,7 +217,8 @@ pub async fn dags_with_queued(conn: &mut PgConnection, now: DateTime<Utc>) -> sq
     .await
 }
 
-/// Takes the queued runs of the DAG that may start, oldest first, and locks them. Lock the DAG first.
+/// Takes the queued runs of the DAG that may start, oldest first, those of backfills left out, and locks them. Lock the DAG
+/// first.
 ///
 /// # Errors
 /// The database is down.
@@ -223,9 +234,10 @@ pub async fn lock_queued(
                   now() as "now!"
            from dag_run
            where dag_id = $1 and state in ('queued', 'running') and state = 'queued' and run_after <= $3
+             and backfill_id is null
            order by run_after, run_key
            limit greatest(0, $2 - (select count(*) from dag_run where dag_id = $1 and state in ('queued', 'running')
-                                                                  and state = 'running'))
+                                                                  and state = 'running' and backfill_id is null))
            for no key update skip locked"#,
         dag.as_str(),
         max_active_runs,

@@ -87,7 +87,11 @@ impl From<Refused> for ApiError {
                     "message": refused.to_string(),
                 }),
             ),
+            Refused::BackfillExists(_) | Refused::BackfillCompleted(_) => {
+                Self::new(StatusCode::CONFLICT, refused.to_string())
+            }
             Refused::NoDag(_)
+            | Refused::NoBackfill(_)
             | Refused::NoRun(..)
             | Refused::NoTask(..)
             | Refused::NoPool(_)

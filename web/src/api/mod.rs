@@ -1,6 +1,7 @@
 //! Airflow's public API v2, as far as it is served. Paths, fields, defaults and error shapes are those of Airflow
 //! 3.3.2's `OpenAPI` document.
 
+mod backfills;
 mod body;
 mod clear;
 mod connections;
@@ -20,7 +21,7 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, patch, post},
+    routing::{get, patch, post, put},
 };
 use serde_json::json;
 
@@ -51,6 +52,12 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries", get(instances::tries))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
+        .route("/backfills", get(backfills::list).post(backfills::create))
+        .route("/backfills/dry_run", post(backfills::dry_run))
+        .route("/backfills/{id}", get(backfills::get))
+        .route("/backfills/{id}/pause", put(backfills::pause))
+        .route("/backfills/{id}/unpause", put(backfills::unpause))
+        .route("/backfills/{id}/cancel", put(backfills::cancel))
         .route("/variables", get(variables::list).post(variables::create))
         .route("/variables/{*key}", get(variables::get).patch(variables::patch).delete(variables::delete))
         .route("/connections", get(connections::list).post(connections::create))

@@ -66,12 +66,15 @@ impl From<Refused> for PageError {
         let message = refused.to_string();
         let status = match refused {
             Refused::NoDag(_)
+            | Refused::NoBackfill(_)
             | Refused::NoRun(..)
             | Refused::NoTask(..)
             | Refused::NoPool(_)
             | Refused::NoVariable(_)
             | Refused::NoConnection(_) => StatusCode::NOT_FOUND,
             Refused::RunExists { .. }
+            | Refused::BackfillExists(_)
+            | Refused::BackfillCompleted(_)
             | Refused::PoolExists(_)
             | Refused::VariableExists(_)
             | Refused::ConnectionExists(_) => StatusCode::CONFLICT,

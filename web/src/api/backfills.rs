@@ -1,0 +1,126 @@
+//! `/backfills`.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, Uri},
+};
+use orchestrator::{
+    commands::{self, Backfill, Origin},
+    ids::{BackfillId, DagId},
+    store::backfills::{self, BackfillRow, Reprocess},
+};
+use serde_json::{Value, json};
+
+use super::{
+    body::Body,
+    error::{ApiError, ApiResult},
+    query::{Params, listed},
+    wire,
+};
+use crate::App;
+
+const ALLOWED: [&str; 8] = [
+    "dag_id",
+    "from_date",
+    "to_date",
+    "run_backwards",
+    "dag_run_conf",
+    "reprocess_behavior",
+    "max_active_runs",
+    "run_on_latest_version",
+];
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let dag = params.one("dag_id").map(DagId::from);
+    let page = params.page()?;
+    let all = backfills::list(&mut *app.pool.acquire().await?, dag.as_ref(), None).await?;
+    let total = all.len() as i64;
+    let rows = all.iter().skip(page.offset as usize).take(page.limit as usize).map(write).collect();
+    Ok(Json(listed("backfills", rows, total)))
+}
+
+pub(crate) async fn get(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
+    show(&app, BackfillId(id)).await
+}
+
+pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Bytes) -> ApiResult {
+    let backfill = read(&Body::read(&headers, &body, &["dag_id", "from_date", "to_date"], &ALLOWED)?)?;
+    let mut conn = app.pool.acquire().await?;
+    let id = commands::create_backfill(&mut conn, &app.graphs, &backfill, Origin::RestApi).await?;
+    drop(conn);
+    app.wake.everybody();
+    show(&app, id).await
+}
+
+/// What it would make, without making it.
+pub(crate) async fn dry_run(State(app): State<App>, headers: HeaderMap, body: Bytes) -> ApiResult {
+    let backfill = read(&Body::read(&headers, &body, &["dag_id", "from_date", "to_date"], &ALLOWED)?)?;
+    let dates = commands::preview_backfill(&mut *app.pool.acquire().await?, &app.graphs, &backfill).await?;
+    let row = |date| json!({ "logical_date": wire::instant(date), "partition_key": null, "partition_date": null });
+    let rows: Vec<_> = dates.into_iter().map(row).collect();
+    let total = rows.len() as i64;
+    Ok(Json(listed("backfills", rows, total)))
+}
+
+pub(crate) async fn pause(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
+    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), true, Origin::RestApi).await?;
+    show(&app, BackfillId(id)).await
+}
+
+pub(crate) async fn unpause(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
+    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), false, Origin::RestApi).await?;
+    app.wake.everybody();
+    show(&app, BackfillId(id)).await
+}
+
+pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    commands::cancel_backfill(&mut conn, &app.graphs, BackfillId(id), Origin::RestApi).await?;
+    drop(conn);
+    show(&app, BackfillId(id)).await
+}
+
+async fn show(app: &App, id: BackfillId) -> ApiResult {
+    let row = commands::find_backfill(&mut *app.pool.acquire().await?, id).await?;
+    Ok(Json(write(&row)))
+}
+
+fn read(body: &Body) -> ApiResult<Backfill> {
+    let instant = |key: &str| {
+        body.instant(key)?.ok_or_else(|| {
+            ApiError::invalid("datetime_type", json!(["body", key]), "Input should be a valid datetime", Value::Null)
+        })
+    };
+    let reprocess = match body.text("reprocess_behavior")?.as_deref() {
+        None | Some("none") => Reprocess::None,
+        Some("failed") => Reprocess::Failed,
+        Some("completed") => Reprocess::Completed,
+        Some(other) => {
+            let text = "Input should be 'failed', 'completed' or 'none'";
+            return Err(ApiError::invalid("enum", json!(["body", "reprocess_behavior"]), text, json!(other)));
+        }
+    };
+    Ok(Backfill {
+        dag_id: body.text("dag_id")?.unwrap_or_default().into(),
+        from_date: instant("from_date")?,
+        to_date: instant("to_date")?,
+        run_backwards: body.flag("run_backwards", false)?,
+        conf: body.object("dag_run_conf")?.unwrap_or_else(|| json!({})),
+        reprocess,
+        max_active_runs: body.integer("max_active_runs")?.unwrap_or(10),
+    })
+}
+
+/// Airflow's `BackfillResponse`.
+fn write(row: &BackfillRow) -> Value {
+    json!({
+        "id": row.backfill_id, "dag_id": row.dag_id, "dag_display_name": row.dag_id,
+        "from_date": wire::instant(row.from_date), "to_date": wire::instant(row.to_date), "dag_run_conf": row.conf,
+        "is_paused": row.is_paused, "reprocess_behavior": row.reprocess_behavior,
+        "max_active_runs": row.max_active_runs, "created_at": wire::instant(row.created_at),
+        "updated_at": wire::instant(row.updated_at), "completed_at": row.completed_at.map(wire::instant),
+    })
+}
