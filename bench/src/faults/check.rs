@@ -26,6 +26,25 @@ pub(super) async fn some_task_runs(pool: &PgPool, runs: &[RunId]) -> anyhow::Res
     Ok(())
 }
 
+/// What a worker runs, as the database has it.
+pub(super) async fn held_by(pool: &PgPool, pid: i32) -> anyhow::Result<Vec<i64>> {
+    let row = sqlx::query(
+        "select coalesce(array_agg(instance_key), '{}') from task_instance t join process p on p.process_id = t.worker_id
+         where p.pid = $1 and t.state = 'running'",
+    );
+    Ok(row.bind(pid).fetch_one(pool).await?.get(0))
+}
+
+/// Waits until another worker runs one of these.
+pub(super) async fn one_runs_elsewhere(pool: &PgPool, instances: &[i64], pid: i32) -> anyhow::Result<()> {
+    let question = "select exists (select from task_instance t join process p on p.process_id = t.worker_id
+                    where t.instance_key = any($1) and t.state = 'running' and p.pid <> $2)";
+    while !sqlx::query(question).bind(instances).bind(pid).fetch_one(pool).await?.get::<bool, _>(0) {
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
 pub(super) async fn have_ended(pool: &PgPool, runs: &[RunId]) -> anyhow::Result<bool> {
     let row = sqlx::query("select bool_and(state in ('success', 'failed')) from dag_run where run_id = any($1)");
     Ok(row.bind(names(runs)).fetch_one(pool).await?.get(0))

@@ -190,7 +190,11 @@ impl Field {
                 let victim = &self.workers[random.random_range(0..self.workers.len())];
                 let pid = Pid::from_raw(i32::try_from(victim.pid().context("the worker has ended")?)?);
                 kill(pid, Signal::SIGSTOP)?;
+                let held = check::held_by(&self.pool, pid.as_raw()).await?;
                 sleep(LEASE + LEASE / 2).await;
+                // It comes back while somebody else runs what it had.
+                let one_of_them_runs = check::one_runs_elsewhere(&self.pool, &held, pid.as_raw());
+                timeout(LEASE * 2, one_of_them_runs).await.unwrap_or(Ok(()))?;
                 kill(pid, Signal::SIGCONT)?;
             }
             Fault::CutConnections => {
