@@ -6,6 +6,8 @@ mod command;
 mod dbt;
 #[cfg(feature = "notify")]
 pub mod notify;
+mod wait_for;
 
 pub use command::Command;
 pub use dbt::Dbt;
+pub use wait_for::WaitFor;

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
-    secrets, task_log,
+    secrets,
+    state::TaskState,
+    task_log,
 };
 
 /// What a task's body ends with. Any error is a failed try, which is retried if tries are left; return
@@ -84,6 +86,18 @@ pub trait Reads: Send + Sync {
     /// # Errors
     /// The store cannot be reached, or its secrets cannot be opened.
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>>;
+
+    /// What was posted as a signal.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>>;
+
+    /// The states of the instances of a task in the run of that logical date, or of all of its tasks.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>>;
 }
 
 impl Context {
@@ -166,6 +180,23 @@ impl Context {
             self.reads.connection(conn_id).await?.with_context(|| format!("there is no connection {conn_id}"))?;
         found.secrets().for_each(task_log::mask);
         Ok(found)
+    }
+
+    /// What was posted as a signal, if it was.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn signal(&self, key: &str) -> TaskResult<Option<Value>> {
+        self.reads.signal(key).await
+    }
+
+    /// The states of the instances of a task of another DAG, or of all of its tasks, in the run of that logical date.
+    /// Nothing if there is no such run.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> TaskResult<Vec<TaskState>> {
+        self.reads.states(dag, task, date).await
     }
 
     /// Ends when this try is to stop: it was cleared, has timed out, or its worker stops. A body that is dropped at

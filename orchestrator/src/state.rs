@@ -36,6 +36,8 @@ pub enum TaskState {
     UpForRetry,
     /// A sensor that has looked in vain, and will look again when its interval is over.
     UpForReschedule,
+    /// Has said what it waits for, and goes on when that has come: an instant, or a signal.
+    Deferred,
     /// Ended well.
     Success,
     /// Failed, and no try is left.
@@ -50,7 +52,7 @@ pub enum TaskState {
 
 impl TaskState {
     /// Every state, in the order of a task's life.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::None,
         Self::Scheduled,
         Self::Queued,
@@ -58,6 +60,7 @@ impl TaskState {
         Self::Restarting,
         Self::UpForRetry,
         Self::UpForReschedule,
+        Self::Deferred,
         Self::Success,
         Self::Failed,
         Self::Skipped,
@@ -67,11 +70,12 @@ impl TaskState {
 
     /// Every state, in the order in which one of many says most about all of them: what failed, what is under way, what
     /// waits, what ended well. Airflow's order for the summary of a mapped task or a group.
-    pub const MOST_TELLING: [Self; 12] = [
+    pub const MOST_TELLING: [Self; 13] = [
         Self::Failed,
         Self::UpstreamFailed,
         Self::UpForRetry,
         Self::UpForReschedule,
+        Self::Deferred,
         Self::Queued,
         Self::Scheduled,
         Self::Running,
@@ -105,6 +109,7 @@ impl TaskState {
             Self::Restarting => "restarting",
             Self::UpForRetry => "up_for_retry",
             Self::UpForReschedule => "up_for_reschedule",
+            Self::Deferred => "deferred",
             Self::Success => "success",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -118,7 +123,7 @@ impl TaskState {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use TaskState::{
-            Failed, None, Queued, Removed, Restarting, Running, Scheduled, Skipped, Success, UpForReschedule,
+            Deferred, Failed, None, Queued, Removed, Restarting, Running, Scheduled, Skipped, Success, UpForReschedule,
             UpForRetry, UpstreamFailed,
         };
         match self {
@@ -127,10 +132,13 @@ impl TaskState {
             Scheduled => matches!(next, Queued | Running | None | Removed),
             Queued => matches!(next, Running | None | Removed),
             Running => {
-                matches!(next, Success | Failed | Skipped | UpForRetry | UpForReschedule | Queued | Restarting)
+                matches!(
+                    next,
+                    Success | Failed | Skipped | UpForRetry | UpForReschedule | Deferred | Queued | Restarting
+                )
             }
             Restarting => matches!(next, UpForRetry),
-            UpForRetry | UpForReschedule => matches!(next, None | Removed),
+            UpForRetry | UpForReschedule | Deferred => matches!(next, None | Removed),
             Success | Failed | Skipped | UpstreamFailed => matches!(next, None | Removed),
             Removed => matches!(next, None),
         }

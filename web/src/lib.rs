@@ -71,6 +71,7 @@ pub fn router(app: App, unauthenticated: Unauthenticated) -> Router {
     let guard = Arc::new(guard::Guard { unauthenticated });
     Router::new()
         .nest("/api/v2", api::router())
+        .nest("/api", api::own_router())
         .merge(pages::router())
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(app)

@@ -373,3 +373,13 @@ async fn backfills_are_made_paused_and_cancelled(pool: PgPool) {
     let bad = json!({ "dag_id": "example", "from_date": "yesterday", "to_date": "2026-01-03T00:00:00Z" }).to_string();
     assert_eq!(world.call(Method::POST, "/backfills", &bad).await.0, 422);
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_signal_is_posted(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    let put = request(Method::PUT, "/api/signals/paid").header("content-type", "application/json");
+    let (status, body) = world.send(put.body(Body::from("{\"amount\": 5}")).unwrap()).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"key\":\"paid\",\"woken\":0}"));
+    let kept = store::signals::get(&mut pool.acquire().await.unwrap(), "paid").await.unwrap();
+    assert_eq!(kept, Some(json!({ "amount": 5 })));
+}

@@ -7,6 +7,7 @@ mod lookup;
 mod mark;
 mod pause;
 mod pools;
+mod signal;
 mod trigger;
 
 use chrono::{DateTime, Utc};
@@ -24,6 +25,7 @@ pub use self::{
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
+    signal::post_signal,
     trigger::{ManualRun, trigger},
 };
 use crate::{

@@ -1,6 +1,7 @@
 //! What a task returns: a value for later tasks, or a choice of which of them run.
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,13 +19,17 @@ pub struct Returned {
 }
 
 /// Whether what a task was to do is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Progress {
     /// It is.
     #[default]
     Done,
     /// What a sensor waits for has not come yet: it looks again when its interval is over.
     NotYet,
+    /// It goes on at that instant.
+    Until(DateTime<Utc>),
+    /// It goes on when that signal is posted.
+    Signal(String),
 }
 
 /// Which of the tasks after a task that succeeded may run.
@@ -167,21 +172,29 @@ impl Output for ShortCircuit {
 /// dag.task("load", load.with(file));
 /// # dag.build().unwrap();
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Poke<T> {
     /// What it waits for is there.
     Done(T),
     /// It is not: look again later.
     NotYet,
+    /// It will not be before that instant: the body runs again then. Airflow's deferral with a time trigger.
+    Until(DateTime<Utc>),
+    /// It will be when somebody posts that [signal](crate::commands::post_signal): the body runs again then, and finds it
+    /// with [`Context::signal`](crate::context::Context::signal). Airflow's deferral until an event.
+    OnSignal(String),
 }
 
 impl<T: Serialize> Output for Poke<T> {
     type Value = T;
 
     fn into_returned(self) -> TaskResult<Returned> {
-        match self {
-            Self::Done(value) => value.into_returned(),
-            Self::NotYet => Ok(Returned { value: Value::Null, next: Next::All, progress: Progress::NotYet }),
-        }
+        let progress = match self {
+            Self::Done(value) => return value.into_returned(),
+            Self::NotYet => Progress::NotYet,
+            Self::Until(instant) => Progress::Until(instant),
+            Self::OnSignal(key) => Progress::Signal(key),
+        };
+        Ok(Returned { value: Value::Null, next: Next::All, progress })
     }
 }

@@ -57,6 +57,13 @@ pub enum Ending {
         /// How long after the end of this look, by the database's clock.
         delay: Duration,
     },
+    /// The try goes on later, when an instant or a signal has come: Airflow's deferral.
+    Defer {
+        /// How long after the end of this part at the latest, by the database's clock.
+        delay: Duration,
+        /// What makes it due before.
+        signal: Option<String>,
+    },
     /// The try failed, and no other one follows.
     Failed {
         /// Why.
@@ -73,6 +80,7 @@ impl Ending {
             Self::Skipped { .. } => TaskState::Skipped,
             Self::Retry { .. } => TaskState::UpForRetry,
             Self::Reschedule { .. } => TaskState::UpForReschedule,
+            Self::Defer { .. } => TaskState::Deferred,
             Self::Failed { .. } => TaskState::Failed,
         }
     }
@@ -81,7 +89,7 @@ impl Ending {
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
         match self {
-            Self::Retry { delay, .. } | Self::Reschedule { delay } => Some(*delay),
+            Self::Retry { delay, .. } | Self::Reschedule { delay } | Self::Defer { delay, .. } => Some(*delay),
             _ => None,
         }
     }
@@ -90,8 +98,17 @@ impl Ending {
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Success(_) | Self::Reschedule { .. } => None,
+            Self::Success(_) | Self::Reschedule { .. } | Self::Defer { .. } => None,
             Self::Skipped { cause } | Self::Retry { cause, .. } | Self::Failed { cause } => Some(cause),
+        }
+    }
+
+    /// The signal that it goes on with.
+    #[must_use]
+    pub fn signal(&self) -> Option<&str> {
+        match self {
+            Self::Defer { signal, .. } => signal.as_deref(),
+            _ => None,
         }
     }
 

@@ -27,6 +27,7 @@ use crate::{
         instances::{self, Claim, Ended, Recorded, RunCounts},
         nodes, overrides, rechecks,
         runs::{self, LockedRun},
+        signals,
         xcom::{self, Kept},
     },
 };
@@ -85,13 +86,16 @@ pub async fn settle(
     let (mine, busy): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| held.contains_key(&outcome.run_key));
     settled.busy = busy;
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
+    signals::hold(&mut tx, mine.iter().filter_map(|outcome| outcome.ending.signal())).await?;
     let recorded = record(&mut tx, &runs, &mine).await?;
     keep_results(&mut tx, &mine, &recorded).await?;
     callbacks::about_tasks(&mut tx, &runs, &mine, &recorded).await?;
     let mut agenda = agenda(&runs, &recorded)?;
     let mut cascades = overrule(&mut tx, &runs, &mine, &recorded, &mut agenda).await?;
     settled.stale = stale(mine, &recorded);
-    let is_to_repeat = |ended: &&Ended| matches!(ended.state, TaskState::UpForRetry | TaskState::UpForReschedule);
+    let is_to_repeat = |ended: &&Ended| {
+        matches!(ended.state, TaskState::UpForRetry | TaskState::UpForReschedule | TaskState::Deferred)
+    };
     settled.retries = recorded.ended.iter().filter(is_to_repeat).count();
     agenda.ready = ready(&runs, &recorded, &mut cascades)?;
     let is_drained = |counts: &&RunCounts| counts.unfinished == 0;

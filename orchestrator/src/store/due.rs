@@ -15,7 +15,7 @@ use crate::{
 pub async fn runs(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<RunKey>> {
     sqlx::query_scalar!(
         r#"select t.run_key as "run_key: RunKey" from task_instance t join dag_run r using (run_key)
-           where t.state in ('up_for_retry', 'up_for_reschedule') and t.due_at <= $1 and r.state = 'running'
+           where t.state in ('up_for_retry', 'up_for_reschedule', 'deferred') and t.due_at <= $1 and r.state = 'running'
            group by t.run_key order by min(t.due_at) limit $2"#,
         now,
         limit
@@ -46,9 +46,9 @@ pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>
     let rows = sqlx::query!(
         r#"with back as (
                update task_instance
-               set state = 'none', due_at = null, end_date = null, start_date = null,
-                   try_number = try_number - (state = 'up_for_reschedule')::int
-               where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule') and due_at <= $2
+               set state = 'none', due_at = null, awaits = null, end_date = null, start_date = null,
+                   try_number = try_number - (state in ('up_for_reschedule', 'deferred'))::int
+               where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule', 'deferred') and due_at <= $2
                returning node, map_index
            )
            select n.node as "node: Node", back.map_index, n.upstream, n.success, n.skipped, n.failed, n.upstream_failed,

@@ -107,17 +107,21 @@ pub async fn record_if_current(
     let row = sqlx::query!(
         r#"with outcome as (
                select * from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
-                                    $6::text[], $7::date[])
-                   as o(instance_key, attempt, worker_id, state, delay_secs, cause, run_day)
+                                    $6::text[], $7::date[], $12::text[])
+                   as o(instance_key, attempt, worker_id, state, delay_secs, cause, run_day, awaits)
            ), ended as (
                update task_instance t
                set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
+                   awaits = case when t.state = 'running' then o.awaits end,
                    due_at = case when t.state = 'restarting' then statement_timestamp()
+                                 -- Posted before it began to wait.
+                                 when o.awaits is not null and exists (select from signal where key = o.awaits)
+                                     then statement_timestamp()
                                  -- Many sensors share a second, so that they share a pass of the scheduler.
                                  when o.state = 'up_for_reschedule' and o.delay_secs >= 10
                                      then date_trunc('second', statement_timestamp() + make_interval(secs => o.delay_secs + 1))
                                  else statement_timestamp() + make_interval(secs => o.delay_secs) end,
-                   first_poke_at = case when t.state = 'running' and o.state = 'up_for_reschedule'
+                   first_poke_at = case when t.state = 'running' and o.state in ('up_for_reschedule', 'deferred')
                                         then coalesce(t.first_poke_at, t.start_date) end,
                    end_date = statement_timestamp(), attempt = null, worker_id = null
                from outcome o
@@ -129,7 +133,7 @@ pub async fn record_if_current(
                insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
                                      worker_id, cause)
                select run_day, instance_key, try_number, attempt, state, start_date, end_date, worker_id, cause
-               from ended where state <> 'up_for_reschedule'
+               from ended where state not in ('up_for_reschedule', 'deferred')
            ), counted as (
                update run_node n
                set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
@@ -179,7 +183,8 @@ pub async fn record_if_current(
         &edge_from,
         &edges.to,
         gates as &[Gate],
-        &edges.within_lane
+        &edges.within_lane,
+        &column.awaits as &[Option<String>]
     )
     .fetch_one(conn)
     .await?;
@@ -201,6 +206,7 @@ struct OutcomeColumns {
     delays_secs: Vec<Option<f64>>,
     causes: Vec<Option<String>>,
     run_days: Vec<NaiveDate>,
+    awaits: Vec<Option<String>>,
 }
 
 impl OutcomeColumns {
@@ -214,6 +220,7 @@ impl OutcomeColumns {
             columns.delays_secs.push(outcome.ending.delay().map(|delay| delay.as_secs_f64()));
             columns.causes.push(outcome.ending.cause().map(ToOwned::to_owned));
             columns.run_days.push(outcome.run_day);
+            columns.awaits.push(outcome.ending.signal().map(ToOwned::to_owned));
         }
         columns
     }

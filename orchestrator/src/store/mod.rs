@@ -24,6 +24,7 @@ pub mod rechecks;
 pub mod rescue;
 pub mod retention;
 pub mod runs;
+pub mod signals;
 pub mod variables;
 pub mod xcom;
 

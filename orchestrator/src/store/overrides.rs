@@ -57,7 +57,7 @@ pub async fn clear(conn: &mut PgConnection, instances: &[InstanceKey], retries: 
         "update task_instance t
          set state = case when t.state = 'running' then 'restarting'::task_state else 'none' end,
              max_tries = t.try_number + c.retries,
-             due_at = null, queued_at = null, waits_for = null, first_poke_at = null,
+             due_at = null, awaits = null, queued_at = null, waits_for = null, first_poke_at = null,
              start_date = case when t.state = 'running' then t.start_date end,
              end_date = null
          from unnest($1::bigint[], $2::int[]) as c(instance_key, retries)
@@ -85,7 +85,9 @@ pub struct Verdict {
 pub fn stopped(instances: &[Chosen]) -> Vec<Verdict> {
     let unfinished = instances.iter().filter(|instance| !instance.state.is_finished());
     let verdict = |instance: &Chosen| match instance.state {
-        TaskState::Running | TaskState::Restarting | TaskState::UpForReschedule => TaskState::Failed,
+        TaskState::Running | TaskState::Restarting | TaskState::UpForReschedule | TaskState::Deferred => {
+            TaskState::Failed
+        }
         _ => TaskState::Skipped,
     };
     unfinished.map(|instance| Verdict { instance: instance.instance, state: verdict(instance) }).collect()
@@ -111,7 +113,7 @@ pub async fn force(conn: &mut PgConnection, verdicts: &[Verdict], cause: &str) -
              from verdict where attempt is not null
          )
          update task_instance t
-         set state = v.state, start_date = coalesce(t.start_date, statement_timestamp()), end_date = statement_timestamp(), due_at = null,
+         set state = v.state, start_date = coalesce(t.start_date, statement_timestamp()), end_date = statement_timestamp(), due_at = null, awaits = null,
              waits_for = null, attempt = null, worker_id = null
          from verdict v where t.instance_key = v.instance_key",
         &instances,

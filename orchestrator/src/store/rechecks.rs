@@ -123,6 +123,28 @@ pub async fn states_before(
     .await
 }
 
+/// The states of the instances of a task, or of all tasks, in the run of that logical date.
+///
+/// # Errors
+/// The database is down.
+pub async fn states_at(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    task: Option<&TaskId>,
+    date: DateTime<Utc>,
+) -> sqlx::Result<Vec<TaskState>> {
+    sqlx::query_scalar!(
+        r#"select distinct t.state as "state: TaskState"
+           from dag_run r join task_instance t using (run_key)
+           where r.dag_id = $1 and r.logical_date = $2 and ($3::text is null or t.task_id = $3)"#,
+        dag.as_str(),
+        date,
+        task.map(TaskId::as_str)
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The states of the last runs of the DAG that have ended, the latest first.
 ///
 /// # Errors

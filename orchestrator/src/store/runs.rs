@@ -398,7 +398,7 @@ pub async fn standing_still(conn: &mut PgConnection, limit: i64) -> sqlx::Result
         r#"select run_key as "run_key: RunKey" from dag_run r
            where state = 'running' and active = 0 and in_line = 0
              and not exists (select from task_instance t where t.run_key = r.run_key
-                             and t.state in ('up_for_retry', 'up_for_reschedule'))
+                             and t.state in ('up_for_retry', 'up_for_reschedule', 'deferred'))
            order by start_date limit $1"#,
         limit
     )
@@ -446,7 +446,7 @@ pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<DateTime<U
     sqlx::query_scalar!(
         "select least(
              (select min(next_run_at) from dag where not is_paused),
-             (select min(due_at) from task_instance where state in ('up_for_retry', 'up_for_reschedule')),
+             (select min(due_at) from task_instance where state in ('up_for_retry', 'up_for_reschedule', 'deferred')),
              (select min(timeout_at) from dag_run where state = 'running' and timeout_at is not null),
              (select min(due_at) from deadline)
          )"

@@ -6,13 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
     context::Reads,
     dag::{Graph, Mapped, Over},
     engine::{At, Lengths, Steps, advance},
-    ids::{Node, TaskId},
+    ids::{DagId, Node, TaskId},
     lookup::{self, Connection},
     readiness::Counts,
     state::TaskState,
@@ -173,6 +174,14 @@ impl Reads for ReadsBook {
 
     async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
         Ok(lookup::variable_of_environment(key))
+    }
+
+    async fn signal(&self, _: &str) -> anyhow::Result<Option<Value>> {
+        Ok(None)
+    }
+
+    async fn states(&self, _: &DagId, _: Option<&TaskId>, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+        Ok(Vec::new())
     }
 
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {

@@ -104,7 +104,7 @@ async fn run_task(
             tell(Progress::Said(task.task_id.clone(), line.level.to_owned(), line.message));
         }
         // Nothing else happens while it waits, so it looks again at once, for as many times as its timeout has intervals.
-        if matches!(&end, Ok(Returned { progress: dag::Progress::NotYet, .. })) {
+        if matches!(&end, Ok(Returned { progress, .. }) if *progress != dag::Progress::Done) {
             looks += 1;
             let interval = task.sensor.poke_interval.max(Duration::from_millis(1));
             if interval.saturating_mul(looks) < task.sensor.timeout {
@@ -113,7 +113,7 @@ async fn run_task(
             }
         }
         let end = end.and_then(|returned| {
-            if returned.progress == dag::Progress::NotYet {
+            if returned.progress != dag::Progress::Done {
                 let cause = format!("looked in vain {looks} times");
                 return Err(if task.sensor.soft_fail { Skip(cause).into() } else { FailWithoutRetry(cause).into() });
             }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -60,9 +61,9 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
     let (end, skips) = choose(&attempt, &claim, may_be_mapped_over(&attempt, &claim, end));
     let ending = match end {
-        End::Returned(Ok(Returned { progress: Progress::NotYet, .. })) => {
+        End::Returned(Ok(Returned { progress, .. })) if progress != Progress::Done => {
             let poked_for = Duration::from_secs_f64(claim.poked_for_secs.unwrap_or(0.0).max(0.0)) + began.elapsed();
-            look_again(&spec.sensor, poked_for, &sink)
+            go_on_later(&progress, &spec.sensor, poked_for, &sink)
         }
         end => judge(end, &spec, &claim, &sink),
     };
@@ -161,11 +162,25 @@ fn context(attempt: &Attempt, claim: &Claim) -> Context {
     Context::new(facts, Arc::new(results), attempt.cancelled.clone())
 }
 
-/// A sensor has looked in vain. Airflow: one whose time is over has failed, and is not tried again.
-fn look_again(sensor: &SensorSpec, poked_for: Duration, sink: &LogSink) -> Ending {
+/// What it waits for has not come. Airflow: one whose time is over has failed, and is not tried again.
+fn go_on_later(progress: &Progress, sensor: &SensorSpec, poked_for: Duration, sink: &LogSink) -> Ending {
     if poked_for < sensor.timeout {
-        sink.say(Level::INFO, format!("not yet; looking again in {:?}", sensor.poke_interval));
-        return Ending::Reschedule { delay: sensor.poke_interval };
+        let left = sensor.timeout.saturating_sub(poked_for);
+        return match progress {
+            Progress::Until(instant) => {
+                sink.say(Level::INFO, format!("deferred until {}", instant.to_rfc3339()));
+                let delay = (*instant - Utc::now()).to_std().unwrap_or_default();
+                Ending::Defer { delay: delay.min(left), signal: None }
+            }
+            Progress::Signal(key) => {
+                sink.say(Level::INFO, format!("deferred until the signal {key} comes"));
+                Ending::Defer { delay: left, signal: Some(key.clone()) }
+            }
+            Progress::NotYet | Progress::Done => {
+                sink.say(Level::INFO, format!("not yet; looking again in {:?}", sensor.poke_interval));
+                Ending::Reschedule { delay: sensor.poke_interval }
+            }
+        };
     }
     let cause = format!("looked for {poked_for:.0?}, longer than its timeout of {:?}", sensor.timeout);
     if sensor.soft_fail {

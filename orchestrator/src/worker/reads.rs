@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
     context::Reads,
     dag::{Graph, Mapped, Over},
-    ids::{Node, RunKey, TaskId},
+    ids::{DagId, Node, RunKey, TaskId},
     lookup::{self, Connection},
     secrets::Keys,
-    store::{self, xcom},
+    state::TaskState,
+    store::{self, rechecks, signals, xcom},
 };
 
 /// What a try may read: the results of the other tasks of its run.
@@ -95,6 +97,14 @@ impl Reads for ReadsPostgres {
 
     async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
         lookup::variable(&mut *self.pool.acquire().await?, &self.keys, key).await
+    }
+
+    async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>> {
+        Ok(signals::get(&mut *self.pool.acquire().await?, key).await?)
+    }
+
+    async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+        Ok(rechecks::states_at(&mut *self.pool.acquire().await?, dag, task, date).await?)
     }
 
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {

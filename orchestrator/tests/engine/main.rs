@@ -6,6 +6,7 @@ mod backfilling;
 mod callbacks;
 mod choices;
 mod clearing;
+mod deferring;
 mod deploys;
 mod faults;
 mod keeping;

@@ -14,6 +14,7 @@ mod mark;
 mod pools;
 mod query;
 mod runs;
+mod signals;
 mod variables;
 mod wire;
 
@@ -65,6 +66,11 @@ pub(crate) fn router() -> Router<App> {
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
         .fallback(no_route)
+}
+
+/// The routes that Airflow does not have, below `/api`.
+pub(crate) fn own_router() -> Router<App> {
+    Router::new().route("/signals/{key}", put(signals::put))
 }
 
 async fn no_route() -> Response {
