@@ -14,6 +14,7 @@ use crate::{
     lookup::Connection,
     secrets,
     state::TaskState,
+    store::assets::AssetEvent,
     task_log,
 };
 
@@ -86,6 +87,12 @@ pub trait Reads: Send + Sync {
     /// # Errors
     /// The store cannot be reached, or its secrets cannot be opened.
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>>;
+
+    /// The updates of assets that made the run.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>>;
 
     /// What was posted as a signal.
     ///
@@ -180,6 +187,14 @@ impl Context {
             self.reads.connection(conn_id).await?.with_context(|| format!("there is no connection {conn_id}"))?;
         found.secrets().for_each(task_log::mask);
         Ok(found)
+    }
+
+    /// The updates of assets that made this run: Airflow's `triggering_asset_events`.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn asset_events(&self) -> TaskResult<Vec<AssetEvent>> {
+        self.reads.asset_events().await
     }
 
     /// What was posted as a signal, if it was.

@@ -25,7 +25,7 @@ pub struct Cleaned {
     pub runs: u64,
     /// Partitions of history.
     pub partitions: Vec<String>,
-    /// Rows of history that were in no partition.
+    /// Rows of history that were in no partition, updates of assets, and signals.
     pub rows: u64,
 }
 
@@ -62,7 +62,8 @@ pub async fn clean(conn: &mut PgConnection, before: DateTime<Utc>) -> anyhow::Re
     let events = before.date_naive();
     cleaned.partitions = retention::drop_partitions(conn, runs, events).await?;
     loop {
-        let deleted = retention::delete_from_defaults(conn, runs, events).await?;
+        let deleted = retention::delete_from_defaults(conn, runs, events).await?
+            + retention::delete_happenings(conn, before).await?;
         cleaned.rows += deleted;
         if deleted == 0 {
             return Ok(cleaned);

@@ -43,6 +43,16 @@ pub enum Schedule {
     Once,
     /// The next run begins when the one before has ended: Airflow's `@continuous`. Needs `max_active_runs(1)`.
     Continuous,
+    /// A run when all of these assets have been updated since the last one.
+    AllAssets {
+        /// Their names.
+        assets: Vec<String>,
+    },
+    /// A run when one of these assets has been updated.
+    AnyAsset {
+        /// Their names.
+        assets: Vec<String>,
+    },
 }
 
 /// Why a schedule cannot be used.
@@ -62,6 +72,9 @@ pub enum ScheduleError {
     /// No cron expression at all.
     #[error("a schedule of several cron expressions needs at least one")]
     NoCron,
+    /// No asset at all.
+    #[error("a schedule of assets needs at least one")]
+    NoAsset,
     /// Would fire without end.
     #[error("an interval must be at least one second long")]
     Interval,
@@ -87,6 +100,27 @@ impl Schedule {
         Self::Crons { expressions, timezone: timezone.to_owned() }
     }
 
+    /// A run when all of these assets have been updated since the last one.
+    #[must_use]
+    pub fn all_assets<'a>(assets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::AllAssets { assets: assets.into_iter().map(ToOwned::to_owned).collect() }
+    }
+
+    /// A run when one of these assets has been updated.
+    #[must_use]
+    pub fn any_asset<'a>(assets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::AnyAsset { assets: assets.into_iter().map(ToOwned::to_owned).collect() }
+    }
+
+    /// The assets that it waits for.
+    #[must_use]
+    pub fn assets(&self) -> &[String] {
+        match self {
+            Self::AllAssets { assets } | Self::AnyAsset { assets } => assets,
+            _ => &[],
+        }
+    }
+
     /// A run every `interval`, to the second.
     #[must_use]
     pub fn every(interval: Duration) -> Self {
@@ -103,6 +137,8 @@ impl Schedule {
             Self::Crons { expressions, timezone } if timezone == "UTC" => expressions.join(", "),
             Self::Crons { expressions, timezone } => format!("{} ({timezone})", expressions.join(", ")),
             Self::Interval { seconds } => format!("every {seconds} s"),
+            Self::AllAssets { assets } => assets.join(" and "),
+            Self::AnyAsset { assets } => assets.join(" or "),
             Self::Once => "@once".to_owned(),
             Self::Continuous => "@continuous".to_owned(),
         }
@@ -114,7 +150,8 @@ impl Schedule {
     /// What the author wrote is not a cron expression, a time zone, or an interval.
     pub fn parse(&self) -> Result<Timetable, ScheduleError> {
         match self {
-            Self::None => Ok(Timetable::None),
+            Self::AllAssets { assets } | Self::AnyAsset { assets } if assets.is_empty() => Err(ScheduleError::NoAsset),
+            Self::None | Self::AllAssets { .. } | Self::AnyAsset { .. } => Ok(Timetable::None),
             Self::Cron { expression, timezone } => Ok(Timetable::Crons(vec![parse(expression)?], zone(timezone)?)),
             Self::Crons { expressions, timezone } => {
                 let crons = expressions.iter().map(|expression| parse(expression)).collect::<Result<Vec<_>, _>>()?;

@@ -191,10 +191,9 @@ impl Field {
                 let pid = Pid::from_raw(i32::try_from(victim.pid().context("the worker has ended")?)?);
                 kill(pid, Signal::SIGSTOP)?;
                 let held = check::held_by(&self.pool, pid.as_raw()).await?;
-                sleep(LEASE + LEASE / 2).await;
-                // It comes back while somebody else runs what it had.
+                // It comes back while somebody else runs what it had, if it had something: its lease is over then.
                 let one_of_them_runs = check::one_runs_elsewhere(&self.pool, &held, pid.as_raw());
-                timeout(LEASE * 2, one_of_them_runs).await.unwrap_or(Ok(()))?;
+                timeout(LEASE * 3, one_of_them_runs).await.unwrap_or(Ok(()))?;
                 kill(pid, Signal::SIGCONT)?;
             }
             Fault::CutConnections => {

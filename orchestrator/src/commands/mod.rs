@@ -1,5 +1,6 @@
 //! What people ask for: trigger, clear, mark, pause. One function each, used by the API, the pages and the CLI alike.
 
+mod asset;
 mod backfill;
 mod choose;
 mod clear;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 pub use self::{
+    asset::update_asset,
     backfill::{Backfill, cancel_backfill, create_backfill, find_backfill, pause_backfill, preview_backfill},
     choose::{Choice, NamedTask, RunChoice, TaskChoice},
     clear::{Clear, Only, clear, preview_clear},
@@ -64,6 +66,9 @@ pub enum Refused {
     /// There is a connection of that name.
     #[error("The Connection with connection_id: `{0}` already exists")]
     ConnectionExists(String),
+    /// There is no such asset.
+    #[error("The Asset with name: `{0}` was not found")]
+    NoAsset(String),
     /// There is no such backfill.
     #[error("Could not find backfill with id {0}")]
     NoBackfill(BackfillId),

@@ -48,6 +48,9 @@ pub struct TaskSpec {
     /// How it waits, if it is a sensor.
     #[serde(default, skip_serializing_if = "SensorSpec::is_default")]
     pub sensor: SensorSpec,
+    /// The assets that it updates when it succeeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<String>,
     /// What somebody wants to be told about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callbacks: Vec<Event>,
@@ -202,6 +205,7 @@ impl Default for TaskSpec {
             max_active_tis_per_dag: None,
             past: Past::default(),
             sensor: SensorSpec::default(),
+            outlets: Vec::new(),
             callbacks: Vec::new(),
             over: None,
             group: None,

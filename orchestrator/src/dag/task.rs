@@ -127,6 +127,11 @@ impl<'d, T> Task<'d, T> {
         self.set(|spec| spec.sensor.soft_fail = true)
     }
 
+    /// Updates an asset when it succeeds: DAGs that wait for that run then. Airflow's `outlets`.
+    pub fn outlet(self, asset: &str) -> Self {
+        self.set(|spec| spec.outlets.push(asset.to_owned()))
+    }
+
     /// Tells somebody when it has succeeded; an `async fn(Notice) -> anyhow::Result<()>` will do.
     pub fn on_success(self, notifier: impl Notifier + 'static) -> Self {
         self.tell(Event::TaskSuccess, notifier)

@@ -1,4 +1,5 @@
-//! Writing down what somebody wants to be told, in the transaction in which it happens.
+//! Writing down what matters to somebody else (callbacks, DAGs that wait for assets), in the transaction in which it
+//! happens.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use crate::{
     ids::RunKey,
     notify::Event,
     state::{RunState, TaskState},
-    store::{instances::Recorded, notifications},
+    store::{assets, instances::Recorded, notifications},
 };
 
 /// What became of attempts.
@@ -43,6 +44,16 @@ pub(super) async fn about_tasks(
         notifications::about_tasks(conn, &happened).await?;
     }
     Ok(())
+}
+
+/// The assets that attempts have updated; says for how many DAGs that matters.
+pub(super) async fn about_assets(conn: &mut PgConnection, runs: &Runs, recorded: &Recorded) -> anyhow::Result<u64> {
+    let mut updates = Vec::new();
+    for ended in recorded.ended.iter().filter(|ended| ended.state == TaskState::Success) {
+        let outlets = runs.graph(ended.run_key)?.task(ended.node).map_or(&[][..], |task| &task.outlets);
+        updates.extend(outlets.iter().map(|asset| (ended.instance_key, asset.as_str())));
+    }
+    if updates.is_empty() { Ok(0) } else { Ok(assets::updated_by(conn, &updates).await?) }
 }
 
 /// How a run ended.

@@ -43,7 +43,7 @@ pub struct Settled {
     pub stale: Vec<Outcome>,
     /// Attempts that another try, or another look, follows.
     pub retries: usize,
-    /// Runs in which something happened that matters to others.
+    /// Runs in which something happened that matters to others, and DAGs for which an asset was updated.
     pub rechecks: usize,
     /// Runs that ended.
     pub finished: Vec<(RunKey, RunState)>,
@@ -90,6 +90,7 @@ pub async fn settle(
     let recorded = record(&mut tx, &runs, &mine).await?;
     keep_results(&mut tx, &mine, &recorded).await?;
     callbacks::about_tasks(&mut tx, &runs, &mine, &recorded).await?;
+    let waiting = callbacks::about_assets(&mut tx, &runs, &recorded).await?;
     let mut agenda = agenda(&runs, &recorded)?;
     let mut cascades = overrule(&mut tx, &runs, &mine, &recorded, &mut agenda).await?;
     settled.stale = stale(mine, &recorded);
@@ -109,7 +110,7 @@ pub async fn settle(
     }
     settled.finished = finish(&mut tx, &runs, &drained).await?;
     let changed: BTreeSet<_> = recorded.runs.iter().map(|counts| counts.run_key).collect();
-    settled.rechecks = write_rechecks(&mut tx, &runs, &changed, &settled.finished).await?;
+    settled.rechecks = write_rechecks(&mut tx, &runs, &changed, &settled.finished).await? + waiting as usize;
     hold_back(&mut tx, &runs, &mut agenda.ready).await?;
     let admitted = admit(&mut tx, &runs, agenda, claimant).await?;
     settled.queued = admitted.queued as u64;

@@ -13,6 +13,7 @@ mod remove_gone;
 mod requeue_due;
 mod rescue_lost;
 mod retain;
+mod run_for_assets;
 mod time_out_runs;
 
 use std::{sync::Arc, time::Duration};
@@ -171,7 +172,8 @@ impl Scheduler {
 
     async fn duties(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
         Ok(Pass {
-            created: create_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
+            created: create_runs::run_once(conn, &self.registry, &self.graphs, now).await?
+                + run_for_assets::run_once(conn, &self.registry, &self.graphs, now).await?,
             timed_out: time_out_runs::run_once(conn, &self.graphs, now).await?,
             rescued: rescue_lost::run_once(conn, &self.graphs).await?,
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use crate::{
     dag::{Definition, Registry},
     engine::Gate,
-    store::{self, admission, dags},
+    store::{self, admission, assets, dags},
 };
 
 /// Stores each DAG's graph as its current version, and its next slot.
@@ -30,6 +30,9 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     let mut tx = conn.begin().await?;
     let version = dags::ensure_version(&mut tx, dag_id, &graph.hash(), &serde_json::to_value(&**graph)?).await?;
     dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
+    let outlets = graph.tasks().iter().flat_map(|task| &task.outlets);
+    let known: Vec<_> = graph.schedule().assets().iter().chain(outlets).cloned().collect();
+    assets::register(&mut tx, dag_id, &known, graph.schedule().assets()).await?;
     // In the order of the gates, as everybody takes them.
     let limits = graph.tasks().iter().filter_map(|task| Gate::task(dag_id, task).zip(task.max_active_tis_per_dag));
     for (gate, total) in limits.collect::<BTreeMap<_, _>>() {

@@ -6,6 +6,7 @@
 //! before what it waited for, and by `now()` a task would start before its upstream had ended.
 
 pub mod admission;
+pub mod assets;
 pub mod backfills;
 pub mod connections;
 pub mod dags;

@@ -109,3 +109,21 @@ pub async fn delete_from_defaults(conn: &mut PgConnection, runs: NaiveDate, even
     }
     Ok(deleted)
 }
+
+/// Deletes updates of assets and signals of before, some at a time; says how many.
+///
+/// # Errors
+/// The database is down.
+pub async fn delete_happenings(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    let events = sqlx::query!(
+        "delete from asset_event where event_id in (
+             select event_id from asset_event e where happened_at < $1
+               and not exists (select from asset_queue q where q.event_id = e.event_id)
+             order by happened_at limit 5000)",
+        before
+    )
+    .execute(&mut *conn)
+    .await?;
+    let signals = sqlx::query!("delete from signal where posted_at < $1", before).execute(conn).await?;
+    Ok(events.rows_affected() + signals.rows_affected())
+}

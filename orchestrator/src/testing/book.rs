@@ -17,7 +17,7 @@ use crate::{
     lookup::{self, Connection},
     readiness::Counts,
     state::TaskState,
-    store::nodes::NodeRow,
+    store::{assets::AssetEvent, nodes::NodeRow},
 };
 
 /// The task instances of a test run, and what they returned.
@@ -174,6 +174,10 @@ impl Reads for ReadsBook {
 
     async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
         Ok(lookup::variable_of_environment(key))
+    }
+
+    async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
+        Ok(Vec::new())
     }
 
     async fn signal(&self, _: &str) -> anyhow::Result<Option<Value>> {

@@ -14,7 +14,11 @@ use crate::{
     lookup::{self, Connection},
     secrets::Keys,
     state::TaskState,
-    store::{self, rechecks, signals, xcom},
+    store::{
+        self,
+        assets::{self, AssetEvent},
+        rechecks, signals, xcom,
+    },
 };
 
 /// What a try may read: the results of the other tasks of its run.
@@ -97,6 +101,10 @@ impl Reads for ReadsPostgres {
 
     async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
         lookup::variable(&mut *self.pool.acquire().await?, &self.keys, key).await
+    }
+
+    async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
+        Ok(assets::events_of_run(&mut *self.pool.acquire().await?, self.run).await?)
     }
 
     async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>> {

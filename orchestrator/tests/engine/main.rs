@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub, reason = "tests")]
 
 mod agreement;
+mod assets;
 mod backfilling;
 mod callbacks;
 mod choices;

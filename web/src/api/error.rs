@@ -92,6 +92,7 @@ impl From<Refused> for ApiError {
             }
             Refused::NoDag(_)
             | Refused::NoBackfill(_)
+            | Refused::NoAsset(_)
             | Refused::NoRun(..)
             | Refused::NoTask(..)
             | Refused::NoPool(_)

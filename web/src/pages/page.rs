@@ -67,6 +67,7 @@ impl From<Refused> for PageError {
         let status = match refused {
             Refused::NoDag(_)
             | Refused::NoBackfill(_)
+            | Refused::NoAsset(_)
             | Refused::NoRun(..)
             | Refused::NoTask(..)
             | Refused::NoPool(_)

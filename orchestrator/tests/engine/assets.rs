@@ -1,0 +1,109 @@
+//! Assets: a task updates them, DAGs run for them, and no update is lost or counted twice.
+
+use orchestrator::{
+    commands::{self, Origin, Refused},
+    prelude::*,
+    state::{RunState, TaskState},
+    worker::Settings,
+};
+use serde_json::json;
+use sqlx::{PgPool, Row};
+
+use super::world::World;
+
+async fn nothing(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
+async fn names(context: Context) -> TaskResult<Vec<String>> {
+    let events = context.asset_events().await?;
+    let source = |event: &orchestrator::store::assets::AssetEvent| {
+        event.source_task_id.as_ref().map_or("outside".to_owned(), ToString::to_string)
+    };
+    Ok(events.iter().map(|event| format!("{} by {}", event.asset, source(event))).collect())
+}
+
+fn dags() -> Vec<Dag> {
+    let maker = Dag::new("maker");
+    let orders = maker.task("orders", nothing).outlet("orders");
+    maker.chain(orders >> maker.task("customers", nothing).outlet("customers"));
+    maker.task("failed", async |_: Context| -> TaskResult<()> { anyhow::bail!("no") }).outlet("broken");
+    let all = Dag::new("all").schedule(Schedule::all_assets(["orders", "customers"]));
+    all.task("names", names);
+    let any = Dag::new("any").schedule(Schedule::any_asset(["orders", "broken"]));
+    any.task("names", names);
+    vec![maker, all, any]
+}
+
+async fn runs(world: &World, dag: &str) -> Vec<String> {
+    sqlx::query("select run_id from dag_run where dag_id = $1 order by run_key")
+        .bind(dag)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
+async fn update(world: &World, asset: &str) -> Result<i64, Refused> {
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::update_asset(&mut conn, asset, &json!({ "rows": 5 }), Origin::Test).await
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn dags_run_when_all_or_one_of_their_assets_were_updated(pool: PgPool) {
+    let world = World::new(pool, dags()).await;
+    for dag in ["all", "any"] {
+        world.unpause(dag).await;
+    }
+    let run = world.start("maker").await;
+    let worker = world.worker(Settings::default());
+    assert_eq!(world.finished("maker", &run).await, RunState::Failed);
+    world.pass().await;
+    for dag in ["all", "any"] {
+        let made = runs(&world, dag).await;
+        assert!(!made.is_empty() && made.iter().all(|run| run.starts_with("asset_triggered__")), "{dag}: {made:?}");
+        assert_eq!(world.finished(dag, &made[0].as_str().into()).await, RunState::Success);
+    }
+    let [first] = &runs(&world, "all").await[..] else { panic!("one run for both") };
+    let told = world.results("all", &first.as_str().into(), "names").await;
+    assert_eq!(told, [json!(["orders by orders", "customers by customers"])]);
+    let [first] = &runs(&world, "any").await[..] else { panic!("what failed has updated nothing") };
+    assert_eq!(world.results("any", &first.as_str().into(), "names").await, [json!(["orders by orders"])]);
+    // One of two is not enough, and twice the same is not two.
+    for _ in 0..2 {
+        update(&world, "orders").await.unwrap();
+    }
+    world.pass().await;
+    assert_eq!(runs(&world, "all").await.len(), 1);
+    assert_eq!(runs(&world, "any").await.len(), 2, "both updates are one run's");
+    update(&world, "customers").await.unwrap();
+    world.pass().await;
+    let second = runs(&world, "all").await[1].as_str().into();
+    assert_eq!(world.finished("all", &second).await, RunState::Success);
+    let told = world.results("all", &second, "names").await;
+    assert_eq!(told, [json!(["orders by outside", "orders by outside", "customers by outside"])]);
+    worker.stop().await;
+    assert!(matches!(update(&world, "nobody's").await, Err(Refused::NoAsset(_))));
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_paused_dag_misses_updates_and_two_schedulers_make_one_run(pool: PgPool) {
+    let world = World::new(pool, dags()).await;
+    update(&world, "orders").await.unwrap();
+    world.unpause("any").await;
+    world.pass().await;
+    assert!(runs(&world, "any").await.is_empty(), "it was paused then");
+    update(&world, "orders").await.unwrap();
+    assert_eq!(four_passes(&world).await, 1);
+    assert_eq!(runs(&world, "any").await.len(), 1);
+    assert_eq!(world.count("any", TaskState::Success).await, 0);
+}
+
+/// How many runs four passes at once make.
+async fn four_passes(world: &World) -> u64 {
+    let passes = (0..4).map(|_| Box::pin(world.pass()));
+    futures::future::join_all(passes).await.iter().map(|pass| pass.created).sum()
+}
