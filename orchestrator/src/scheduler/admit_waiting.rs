@@ -3,16 +3,26 @@
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    engine::{Freed, Graphs, move_on},
+    engine::{Freed, Gate, Graphs, move_on},
     store::admission,
 };
 
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
     let mut queued = 0;
     for gate in admission::gates_with_room(conn).await? {
-        let mut tx = conn.begin().await?;
-        queued += move_on(&mut tx, graphs, &[], Freed::nothing_at(gate)).await?.queued;
-        tx.commit().await?;
+        match admit_at(conn, graphs, gate.clone()).await {
+            Ok(more) => queued += more,
+            Err(error) => {
+                tracing::error!(gate = gate.as_str(), error = format!("{error:#}"), "cannot let its line go on");
+            }
+        }
     }
+    Ok(queued)
+}
+
+async fn admit_at(conn: &mut PgConnection, graphs: &Graphs, gate: Gate) -> anyhow::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let queued = move_on(&mut tx, graphs, &[], Freed::nothing_at(gate)).await?.queued;
+    tx.commit().await?;
     Ok(queued)
 }

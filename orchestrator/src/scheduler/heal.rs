@@ -22,7 +22,9 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
     recount_slots(conn).await?;
     // One that waits for the run before is among them, and is looked at in vain.
     for run in runs::standing_still(conn, BATCH).await? {
-        look_again(conn, graphs, run).await?;
+        if let Err(error) = look_again(conn, graphs, run).await {
+            tracing::error!(%run, error = format!("{error:#}"), "cannot look at it again");
+        }
     }
     Ok(())
 }
