@@ -92,7 +92,7 @@ fn it_runs_a_dag_of_its_own() {
     let told = String::from_utf8_lossy(&check.stderr).into_owned();
     assert!(!check.status.success());
     assert!(told.contains("dag orders: the tasks a, c wait for each other"), "{told}");
-    assert!(told.contains("dag orders: two tasks are called a"), "{told}");
+    assert!(told.contains("dag orders: two tasks or groups are called a"), "{told}");
 
     // What the compiler must refuse: a result of another type.
     std::fs::write(
