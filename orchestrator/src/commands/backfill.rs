@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::{Graphs, Trigger, create_run},
     ids::{BackfillId, DagId, RunId},
-    state::RunType,
+    state::{RunState, RunType},
     store::{
         self,
         backfills::{self, BackfillRow, ExistingRun, NewBackfill, Reprocess},
@@ -164,18 +164,24 @@ async fn plan(tx: &mut PgConnection, graphs: &Graphs, backfill: &Backfill) -> Re
     }
     let existing = backfills::existing(tx, dag_id, *from, *to).await?;
     let mut existing: HashMap<_, _> = existing.into_iter().map(|run| (run.logical_date, run)).collect();
+    let again: Vec<_> =
+        existing.values().filter(|run| runs_again(backfill.reprocess, run.state)).map(|run| run.run_key).collect();
+    let now: HashMap<_, _> = backfills::lock_runs(tx, &again).await?.into_iter().collect();
     let slot = |date| match existing.remove(&date) {
         None => Some(Slot { date, again: None }),
-        Some(run) => runs_again(backfill.reprocess, &run).then_some(Slot { date, again: Some(run) }),
+        Some(run) => {
+            let still = now.get(&run.run_key).is_some_and(|state| runs_again(backfill.reprocess, *state));
+            still.then_some(Slot { date, again: Some(run) })
+        }
     };
     Ok(dates.into_iter().filter_map(slot).collect())
 }
 
-fn runs_again(reprocess: Reprocess, run: &ExistingRun) -> bool {
+fn runs_again(reprocess: Reprocess, state: RunState) -> bool {
     match reprocess {
         Reprocess::None => false,
-        Reprocess::Failed => run.state == crate::state::RunState::Failed,
-        Reprocess::Completed => run.state.is_finished(),
+        Reprocess::Failed => state == RunState::Failed,
+        Reprocess::Completed => state.is_finished(),
     }
 }
 

@@ -174,14 +174,15 @@ impl Run<'_> {
         self.instances(mapped).any(|(index, state)| index < 0 && state != TaskState::None)
     }
 
-    /// Whether every task of it has just the instances 0 to `length` - 1.
+    /// Whether it has just the instances 0 to `length` - 1. A task of a group of which none is left was taken out by a
+    /// deploy, and stays so.
     fn fits(&self, mapped: Mapped, length: usize) -> bool {
         let length = length as i32;
         self.graph.members(mapped).into_iter().all(|node| {
-            let mut indexes: Vec<_> =
-                self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing).map(|(index, _)| index).collect();
+            let existing = self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing);
+            let mut indexes: Vec<_> = existing.map(|(index, _)| index).collect();
             indexes.sort_unstable();
-            indexes.into_iter().eq(0..length)
+            indexes.is_empty() || indexes.into_iter().eq(0..length)
         })
     }
 

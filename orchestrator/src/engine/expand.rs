@@ -70,8 +70,11 @@ async fn resize(
     mapped: Mapped,
     length: usize,
 ) -> sqlx::Result<Freed> {
-    let nodes = graph.members(mapped);
-    let freed = remove_beyond(conn, graph, run, &nodes, length).await?;
+    let existing = overrides::lock_of_run(conn, run).await?;
+    let is_there =
+        |node: &Node| existing.iter().any(|instance| instance.node == *node && instance.state != TaskState::Removed);
+    let nodes: Vec<_> = graph.members(mapped).into_iter().filter(is_there).collect();
+    let freed = remove_beyond(conn, graph, existing, &nodes, length).await?;
     let retries = |node| graph.task(node).map_or(0, |task| i32::try_from(task.retry.retries).unwrap_or(i32::MAX));
     let retries: Vec<_> = nodes.iter().map(|node| retries(*node)).collect();
     let in_lanes = matches!(mapped, Mapped::Group(_));
@@ -83,11 +86,10 @@ async fn resize(
 async fn remove_beyond(
     conn: &mut PgConnection,
     graph: &Graph,
-    run: RunKey,
+    mut beyond: Vec<Chosen>,
     nodes: &[Node],
     length: usize,
 ) -> sqlx::Result<Freed> {
-    let mut beyond = overrides::lock_of_run(conn, run).await?;
     let has_item = |instance: &Chosen| usize::try_from(instance.map_index).map_or(true, |index| index < length);
     beyond.retain(|instance| {
         nodes.contains(&instance.node) && !has_item(instance) && instance.state != TaskState::Removed

@@ -39,7 +39,7 @@ pub(super) async fn run_once(
 /// Makes the runs of one DAG, under its lock: two schedulers at once make each slot's run once.
 async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
+    let Some(row) = dags::lock_if_free(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
     let graph = graphs.get(&mut tx, row.current_version_id).await?;
     let timetable = graph.schedule().parse()?;
     let mut room = i64::from(graph.max_active_runs()) - runs::count_active(&mut tx, dag).await?;

@@ -1,8 +1,9 @@
 //! Duty: tell callbacks what happened. It has a task of its own, for whoever is told may take long.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use futures::FutureExt;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::{
     wake,
 };
 
-/// How long somebody may take to be told.
+/// How long all who are told of one thing may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long nobody else tries.
@@ -83,9 +84,14 @@ async fn tell(registry: &Registry, taken: &Taken) -> anyhow::Result<()> {
     let Taken { notice, ordinal, .. } = taken;
     let definition = registry.get(&notice.dag_id).context("this binary has no such dag")?;
     // A callback that is gone since wants to be told nothing.
-    for notifier in definition.notifiers(notice.task_id.as_ref(), notice.event, *ordinal) {
-        let told = tokio::time::timeout(PATIENCE, notifier.notify(notice));
-        told.await.with_context(|| format!("it took longer than {PATIENCE:?}"))??;
-    }
-    Ok(())
+    let tell_all = async {
+        for notifier in definition.notifiers(notice.task_id.as_ref(), notice.event, *ordinal) {
+            notifier.notify(notice).await?;
+        }
+        anyhow::Ok(())
+    };
+    // Whoever is told is somebody else's code: neither its panic nor its slowness may keep the others from being told.
+    let told = tokio::time::timeout(PATIENCE, AssertUnwindSafe(tell_all).catch_unwind()).await;
+    let told = told.with_context(|| format!("it took longer than {PATIENCE:?}"))?;
+    told.unwrap_or_else(|_| Err(anyhow::anyhow!("the callback panicked")))
 }

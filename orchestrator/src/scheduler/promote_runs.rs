@@ -34,7 +34,7 @@ pub(super) async fn run_once(
 /// The database is down.
 pub async fn promote(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
+    let Some(row) = dags::lock_if_free(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
     let max_active_runs = graphs.get(&mut tx, row.current_version_id).await?.max_active_runs();
     let mut started = Vec::new();
     let mut queued = runs::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await?;

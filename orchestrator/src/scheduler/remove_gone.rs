@@ -20,7 +20,7 @@ use crate::{
 /// A deploy is a matter of minutes.
 pub(super) const EVERY: Duration = Duration::from_secs(10);
 
-/// Runs in one pass; the rest is the next pass's.
+/// Runs of a version in one pass; the rest is the next pass's.
 const BATCH: i64 = 100;
 
 /// Says how many task instances were removed.
@@ -32,12 +32,15 @@ pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &
         return Ok(0);
     }
     let mut removed = 0;
-    for run in runs::of_older_versions(conn, BATCH).await? {
-        let Some(definition) = registry.get(&run.dag_id) else { continue };
-        let graph = graphs.get(conn, run.version).await?;
+    for older in runs::older_versions(conn).await? {
+        let Some(definition) = registry.get(&older.dag_id) else { continue };
+        let graph = graphs.get(conn, older.version).await?;
         let gone = gone(&graph, definition);
-        if !gone.is_empty() {
-            removed += remove(conn, graphs, &graph, run.run_key, &gone).await?;
+        for run in runs::waiting_at(conn, &older, &gone, BATCH).await? {
+            match remove(conn, graphs, &graph, run, &gone).await {
+                Ok(more) => removed += more,
+                Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot remove what is gone"),
+            }
         }
     }
     Ok(removed)

@@ -32,7 +32,7 @@ pub(super) async fn run_once(
 /// Makes one run for all that is queued, under the DAG's lock: two schedulers at once make it once.
 async fn create(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let mut tx = conn.begin().await?;
-    let Some(row) = dags::lock(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(false) };
+    let Some(row) = dags::lock_if_free(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(false) };
     let graph = graphs.get(&mut tx, row.current_version_id).await?;
     let updated = assets::queued(&mut tx, dag).await?;
     let is_due = match graph.schedule() {

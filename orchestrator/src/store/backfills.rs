@@ -194,6 +194,22 @@ pub async fn existing(
     .await
 }
 
+/// Locks runs, in the order in which everybody does, and says how they stand now.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_runs(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<Vec<(RunKey, RunState)>> {
+    let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
+    let rows = sqlx::query!(
+        r#"select run_key as "run_key: RunKey", state as "state: RunState" from dag_run
+           where run_key = any($1) order by run_key for no key update"#,
+        &runs
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.run_key, row.state)).collect())
+}
+
 /// Makes a run part of a backfill. Hold its lock, or have just made it.
 ///
 /// # Errors

@@ -86,6 +86,22 @@ pub async fn lock(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<D
     .await
 }
 
+/// The same, unless somebody else holds it: a duty leaves the DAG to the next pass, and goes on with the others.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_if_free(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<DagRow>> {
+    sqlx::query_as!(
+        DagRow,
+        r#"select dag_id as "dag_id: DagId", is_paused, current_version_id as "current_version_id: VersionId",
+                  last_slot, next_run_at
+           from dag where dag_id = $1 for no key update skip locked"#,
+        dag.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The DAGs whose next slot has come.
 ///
 /// # Errors

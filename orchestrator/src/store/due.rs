@@ -44,12 +44,17 @@ pub struct Due {
 /// The database is down.
 pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
     let rows = sqlx::query!(
-        r#"with back as (
-               update task_instance
+        r#"with due as materialized (
+               -- In the order in which everybody locks task instances.
+               select instance_key from task_instance
+               where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule', 'deferred') and due_at <= $2
+               order by instance_key for no key update
+           ), back as (
+               update task_instance t
                set state = 'none', due_at = null, awaits = null, end_date = null, start_date = null,
                    try_number = try_number - (state in ('up_for_reschedule', 'deferred'))::int
-               where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule', 'deferred') and due_at <= $2
-               returning node, map_index
+               from due d where t.instance_key = d.instance_key
+               returning t.node, t.map_index
            )
            select n.node as "node: Node", back.map_index, n.upstream, n.success, n.skipped, n.failed, n.upstream_failed,
                   exists (select from run_node b where b.run_key = $1 and b.skips is not null and n.node = any(b.skips)

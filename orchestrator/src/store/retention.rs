@@ -63,12 +63,12 @@ pub async fn drop_partitions(conn: &mut PgConnection, runs: NaiveDate, events: N
             let mut tx = conn.begin().await?;
             sqlx::query(AssertSqlSafe(format!("set local lock_timeout = '{LOCK_TIMEOUT}'"))).execute(&mut *tx).await?;
             // The name is one of ours: a table and a day.
-            match sqlx::query(AssertSqlSafe(format!("drop table {name}"))).execute(&mut *tx).await {
+            match sqlx::query(AssertSqlSafe(format!("drop table if exists {name}"))).execute(&mut *tx).await {
                 Ok(_) => {
                     tx.commit().await?;
                     dropped.push(name);
                 }
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| IN_THE_WAY.contains(&&*code)) => {
                     tx.rollback().await?;
                     tracing::info!(partition = name, "somebody reads it: it is dropped the next time");
                 }
@@ -79,8 +79,8 @@ pub async fn drop_partitions(conn: &mut PgConnection, runs: NaiveDate, events: N
     Ok(dropped)
 }
 
-/// Postgres's `lock_not_available`.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// Postgres's `lock_not_available` and `deadlock_detected`.
+const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
 async fn partitions_before(conn: &mut PgConnection, table: &str, before: NaiveDate) -> sqlx::Result<Vec<String>> {
     let rows = sqlx::query(

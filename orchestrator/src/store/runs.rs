@@ -217,7 +217,7 @@ pub async fn dags_with_queued(conn: &mut PgConnection, now: DateTime<Utc>) -> sq
     .await
 }
 
-/// Takes the queued runs of the DAG that may start, oldest first, those of backfills left out, and locks them. Lock the DAG
+/// Takes the queued runs of the DAG that may start, oldest first, those of backfills that go on left out, and locks them. Lock the DAG
 /// first.
 ///
 /// # Errors
@@ -234,10 +234,11 @@ pub async fn lock_queued(
                   now() as "now!"
            from dag_run
            where dag_id = $1 and state in ('queued', 'running') and state = 'queued' and run_after <= $3
-             and backfill_id is null
+             and not exists (select from backfill b where b.backfill_id = dag_run.backfill_id and b.completed_at is null)
            order by run_after, run_key
            limit greatest(0, $2 - (select count(*) from dag_run where dag_id = $1 and state in ('queued', 'running')
-                                                                  and state = 'running' and backfill_id is null))
+                                                                  and state = 'running' and not exists (
+               select from backfill b where b.backfill_id = dag_run.backfill_id and b.completed_at is null)))
            for no key update skip locked"#,
         dag.as_str(),
         max_active_runs,
@@ -362,27 +363,50 @@ pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
-/// A run that has not ended, under a version that new runs of its DAG do not get any more.
+/// A version that new runs of its DAG do not get any more, and that runs which have not ended are under.
 #[derive(Clone, Debug)]
-pub struct OlderRun {
-    /// The run.
-    pub run_key: RunKey,
-    /// Its DAG.
+pub struct OlderVersion {
+    /// The DAG.
     pub dag_id: DagId,
-    /// The version that it is under.
+    /// The version.
     pub version: VersionId,
 }
 
-/// The runs that have not ended and are under another version than the current one of their DAG.
+/// The versions that runs which have not ended are under, and that are not the current one of their DAG.
 ///
 /// # Errors
 /// The database is down.
-pub async fn of_older_versions(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<OlderRun>> {
+pub async fn older_versions(conn: &mut PgConnection) -> sqlx::Result<Vec<OlderVersion>> {
     sqlx::query_as!(
-        OlderRun,
-        r#"select r.run_key as "run_key: RunKey", r.dag_id as "dag_id: DagId", r.version_id as "version: VersionId"
+        OlderVersion,
+        r#"select distinct r.dag_id as "dag_id: DagId", r.version_id as "version: VersionId"
            from dag d join dag_run r on r.dag_id = d.dag_id and r.version_id <> d.current_version_id
-           where r.state in ('queued', 'running') order by r.run_after limit $1"#,
+           where r.state in ('queued', 'running')"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The runs of a version that have not ended, and in which one of these nodes waits.
+///
+/// # Errors
+/// The database is down.
+pub async fn waiting_at(
+    conn: &mut PgConnection,
+    of: &OlderVersion,
+    nodes: &[Node],
+    limit: i64,
+) -> sqlx::Result<Vec<RunKey>> {
+    let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run r
+           where dag_id = $1 and version_id = $2 and state in ('queued', 'running')
+             and exists (select from task_instance t where t.run_key = r.run_key and t.node = any($3)
+                         and t.state in ('none', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred'))
+           order by run_key limit $4"#,
+        of.dag_id.as_str(),
+        of.version.0,
+        &nodes,
         limit
     )
     .fetch_all(conn)

@@ -40,8 +40,12 @@ pub async fn post(conn: &mut PgConnection, key: &str, payload: &Value) -> sqlx::
 /// The database is down.
 pub async fn wake(conn: &mut PgConnection, key: &str) -> sqlx::Result<u64> {
     let done = sqlx::query!(
-        "update task_instance set due_at = statement_timestamp()
-         where state = 'deferred' and awaits is not null and awaits = $1",
+        "with waiting as materialized (
+             -- In the order in which everybody locks task instances.
+             select instance_key from task_instance where state = 'deferred' and awaits is not null and awaits = $1
+             order by instance_key for no key update
+         )
+         update task_instance t set due_at = statement_timestamp() from waiting w where t.instance_key = w.instance_key",
         key
     )
     .execute(conn)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use orchestrator::{
-    commands::{self, Backfill, ManualRun, Origin, Refused},
+    commands::{self, Backfill, Choice, Clear, ManualRun, Only, Origin, Refused, RunChoice, TaskChoice},
     ids::{BackfillId, RunId},
     prelude::*,
     state::{RunState, TaskState},
@@ -92,6 +92,16 @@ async fn every_slot_is_made_up_for_in_order_and_within_the_limit(pool: PgPool) {
     assert_eq!(world.run_state("d", &beside).await, RunState::Success);
     let run = RunId::from("backfill__2026-01-03T00:00:00+00:00");
     assert_eq!(world.results("d", &run, "only").await, [json!("backfill")]);
+    // A run of a backfill that has ended is one like any other when it is cleared.
+    let tasks = TaskChoice::default();
+    let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
+    let clear = Clear { choice, only: Only::All, reset_dag_runs: true };
+    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    assert_eq!(world.run_state("d", &run).await, RunState::Queued);
+    assert_eq!(world.pass().await.promoted, 1);
+    let worker = world.worker(Settings::default());
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
     // There is nothing left to be made.
     assert!(commands::preview_backfill(&mut conn, &world.graphs, &week()).await.unwrap().is_empty());
     world.assert_counts().await;

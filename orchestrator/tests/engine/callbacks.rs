@@ -75,7 +75,13 @@ async fn who_cannot_be_told_is_told_later_and_not_by_two_at_once(pool: PgPool) {
     let notifier = move |notice: Notice| {
         let call = counted.fetch_add(1, Ordering::SeqCst);
         assert_eq!(notice.event, Event::RunSuccess);
-        async move { if call == 0 { Err(anyhow::anyhow!("no answer")) } else { Ok(()) } }
+        async move {
+            match call {
+                0 => Err(anyhow::anyhow!("no answer")),
+                1 => panic!("a callback of somebody else's"),
+                _ => Ok(()),
+            }
+        }
     };
     let dag = Dag::new("d").on_success(notifier);
     dag.task("only", async |_: Context| TaskResult::Ok(()));
@@ -91,11 +97,13 @@ async fn who_cannot_be_told_is_told_later_and_not_by_two_at_once(pool: PgPool) {
     );
     assert_eq!([both.0.unwrap(), both.1.unwrap()].into_iter().filter(|told| *told).count(), 1);
     assert!(!deliver_one(&world.pool, &world.registry, &dags).await.unwrap(), "not at once");
-    sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
-    assert!(deliver_one(&world.pool, &world.registry, &dags).await.unwrap());
+    for _ in 0..2 {
+        sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
+        assert!(deliver_one(&world.pool, &world.registry, &dags).await.unwrap());
+    }
     sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
     assert!(!deliver_one(&world.pool, &world.registry, &dags).await.unwrap(), "it was told");
-    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -110,3 +110,38 @@ async fn a_task_that_is_gone_is_removed_when_the_last_worker_that_has_it_is_gone
     new.await.unwrap();
     world.assert_counts().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_mapped_group_goes_on_without_a_task_that_is_gone(pool: PgPool) {
+    let grouped = |tasks: &[&str]| {
+        let dag = Dag::new("d");
+        let group = dag.group("each").expand([1_u32, 2, 3]);
+        let mut before: Option<Task<'_, ()>> = None;
+        for task in tasks {
+            let next = group.task(task, nothing);
+            if let Some(before) = before {
+                dag.chain(before >> next);
+            }
+            before = Some(next);
+        }
+        dag
+    };
+    let world = World::new(pool, vec![grouped(&["first", "old", "last"])]).await;
+    let run = world.start("d").await;
+    let after = Arc::new(Registry::build(vec![grouped(&["first", "last"])]).unwrap());
+    register(&mut world.pool.acquire().await.unwrap(), &after).await.unwrap();
+    let (stop, worker) = start_worker(&world, &after);
+    while world.instances("d", &run, "each.old").await.iter().any(|(_, state)| *state != TaskState::Queued) {
+        world.pass().await;
+        tokio::task::yield_now().await;
+    }
+    let removed = remove_gone(&mut world.pool.acquire().await.unwrap(), &after, &world.graphs).await.unwrap();
+    assert_eq!(removed, 3);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    stop.cancel();
+    worker.await.unwrap();
+    let all = |state| [(0, state), (1, state), (2, state)];
+    assert_eq!(world.instances("d", &run, "each.old").await, all(TaskState::Removed));
+    assert_eq!(world.instances("d", &run, "each.last").await, all(TaskState::Success));
+    world.assert_counts().await;
+}
