@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ROUNDS=${ROUNDS:-50}
 SEED=${SEED:-1}
-red=0
+undetected=0
 
 cargo build --quiet --bin local --bin streamcommerce
 
@@ -36,7 +36,7 @@ play() {
     ' _ "$copy" "$PWD/target/guards/build"
     if out=$(cd target/guards && build/release/bench faults --rounds "$ROUNDS" --seed "$SEED" 2>&1); then
         echo "$1: still green after $ROUNDS rounds"
-        red=1
+        undetected=1
     else
         echo "$1: red: $(grep -A3 '^Error' <<<"$out" | tr -s ' \n' ' ' | cut -c1-240)"
     fi
@@ -58,4 +58,4 @@ fresh
 replace orchestrator/src/store/rescue.rs "in ('running', 'restarting') and p.state is distinct from 'alive'" "in ('running', 'restarting')"
 play "lease check"
 
-exit $red
+exit $undetected

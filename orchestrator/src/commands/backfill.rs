@@ -1,4 +1,4 @@
-//! Backfills: runs for slots of the past (`airflow.md` 5.7).
+//! Backfills: runs for slots of the past, as Airflow's `/backfills` makes them.
 
 use std::collections::HashMap;
 

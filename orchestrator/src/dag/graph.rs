@@ -312,6 +312,12 @@ impl Graph {
         }
     }
 
+    /// Whether `node` comes directly after the task whose result says how many instances it has.
+    #[must_use]
+    pub fn comes_after_source(&self, node: Node) -> bool {
+        self.source(node).is_some_and(|source| self.upstream(node).contains(&source))
+    }
+
     /// Whether somebody is mapped over what `node` returns.
     #[must_use]
     pub fn is_source(&self, node: Node) -> bool {

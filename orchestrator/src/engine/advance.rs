@@ -44,7 +44,8 @@ pub type Lengths = HashMap<Mapped, Option<usize>>;
 /// Decides every task instance that waits, and what follows from those that end without running.
 #[must_use]
 pub fn advance(graph: &Graph, rows: &[NodeRow], lengths: &Lengths) -> Steps {
-    let mut run = Run { graph, lengths, of_node: ranges(graph, rows), rows: rows.to_vec(), steps: Steps::default() };
+    let (of_node, rows_now) = (ranges(graph, rows), rows.to_vec());
+    let mut run = Run { graph, lengths, of_node, rows: rows_now, shapes: HashMap::new(), steps: Steps::default() };
     // A branch decides over its successors before their trigger rules do, also when they were cleared since.
     for branch in rows.iter().filter(|row| row.has(TaskState::Success)) {
         for skipped in &branch.skips {
@@ -84,7 +85,19 @@ struct Run<'g> {
     lengths: &'g Lengths,
     rows: Vec<NodeRow>,
     of_node: Vec<Range<usize>>,
+    shapes: HashMap<Mapped, Shape>,
     steps: Steps,
+}
+
+/// Which indexes a mapped task or group has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// None: one instance stands for all.
+    Unexpanded,
+    /// Just the first so many.
+    Just(usize),
+    /// Something else.
+    Uneven,
 }
 
 impl Run<'_> {
@@ -98,7 +111,8 @@ impl Run<'_> {
         if !self.graph.share_lanes(row.node, node) {
             return all;
         }
-        all.clone().find(|at| self.rows[*at].lane == row.lane).map_or(0..0, |at| at..at + 1)
+        let found = self.rows[all.clone()].binary_search_by_key(&row.lane, |row| row.lane);
+        found.map_or(0..0, |place| all.start + place..all.start + place + 1)
     }
 
     fn decide(&mut self, at: usize) -> Decision {
@@ -117,7 +131,7 @@ impl Run<'_> {
         match self.source(node) {
             Decision::Run => {}
             // Inside of a group that has its indexes, its own upstream decides.
-            _ if !self.is_unexpanded(mapped) && !self.comes_after_source(node) => return by_rule,
+            _ if self.shape(mapped) != Shape::Unexpanded && !self.graph.comes_after_source(node) => return by_rule,
             other => return other,
         }
         if matches!(mapped, Mapped::Task(_)) && by_rule != Decision::Run {
@@ -127,22 +141,20 @@ impl Run<'_> {
             push_new(&mut self.steps.unmeasured, mapped);
             return Decision::Wait;
         };
-        match length {
-            None => Decision::UpstreamFailed,
-            Some(0) if self.is_unexpanded(mapped) => Decision::Skip,
-            // A branch has skipped a part of the group, or somebody has marked it: it has no indexes.
-            Some(_) if self.has_begun_unexpanded(mapped) && by_rule == Decision::Run => Decision::Skip,
-            Some(_) if self.has_begun_unexpanded(mapped) => by_rule,
-            Some(length) if self.fits(mapped, length) => by_rule,
-            Some(length) => {
+        match (length, self.shape(mapped)) {
+            (None, _) => Decision::UpstreamFailed,
+            (Some(0), Shape::Unexpanded) => Decision::Skip,
+            (Some(_), Shape::Unexpanded) if self.has_begun(mapped) => match by_rule {
+                // A branch has skipped a part of the group, or somebody has marked it: it has no indexes.
+                Decision::Run => Decision::Skip,
+                other => other,
+            },
+            (Some(length), Shape::Just(instances)) if instances == length => by_rule,
+            (Some(length), _) => {
                 push_new(&mut self.steps.resize, (mapped, length));
                 Decision::Wait
             }
         }
-    }
-
-    fn comes_after_source(&self, node: Node) -> bool {
-        self.graph.source(node).is_some_and(|source| self.graph.upstream(node).contains(&source))
     }
 
     /// Whether what `node` is mapped over is there.
@@ -161,29 +173,40 @@ impl Run<'_> {
         }
     }
 
-    fn instances(&self, mapped: Mapped) -> impl Iterator<Item = (i32, TaskState)> {
-        let members = self.graph.members(mapped).into_iter();
-        members.flat_map(|node| self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing))
-    }
-
-    fn is_unexpanded(&self, mapped: Mapped) -> bool {
-        self.instances(mapped).any(|(index, _)| index < 0)
-    }
-
-    fn has_begun_unexpanded(&self, mapped: Mapped) -> bool {
-        self.instances(mapped).any(|(index, state)| index < 0 && state != TaskState::None)
-    }
-
-    /// Whether it has just the instances 0 to `length` - 1. A task of a group of which none is left was taken out by a
-    /// deploy, and stays so.
-    fn fits(&self, mapped: Mapped, length: usize) -> bool {
-        let length = length as i32;
-        self.graph.members(mapped).into_iter().all(|node| {
+    /// Which indexes it has. Deciding changes none of them, so it is looked up once: a group has a row for every index.
+    fn shape(&mut self, mapped: Mapped) -> Shape {
+        if let Some(shape) = self.shapes.get(&mapped) {
+            return *shape;
+        }
+        let mut shape = None;
+        for node in self.graph.members(mapped) {
             let existing = self.rows[self.of_node(node)].iter().flat_map(NodeRow::existing);
             let mut indexes: Vec<_> = existing.map(|(index, _)| index).collect();
             indexes.sort_unstable();
-            indexes.is_empty() || indexes.into_iter().eq(0..length)
-        })
+            let of_node = match indexes.first() {
+                // Taken out by a deploy, and stays so.
+                None => continue,
+                Some(-1) => Shape::Unexpanded,
+                Some(_) if indexes.iter().copied().eq(0..indexes.len() as i32) => Shape::Just(indexes.len()),
+                Some(_) => Shape::Uneven,
+            };
+            shape = match shape {
+                None => Some(of_node),
+                Some(Shape::Unexpanded) => Some(Shape::Unexpanded),
+                Some(_) if of_node == Shape::Unexpanded => Some(Shape::Unexpanded),
+                Some(other) if other == of_node => Some(other),
+                Some(_) => Some(Shape::Uneven),
+            };
+        }
+        let shape = shape.unwrap_or(Shape::Uneven);
+        self.shapes.insert(mapped, shape);
+        shape
+    }
+
+    /// Whether a part of what has no indexes yet has ended.
+    fn has_begun(&self, mapped: Mapped) -> bool {
+        let rows = self.graph.members(mapped).into_iter().flat_map(|node| &self.rows[self.of_node(node)]);
+        rows.flat_map(NodeRow::existing).any(|(index, state)| index < 0 && state != TaskState::None)
     }
 
     fn begin(&mut self, at: usize) {

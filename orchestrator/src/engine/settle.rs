@@ -352,10 +352,7 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
 /// Whether the counts of a node (of a lane of it) decide alone: it needs no setup, and has its instances. What comes
 /// directly after what it is mapped over waits for that, whatever its rule.
 fn decides_by_counts(graph: &Graph, node: Node, map_index: i32) -> bool {
-    let comes_directly_after = |source| graph.upstream(node).contains(&source);
-    graph.setups(node).is_empty()
-        && (graph.mapped(node).is_none() || map_index >= 0)
-        && !graph.source(node).is_some_and(comes_directly_after)
+    graph.setups(node).is_empty() && (graph.mapped(node).is_none() || map_index >= 0) && !graph.comes_after_source(node)
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
