@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use bucket::Bucket;
@@ -13,7 +14,7 @@ use streaming::{
     worker,
 };
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -46,8 +47,7 @@ struct PrepareOptions {
     partitions: i32,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("STREAMCOMMERCE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -56,7 +56,13 @@ async fn main() -> ExitCode {
         .init();
     // One TLS provider for everything, before anything connects. Fails only if there is one already.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-    match run(Arguments::parse().command).await {
+    let ended = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(run(Arguments::parse().command));
+        // A worker that could not drain in time still waits for its bucket.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -71,8 +77,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Worker(options) => {
             let bucket = Bucket::open(&options.bucket.settings()).await?;
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, &stop)).await?
+            work(options, bucket, stop).await
         }
         Command::Produce(options) => {
             let produced = producer::run(&options, stop).await?;
@@ -86,6 +91,25 @@ async fn run(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
+    }
+}
+
+/// Until it has stopped, or has been stopping for as long as it may.
+async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -> anyhow::Result<()> {
+    let (runtime, drain) = (Handle::current(), Duration::from_secs(options.drain_secs));
+    let too_late = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(drain).await;
+        }
+    };
+    tokio::select! {
+        ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, &stop)) => ended?,
+        () = too_late => anyhow::bail!(
+            "stopped without committing all that was read: {drain:?} were not enough (is the bucket there?). It will be \
+             read again; --drain-secs gives more time"
+        ),
     }
 }
 

@@ -49,6 +49,9 @@ pub struct WorkerOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it")]
     pub rotation: Rotation,
+    /// How many seconds it may take to commit what was read when it is stopped; what is left is read again.
+    #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 25)]
+    pub drain_secs: u64,
 }
 
 /// When the open range of a Kafka partition is closed and committed: whichever comes first.
