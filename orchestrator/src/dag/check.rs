@@ -179,7 +179,11 @@ pub(super) fn faults(graph: &Graph) -> Vec<Fault> {
         faults.push(Fault::NoActiveTasks(dag.clone()));
     }
     for task in graph.tasks() {
-        let limits = [("pool_slots", Some(task.pool_slots)), ("max_active_tis_per_dag", task.max_active_tis_per_dag)];
+        let limits = [
+            ("pool_slots", Some(task.pool_slots)),
+            ("max_active_tis_per_dag", task.max_active_tis_per_dag),
+            ("max_active_tis_per_dagrun", task.max_active_tis_per_dagrun),
+        ];
         for (what, _) in limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit < 1)) {
             faults.push(Fault::NoRoom { dag: dag.clone(), task: task.task_id.clone(), what });
         }

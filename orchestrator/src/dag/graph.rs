@@ -210,6 +210,11 @@ impl Graph {
         self.max_active_tasks
     }
 
+    /// The tasks of which only so many instances may be queued or running at once in one run.
+    pub fn limits_per_run(&self) -> impl Iterator<Item = (Node, i32)> {
+        self.nodes().zip(&self.tasks).filter_map(|(node, task)| Some((node, task.max_active_tis_per_dagrun?)))
+    }
+
     /// How long a run may take from its start.
     #[must_use]
     pub fn dagrun_timeout(&self) -> Option<Duration> {

@@ -42,6 +42,9 @@ pub struct TaskSpec {
     /// How many of its task instances may be queued or running at once, over all runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dag: Option<i32>,
+    /// How many of its task instances may be queued or running at once in one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dagrun: Option<i32>,
     /// What it owes to the run before.
     #[serde(default, skip_serializing_if = "Past::is_ignored")]
     pub past: Past,
@@ -203,6 +206,7 @@ impl Default for TaskSpec {
             pool: default_pool(),
             pool_slots: 1,
             max_active_tis_per_dag: None,
+            max_active_tis_per_dagrun: None,
             past: Past::default(),
             sensor: SensorSpec::default(),
             outlets: Vec::new(),

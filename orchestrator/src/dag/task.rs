@@ -95,6 +95,11 @@ impl<'d, T> Task<'d, T> {
         self.set(|spec| spec.max_active_tis_per_dag = Some(i32::try_from(instances).unwrap_or(i32::MAX)))
     }
 
+    /// How many of its task instances may be queued or running at once in one run: of a mapped task.
+    pub fn max_active_tis_per_dagrun(self, instances: u32) -> Self {
+        self.set(|spec| spec.max_active_tis_per_dagrun = Some(i32::try_from(instances).unwrap_or(i32::MAX)))
+    }
+
     /// Which workers take it: those that serve this queue.
     pub fn queue(self, queue: &str) -> Self {
         self.set(|spec| spec.queue = queue.to_owned())

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     dag::Graph,
-    ids::RunKey,
+    ids::{Node, RunKey},
     store::{
         admission::{self, InLine, Move, Place, RunDelta},
         instances::{Claim, RunCounts},
@@ -130,7 +130,7 @@ struct Walk<'r> {
 }
 
 impl Walk<'_> {
-    /// The gate of a run: `max_active_tasks`.
+    /// The gate of a run: `max_active_tasks`, and of its tasks `max_active_tis_per_dagrun`.
     async fn through_run(
         &mut self,
         conn: &mut PgConnection,
@@ -140,16 +140,28 @@ impl Walk<'_> {
     ) -> anyhow::Result<Vec<Walker>> {
         let run_key = counts.run_key;
         let graph = self.runs.graph(run_key)?;
-        let room = (graph.max_active_tasks() - (counts.active - ended)).max(0);
+        let mut room = (graph.max_active_tasks() - (counts.active - ended)).max(0);
+        let mut rooms = rooms_of_tasks(conn, run_key, graph).await?;
         let mut walkers = Vec::new();
         if counts.in_line > 0 && room > 0 {
-            let line = admission::line_of_run(conn, run_key, i64::from(room)).await?;
+            let line = match rooms.is_empty() {
+                true => admission::line_of_run(conn, run_key, i64::from(room)).await?,
+                false => admission::line_of_run_within(conn, run_key, i64::from(room), &rooms).await?,
+            };
             let walkers_in_line = line.into_iter().filter_map(|waiting| walker(graph, waiting.place));
             walkers.extend(walkers_in_line.map(|walker| Walker { was_in_line: true, ..walker }));
         }
         walkers.extend(ready.filter_map(|place| walker(graph, place)));
         walkers.sort_by_key(|walker| Reverse(walker.priority));
-        let left = walkers.split_off(walkers.len().min(room as usize));
+        let (walkers, left): (Vec<_>, Vec<_>) = walkers.into_iter().partition(|walker| {
+            let of_task = rooms.get_mut(&walker.place.node);
+            let fits = room > 0 && of_task.as_ref().is_none_or(|room| **room > 0);
+            if fits {
+                room -= 1;
+                of_task.into_iter().for_each(|room| *room -= 1);
+            }
+            fits
+        });
         let passed_from_line = walkers.iter().filter(|walker| walker.was_in_line).count() as i32;
         let new_in_line: Vec<_> = left.into_iter().filter(|walker| !walker.was_in_line).collect();
         let delta =
@@ -275,6 +287,18 @@ impl Walk<'_> {
             Move { place: walker.place, waits_for: None }
         }));
     }
+}
+
+/// How many more instances of the tasks of a run may pass its gate, of those tasks that have a limit there.
+async fn rooms_of_tasks(conn: &mut PgConnection, run: RunKey, graph: &Graph) -> sqlx::Result<BTreeMap<Node, i32>> {
+    let limits: Vec<_> = graph.limits_per_run().collect();
+    if limits.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let nodes: Vec<_> = limits.iter().map(|(node, _)| *node).collect();
+    let active = admission::active_of_tasks(conn, run, &nodes).await?;
+    let room = |(node, limit): &(Node, i32)| (*node, limit - active.get(node).copied().unwrap_or(0));
+    Ok(limits.iter().map(room).collect())
 }
 
 /// Task instances that one transaction takes from a line.

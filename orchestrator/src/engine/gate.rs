@@ -64,6 +64,11 @@ impl Freed {
     /// What a task instance of that task gives back when it ends.
     pub(super) fn add(&mut self, graph: &Graph, task: &TaskSpec) {
         self.add_task(graph, task);
+        self.add_pool(task);
+    }
+
+    /// What one gives back that has kept the slots of its pool while it was deferred.
+    pub(super) fn add_pool(&mut self, task: &TaskSpec) {
         *self.0.entry(Gate::pool(&task.pool)).or_default() += task.pool_slots;
     }
 
@@ -73,7 +78,7 @@ impl Freed {
         Self([(gate, 0)].into())
     }
 
-    fn add_task(&mut self, graph: &Graph, task: &TaskSpec) {
+    pub(super) fn add_task(&mut self, graph: &Graph, task: &TaskSpec) {
         if let Some(gate) = Gate::task(graph.dag_id(), task) {
             *self.0.entry(gate).or_default() += 1;
         }
@@ -87,6 +92,8 @@ impl Freed {
             let Some(task) = graph.task(instance.node) else { continue };
             match (instance.state, &instance.waits_for) {
                 (TaskState::Queued | TaskState::Running | TaskState::Restarting, _) => freed.add(graph, task),
+                // It kept them while it was deferred.
+                (TaskState::Deferred, Some(_)) => freed.add_pool(task),
                 // It had passed the gate of its task.
                 (TaskState::Scheduled, Some(gate)) if *gate == Gate::pool(&task.pool) => freed.add_task(graph, task),
                 _ => {}

@@ -171,13 +171,18 @@ pub async fn repeat_due(
             !due.is_skipped && graph.source(due.node).is_none() && decides_by_counts(&graph, due.node, due.map_index);
         decides_alone && decide(rule, due.counts, Setups::default()) == Decision::Run
     };
+    let mut freed = Freed::default();
+    due.iter()
+        .filter(|due| due.kept_slots)
+        .filter_map(|due| graph.task(due.node))
+        .for_each(|task| freed.add_pool(task));
     if !due.iter().all(may_run) {
-        move_on(conn, graphs, &[run], Freed::default()).await?;
+        move_on(conn, graphs, &[run], freed).await?;
         return Ok(due.len());
     }
     let held = HashMap::from([(run.run_key, run.version)]);
     let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
-    let mut agenda = Agenda::default();
+    let mut agenda = Agenda { freed, ..Agenda::default() };
     // It owed nothing to the run before when it began, and a clear there does not take that back.
     let place = |due: &Due| Place { run_key: run.run_key, node: due.node, map_index: due.map_index };
     agenda.ready.extend(due.iter().map(place));
@@ -264,8 +269,10 @@ fn agenda(runs: &Runs, recorded: &Recorded) -> anyhow::Result<Agenda> {
     agenda.runs = recorded.runs.iter().map(|counts| (counts.run_key, *counts)).collect();
     for ended in &recorded.ended {
         let graph = runs.graph(ended.run_key)?;
-        if let Some(task) = graph.task(ended.node) {
-            agenda.freed.add(graph, task);
+        match graph.task(ended.node) {
+            Some(task) if ended.keeps_slots => agenda.freed.add_task(graph, task),
+            Some(task) => agenda.freed.add(graph, task),
+            None => {}
         }
         *agenda.ended.entry(ended.run_key).or_default() += 1;
     }

@@ -1,6 +1,8 @@
 //! `task_instance`, `slots` and `dag_run`: who stands in line, and who may go on. The rules are in
 //! [`engine`](crate::engine).
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 
 use super::instances::Claim;
@@ -119,6 +121,66 @@ pub async fn line_of_run(conn: &mut PgConnection, run: RunKey, limit: i64) -> sq
         .collect())
 }
 
+/// The same, but of some tasks not more than so many: what they leave in line hides nobody.
+///
+/// # Errors
+/// The database is down.
+pub async fn line_of_run_within(
+    conn: &mut PgConnection,
+    run: RunKey,
+    limit: i64,
+    rooms: &BTreeMap<Node, i32>,
+) -> sqlx::Result<Vec<InLine>> {
+    let (nodes, rooms): (Vec<_>, Vec<_>) = rooms.iter().map(|(node, room)| (node.0, *room)).unzip();
+    let rows = sqlx::query!(
+        r#"select node as "node: Node", map_index, t.priority, pool, pool_slots, queue
+           from (select *, row_number() over (partition by node order by priority desc, ticket) as place
+                 from task_instance where run_key = $1 and state = 'scheduled' and waits_for = 'run') t
+           left join unnest($3::int[], $4::int[]) as l(node, room) using (node)
+           where l.room is null or t.place <= l.room
+           order by priority desc, ticket limit $2"#,
+        run.0,
+        limit,
+        &nodes,
+        &rooms
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| InLine {
+            place: Place { run_key: run, node: row.node, map_index: row.map_index },
+            priority: row.priority,
+            pool: row.pool,
+            pool_slots: row.pool_slots,
+            queue: row.queue,
+        })
+        .collect())
+}
+
+/// How many instances of these tasks have passed the gate of their run and have not ended. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn active_of_tasks(
+    conn: &mut PgConnection,
+    run: RunKey,
+    nodes: &[Node],
+) -> sqlx::Result<BTreeMap<Node, i32>> {
+    let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
+    let rows = sqlx::query!(
+        r#"select node as "node: Node", count(*)::int as "active!" from task_instance
+           where run_key = $1 and node = any($2)
+             and (state in ('queued', 'running', 'restarting') or (state = 'scheduled' and waits_for <> 'run'))
+           group by node"#,
+        run.0,
+        &nodes
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.node, row.active)).collect())
+}
+
 /// The gates that have room and at which somebody stands in line.
 ///
 /// # Errors
@@ -158,6 +220,9 @@ pub async fn count_used(conn: &mut PgConnection, gate: &Gate) -> sqlx::Result<i6
                union all
                select dag_id, task_id, pool, pool_slots, false from task_instance
                where state = 'scheduled' and waits_for <> 'run' and waits_for like 'pool:%'
+               union all
+               select dag_id, '', pool, pool_slots, true from task_instance
+               where state = 'deferred' and waits_for is not null
            )
            select coalesce(sum(case when $1 = 'pool:' || pool and in_pool then pool_slots
                                     when $1 = 'task:' || dag_id || '/' || task_id then 1 else 0 end), 0) as "used!"

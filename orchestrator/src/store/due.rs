@@ -35,6 +35,8 @@ pub struct Due {
     pub counts: Counts,
     /// Whether a branch has chosen not to run it.
     pub is_skipped: bool,
+    /// Whether it kept the slots of its pool while it was deferred.
+    pub kept_slots: bool,
 }
 
 /// Takes what is due in a run back to waiting, to be decided anew. A sensor goes on with the try that it had. Hold the
@@ -46,20 +48,20 @@ pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>
     let rows = sqlx::query!(
         r#"with due as materialized (
                -- In the order in which everybody locks task instances.
-               select instance_key from task_instance
+               select instance_key, waits_for is not null as kept_slots from task_instance
                where run_key = $1 and state in ('up_for_retry', 'up_for_reschedule', 'deferred') and due_at <= $2
                order by instance_key for no key update
            ), back as (
                update task_instance t
-               set state = 'none', due_at = null, awaits = null, end_date = null, start_date = null,
+               set state = 'none', due_at = null, awaits = null, waits_for = null, end_date = null, start_date = null,
                    try_number = try_number - (state in ('up_for_reschedule', 'deferred'))::int
                from due d where t.instance_key = d.instance_key
-               returning t.node, t.map_index
+               returning t.node, t.map_index, d.kept_slots
            )
            select n.node as "node: Node", back.map_index, n.upstream, n.success, n.skipped, n.failed, n.upstream_failed,
                   exists (select from run_node b where b.run_key = $1 and b.skips is not null and n.node = any(b.skips)
                             and (b.lane = -1 or n.lane = -1 or b.lane = n.lane))
-                      as "is_skipped!"
+                      as "is_skipped!", back.kept_slots as "kept_slots!"
            from back join run_node n on n.run_key = $1 and n.node = back.node and n.lane in (-1, back.map_index)"#,
         run.0,
         now
@@ -79,6 +81,7 @@ pub async fn wait_again(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>
                 upstream_failed: row.upstream_failed,
             },
             is_skipped: row.is_skipped,
+            kept_slots: row.kept_slots,
         })
         .collect())
 }

@@ -41,6 +41,8 @@ pub struct Ended {
     pub node: Node,
     /// Where it is now.
     pub state: TaskState,
+    /// Whether it keeps the slots of its pool: it was deferred, and they count there.
+    pub keeps_slots: bool,
 }
 
 /// How the task instances of a run stand.
@@ -113,6 +115,9 @@ pub async fn record_if_current(
                update task_instance t
                set state = case t.state when 'restarting' then 'up_for_retry' else o.state end,
                    awaits = case when t.state = 'running' then o.awaits end,
+                   waits_for = case when t.state = 'running' and o.state = 'deferred'
+                                    then (select 'pool:' || p.name from pool p
+                                          where p.name = t.pool and p.include_deferred) end,
                    due_at = case when t.state = 'restarting' then statement_timestamp()
                                  -- Posted before it began to wait.
                                  when o.awaits is not null and exists (select from signal where key = o.awaits)
@@ -127,7 +132,8 @@ pub async fn record_if_current(
                from outcome o
                where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
                returning t.instance_key, t.run_key, t.node, t.map_index, t.try_number, t.start_date, t.end_date, t.state,
-                         t.state in ('success', 'failed', 'skipped') as finished, o.attempt, o.worker_id, o.cause,
+                         t.state in ('success', 'failed', 'skipped') as finished, t.waits_for is not null as keeps_slots,
+                         o.attempt, o.worker_id, o.cause,
                          o.run_day
            ), tried as (
                insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
@@ -159,7 +165,8 @@ pub async fn record_if_current(
                returning r.run_key, r.state, r.unfinished, r.active, r.in_line
            )
            select (select coalesce(jsonb_agg(jsonb_build_object(
-                      'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state)), '[]')
+                      'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state,
+                      'keeps_slots', keeps_slots)), '[]')
                    from ended) as "ended!: Json<Vec<Ended>>",
                   (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from counted c
                    where exists (select from task_instance t

@@ -13,7 +13,7 @@ pub struct PoolListed {
     pub slots: i32,
     /// What it is for.
     pub description: Option<String>,
-    /// Whether deferred tasks take slots, too.
+    /// Whether tasks keep their slots while they are deferred. A change counts for those that begin to wait after it.
     pub include_deferred: bool,
     /// Slots of tasks that run.
     pub running: i64,
@@ -21,6 +21,8 @@ pub struct PoolListed {
     pub queued: i64,
     /// Slots that tasks in line for it would take.
     pub scheduled: i64,
+    /// Slots of deferred tasks, which they keep if the pool includes them.
+    pub deferred: i64,
 }
 
 /// The pools whose name is this one, or all, in the order of their names.
@@ -39,11 +41,14 @@ pub async fn list(conn: &mut PgConnection, name: Option<&str>) -> sqlx::Result<V
                select pool, pool_slots, 'scheduled' from task_instance where state = 'scheduled' and waits_for <> 'run'
                union all
                select pool, pool_slots, 'scheduled' from task_instance where state = 'scheduled' and waits_for = 'run'
+               union all
+               select pool, pool_slots, 'deferred' from task_instance where state = 'deferred'
            )
            select p.name, s.total as slots, p.description, p.include_deferred,
                   coalesce(sum(t.pool_slots) filter (where what = 'running'), 0) as "running!",
                   coalesce(sum(t.pool_slots) filter (where what = 'queued'), 0) as "queued!",
-                  coalesce(sum(t.pool_slots) filter (where what = 'scheduled'), 0) as "scheduled!"
+                  coalesce(sum(t.pool_slots) filter (where what = 'scheduled'), 0) as "scheduled!",
+                  coalesce(sum(t.pool_slots) filter (where what = 'deferred'), 0) as "deferred!"
            from pool p join slots s on s.gate = 'pool:' || p.name left join taken t on t.pool = p.name
            where $1::text is null or p.name = $1
            group by p.name, s.total
@@ -63,7 +68,7 @@ pub struct NewPool<'p> {
     pub slots: i32,
     /// What it is for.
     pub description: Option<&'p str>,
-    /// Whether deferred tasks take slots, too.
+    /// Whether tasks keep their slots while they are deferred. A change counts for those that begin to wait after it.
     pub include_deferred: bool,
 }
 

@@ -143,3 +143,39 @@ async fn ten_thousand_wait_in_rows_and_go_on_together(pool: PgPool) {
     worker.stop().await;
     world.assert_counts().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn in_a_pool_that_includes_the_deferred_they_keep_their_slots(pool: PgPool) {
+    let dag = Dag::new("d");
+    dag.task("paid", paid).pool("narrow").pool_slots(2);
+    dag.task("next", async |_: Context| TaskResult::Ok(())).pool("narrow").pool_slots(2).priority_weight(0);
+    let world = World::new(pool, vec![dag]).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    let narrow =
+        orchestrator::store::pools::NewPool { name: "narrow", slots: 3, description: None, include_deferred: true };
+    commands::create_pool(&mut conn, &narrow, Origin::Test).await.unwrap();
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "paid", TaskState::Deferred).await;
+    world.pass().await;
+    assert_eq!(world.state("d", &run, "next").await, TaskState::Scheduled, "there is one slot left, and it takes two");
+    world.assert_counts().await;
+    // What is marked gives its slots to who waits; what is cleared begins again.
+    let clear = commands::Clear {
+        choice: commands::Choice {
+            dag_id: "d".into(),
+            runs: commands::RunChoice::one(run.clone()),
+            tasks: commands::TaskChoice { named: vec!["paid".into()], ..Default::default() },
+        },
+        only: commands::Only::All,
+        reset_dag_runs: true,
+    };
+    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    drop(conn);
+    world.assert_counts().await;
+    world.reaches("d", &run, "paid", TaskState::Deferred).await;
+    assert_eq!(post(&world, json!(true)).await, 1);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}

@@ -252,3 +252,32 @@ async fn tasks_that_are_too_big_for_a_pool_do_not_hide_smaller_ones(pool: PgPool
     worker.stop().await;
     world.assert_counts().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_mapped_task_keeps_to_its_limit_in_a_run_and_hides_nobody_behind_it(pool: PgPool) {
+    let (gauge, gate) = (Gauge::default(), Arc::new(Semaphore::new(0)));
+    let dag = Dag::new("d").max_active_tasks(4);
+    let holds = {
+        let (gauge, gate) = (gauge.clone(), Arc::clone(&gate));
+        move |_: Context, _: u32| {
+            let (gauge, gate) = (gauge.clone(), Arc::clone(&gate));
+            async move {
+                gate.acquire().await?.forget();
+                gauge.hold(1).await;
+                TaskResult::Ok(())
+            }
+        }
+    };
+    dag.task("many", holds.expand((0..30).collect::<Vec<u32>>())).max_active_tis_per_dagrun(2).priority_weight(9);
+    dag.task("other", async |_: Context| TaskResult::Ok(()));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "other", TaskState::Success).await;
+    assert_eq!((world.count("d", TaskState::Running).await, world.count("d", TaskState::Scheduled).await), (2, 28));
+    gate.add_permits(30);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(gauge.most(), 2);
+    world.assert_counts().await;
+}

@@ -241,7 +241,7 @@ impl World {
         let drift = sqlx::query(
             "select s.gate, s.used, (
                  select coalesce(sum(t.pool_slots), 0) from task_instance t
-                 where s.gate = 'pool:' || t.pool and t.state in ('queued', 'running', 'restarting'))::int as taken
+                 where s.gate = 'pool:' || t.pool and (t.state in ('queued', 'running', 'restarting') or (t.state = 'deferred' and t.waits_for is not null)))::int as taken
              from slots s where s.gate like 'pool:%'",
         )
         .fetch_all(&mut *tx)

@@ -98,13 +98,13 @@ async fn find(app: &App, name: &str) -> ApiResult<PoolListed> {
 }
 
 fn wire(pool: &PoolListed) -> Value {
-    let occupied = pool.running + pool.queued;
+    let occupied = pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 };
     // Airflow's clients know infinity by -1.
     let open = if pool.slots < 0 { -1 } else { i64::from(pool.slots) - occupied };
     json!({
         "name": pool.name, "slots": pool.slots, "description": pool.description,
         "include_deferred": pool.include_deferred, "team_name": null, "occupied_slots": occupied,
         "running_slots": pool.running, "queued_slots": pool.queued, "scheduled_slots": pool.scheduled,
-        "open_slots": open, "deferred_slots": 0,
+        "open_slots": open, "deferred_slots": pool.deferred,
     })
 }
