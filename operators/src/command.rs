@@ -11,7 +11,8 @@ use orchestrator::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// Runs a program to its end. What it prints is the task's log; another exit code than 0 is a failed try. When the
-/// try is stopped the program is killed, and it does not outlive the worker either.
+/// try is stopped the program is killed, and it does not outlive the worker either. As a task, its arguments and the
+/// values of its environment variables are templates: `{{ ds }}`.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: String,
@@ -94,8 +95,18 @@ impl Drop for Group {
 impl Operator for Command {
     type Output = ();
 
-    async fn run(&self, _: Context) -> TaskResult<()> {
-        self.execute().await
+    fn templates(&self) -> Vec<&str> {
+        let values = self.envs.iter().map(|(_, value)| value);
+        self.args.iter().chain(values).map(String::as_str).collect()
+    }
+
+    async fn run(&self, context: Context) -> TaskResult<()> {
+        let mut rendered = self.clone();
+        let values = rendered.envs.iter_mut().map(|(_, value)| value);
+        for template in rendered.args.iter_mut().chain(values) {
+            *template = context.render(template).await?;
+        }
+        rendered.execute().await
     }
 }
 
@@ -131,5 +142,28 @@ mod tests {
         assert!(Command::new("true").execute().await.is_ok());
         let missing = Command::new("/no/such/program").execute().await.unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
+    }
+    #[tokio::test]
+    async fn its_arguments_and_values_are_templates() {
+        let dag = Dag::new("d");
+        dag.task(
+            "say",
+            Command::new("sh")
+                .arg("-c")
+                .arg("test \"$DAY {{ ti.try_number }}\" = '2024-02-29 1'")
+                .env("DAY", "{{ ds }}"),
+        );
+        let at = "2024-02-29T00:00:00Z".parse().unwrap();
+        let run = orchestrator::testing::run(&dag.build().unwrap(), at, serde_json::Value::Null, drop).await;
+        assert!(run.succeeded());
+
+        let dag = Dag::new("d");
+        dag.task("say", Command::new("echo").arg("{{ ds"));
+        let faults = dag.build().unwrap_err();
+        assert!(
+            faults[0].to_string().starts_with("dag d: a template of the task say cannot be read: syntax error"),
+            "{}",
+            faults[0]
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     secrets,
     state::TaskState,
     store::assets::AssetEvent,
-    task_log,
+    task_log, template,
 };
 
 /// What a task's body ends with. Any error is a failed try, which is retried if tries are left; return
@@ -94,6 +94,12 @@ pub trait Reads: Send + Sync {
     /// The store cannot be reached.
     async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>>;
 
+    /// The data interval of the run.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>>;
+
     /// What was posted as a signal.
     ///
     /// # Errors
@@ -171,10 +177,12 @@ impl Context {
     /// # Errors
     /// There is no such variable, or it cannot be opened with the keys of this worker.
     pub async fn variable(&self, key: &str) -> TaskResult<String> {
-        let value = self.reads.variable(key).await?.with_context(|| format!("there is no variable {key}"))?;
-        if secrets::is_sensitive(key) {
-            task_log::mask(&value);
-        }
+        self.find_variable(key).await?.with_context(|| format!("there is no variable {key}"))
+    }
+
+    pub(crate) async fn find_variable(&self, key: &str) -> TaskResult<Option<String>> {
+        let value = self.reads.variable(key).await?;
+        value.iter().filter(|_| secrets::is_sensitive(key)).for_each(|value| task_log::mask(value));
         Ok(value)
     }
 
@@ -183,10 +191,31 @@ impl Context {
     /// # Errors
     /// There is no such connection, or it cannot be opened with the keys of this worker.
     pub async fn connection(&self, conn_id: &str) -> TaskResult<Connection> {
-        let found =
-            self.reads.connection(conn_id).await?.with_context(|| format!("there is no connection {conn_id}"))?;
-        found.secrets().for_each(task_log::mask);
+        self.find_connection(conn_id).await?.with_context(|| format!("there is no connection {conn_id}"))
+    }
+
+    pub(crate) async fn find_connection(&self, conn_id: &str) -> TaskResult<Option<Connection>> {
+        let found = self.reads.connection(conn_id).await?;
+        found.iter().flat_map(Connection::secrets).for_each(task_log::mask);
         Ok(found)
+    }
+
+    /// Renders a template with Airflow's variables, filters and macros: `{{ ds }}`, `{{ params.region }}`,
+    /// `{{ var.value.bucket }}`, `{{ conn.db.host }}`, `{{ ti.xcom_pull(task_ids="list") }}`. Secrets that it takes are
+    /// masked in the log from here on.
+    ///
+    /// # Errors
+    /// It is no template, or takes what is not there.
+    pub async fn render(&self, template: &str) -> TaskResult<String> {
+        template::render(self, template).await
+    }
+
+    /// The data interval of the run; none if it was made without one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn data_interval(&self) -> TaskResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+        self.reads.data_interval().await
     }
 
     /// The updates of assets that made this run: Airflow's `triggering_asset_events`.
@@ -226,9 +255,13 @@ impl Context {
     /// # Errors
     /// The task returned nothing in this run, or something that is not a `T`.
     pub async fn result_of<T: DeserializeOwned>(&self, task: &TaskId) -> TaskResult<T> {
-        let value = self.reads.result_of(task).await?;
+        let value = self.find_result(task).await?;
         let value = value.with_context(|| format!("the task {task} has no result in the run {}", self.run_id()))?;
         serde_json::from_value(value).with_context(|| format!("the result of the task {task} has another shape"))
+    }
+
+    pub(crate) async fn find_result(&self, task: &TaskId) -> TaskResult<Option<Value>> {
+        self.reads.result_of(task).await
     }
 
     /// What this instance of a mapped task, or of a task of a mapped group, runs for. Arguments of a mapped function do

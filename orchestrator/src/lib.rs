@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod state;
 pub mod store;
 pub mod task_log;
+pub mod template;
 pub mod testing;
 pub mod wake;
 pub mod worker;

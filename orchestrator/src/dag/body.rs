@@ -14,6 +14,7 @@ use super::{
 use crate::{
     context::{Context, TaskResult},
     ids::TaskId,
+    template,
 };
 
 /// The future of one try; its value is what the task returns.
@@ -26,6 +27,12 @@ pub type Body = Arc<dyn Fn(Context) -> BodyFuture + Send + Sync>;
 pub trait Operator: Send + Sync + 'static {
     /// What the task returns.
     type Output: Output + Send;
+
+    /// Its settings that are [rendered](Context::render) when it runs: Airflow's `template_fields`. They are checked
+    /// when the DAG is built.
+    fn templates(&self) -> Vec<&str> {
+        Vec::new()
+    }
 
     /// Does the work of one try. Errors are retried; see [`TaskResult`] for those that are not.
     fn run(&self, context: Context) -> impl Future<Output = TaskResult<Self::Output>> + Send;
@@ -53,6 +60,14 @@ pub struct Parts {
     pub body: Body,
     pub(super) inputs: Vec<InputTask>,
     pub(super) over: Option<OverInput>,
+    /// What is wrong with the templates of an operator.
+    pub(super) bad_templates: Vec<String>,
+}
+
+impl Parts {
+    pub(super) fn function(body: Body) -> Self {
+        Self { operator: "function".to_owned(), body, inputs: Vec::new(), over: None, bad_templates: Vec::new() }
+    }
 }
 
 impl fmt::Debug for Parts {
@@ -122,7 +137,7 @@ where
             let work = self(context);
             Box::pin(async move { work.await?.into_returned() })
         });
-        Parts { operator: "function".to_owned(), body, inputs: Vec::new(), over: None }
+        Parts::function(body)
     }
 }
 
@@ -131,12 +146,13 @@ impl<O: Operator> IntoTask<OperatorKind> for O {
 
     fn into_parts(self) -> Parts {
         let operator = short_name(std::any::type_name::<O>());
+        let bad_templates = self.templates().into_iter().filter_map(|source| template::check(source).err()).collect();
         let this = Arc::new(self);
         let body: Body = Arc::new(move |context| {
             let this = Arc::clone(&this);
             Box::pin(async move { this.run(context).await?.into_returned() })
         });
-        Parts { operator, body, inputs: Vec::new(), over: None }
+        Parts { operator, bad_templates, ..Parts::function(body) }
     }
 }
 
@@ -236,7 +252,7 @@ macro_rules! function_with_inputs {
                         function(context, $(values.$index),+).await?.into_returned()
                     })
                 });
-                Parts { operator: "function".to_owned(), body, inputs: self.inputs, over: None }
+                Parts { inputs: self.inputs, ..Parts::function(body) }
             }
         }
     };

@@ -63,6 +63,16 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
+    /// A setting of an operator that cannot be read as a template.
+    #[error("dag {dag}: a template of the task {task} cannot be read: {why}")]
+    BadTemplate {
+        /// The DAG.
+        dag: DagId,
+        /// The task.
+        task: TaskId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The item of a group of another DAG.
     #[error("dag {dag}: a task takes the item of a group that belongs to another dag")]
     ForeignItem {

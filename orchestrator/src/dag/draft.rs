@@ -292,6 +292,13 @@ impl Dag {
             draft.take(self, input, node);
         }
         let task_id = TaskId::from(task_id);
+        let dag = &self.settings.dag_id;
+        let bad_templates = parts.bad_templates.into_iter();
+        draft.faults.extend(bad_templates.map(|why| Fault::BadTemplate {
+            dag: dag.clone(),
+            task: task_id.clone(),
+            why,
+        }));
         let spec = TaskSpec { task_id, operator: parts.operator, over, group, ..self.defaults.clone() };
         draft.tasks.push((spec, parts.body));
         Task { dag: self, node, collected: false, output: PhantomData }

@@ -117,7 +117,7 @@ where
                 function(context, item).await?.into_returned()
             })
         });
-        Parts { operator: "function".to_owned(), body, inputs: Vec::new(), over: Some(self.over) }
+        Parts { over: Some(self.over), ..Parts::function(body) }
     }
 }
 
@@ -159,8 +159,7 @@ macro_rules! expanded_with_inputs {
                         function(context, item, $(values.$index),+).await?.into_returned()
                     })
                 });
-                let operator = "function".to_owned();
-                Parts { operator, body, inputs: self.inputs, over: Some(self.expanded.over) }
+                Parts { inputs: self.inputs, over: Some(self.expanded.over), ..Parts::function(body) }
             }
         }
     };
@@ -209,7 +208,7 @@ where
                 operator.run(context).await?.into_returned()
             })
         });
-        Parts { operator: short_name(std::any::type_name::<O>()), body, inputs: Vec::new(), over: Some(over) }
+        Parts { operator: short_name(std::any::type_name::<O>()), over: Some(over), ..Parts::function(body) }
     }
 }
 

@@ -189,6 +189,19 @@ pub async fn logical_date(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<
     sqlx::query_scalar!("select logical_date from dag_run where run_key = $1", run.0).fetch_one(conn).await
 }
 
+/// The data interval of a run.
+///
+/// # Errors
+/// The database is down.
+pub async fn data_interval(
+    conn: &mut PgConnection,
+    run: RunKey,
+) -> sqlx::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    let row = sqlx::query!("select data_interval_start, data_interval_end from dag_run where run_key = $1", run.0);
+    let row = row.fetch_one(conn).await?;
+    Ok(row.data_interval_start.zip(row.data_interval_end))
+}
+
 /// How many runs of the DAG are queued or running, backfills left out.
 ///
 /// # Errors

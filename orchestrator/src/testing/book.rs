@@ -180,6 +180,10 @@ impl Reads for ReadsBook {
         Ok(Vec::new())
     }
 
+    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+        Ok(None)
+    }
+
     async fn signal(&self, _: &str) -> anyhow::Result<Option<Value>> {
         Ok(None)
     }

@@ -17,7 +17,7 @@ use crate::{
     store::{
         self,
         assets::{self, AssetEvent},
-        rechecks, signals, xcom,
+        rechecks, runs, signals, xcom,
     },
 };
 
@@ -105,6 +105,10 @@ impl Reads for ReadsPostgres {
 
     async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
         Ok(assets::events_of_run(&mut *self.pool.acquire().await?, self.run).await?)
+    }
+
+    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+        Ok(runs::data_interval(&mut *self.pool.acquire().await?, self.run).await?)
     }
 
     async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>> {

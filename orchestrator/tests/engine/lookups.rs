@@ -104,3 +104,24 @@ async fn a_task_reads_variables_and_connections_and_its_log_masks_their_secrets(
         assert!(!text.contains("68756e746572") && !text.contains("733363723374"), "in clear: {text}");
     }
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_template_takes_what_the_run_and_the_database_have(pool: PgPool) {
+    let dag = Dag::new("d").schedule(Schedule::cron("0 3 * * *"));
+    let list = dag.task("list", async |_: Context| TaskResult::Ok(vec!["a", "b"]));
+    let load = dag.task("load", async |context: Context| {
+        context.render("{{ var.value.region }}: {{ ti.xcom_pull('list')[1] }} of {{ data_interval_start | ds }} {{ run_id[:9] }}").await
+    });
+    dag.chain(list >> load);
+    let world = World::new(pool, vec![dag]).await;
+    let keys = Keys::parse(&new_key()).unwrap();
+    let new = NewVariable { key: "region", value: "europe", description: None };
+    commands::create_variable(&mut world.pool.acquire().await.unwrap(), &keys, new, Origin::Test).await.unwrap();
+    let worker = world.worker(Settings { keys, ..Settings::default() });
+    world.unpause("d").await;
+    let manual = ManualRun { logical_date: Some("2024-02-29T03:00:00Z".parse().unwrap()), ..ManualRun::default() };
+    let run = world.trigger("d", manual).await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    assert_eq!(world.results("d", &run, "load").await, [json!("europe: b of 2024-02-29 manual__2")]);
+    worker.stop().await;
+}

@@ -1,0 +1,73 @@
+//! What a template looks up, and what has been found.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use minijinja::Value;
+
+use crate::ids::TaskId;
+
+/// Something that a try must ask for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Lookup {
+    Variable(String),
+    Connection(String),
+    /// What another task of the run returned.
+    Result(TaskId),
+    /// The data interval of the run.
+    Interval,
+}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(key) => write!(out, "variable {key}"),
+            Self::Connection(id) => write!(out, "connection {id}"),
+            Self::Result(task) => write!(out, "result of the task {task}"),
+            Self::Interval => out.write_str("data interval"),
+        }
+    }
+}
+
+/// What has been found so far, and what is still wanted.
+#[derive(Debug, Default)]
+pub(super) struct Lookups(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    found: BTreeMap<Lookup, Option<Value>>,
+    wanted: BTreeSet<Lookup>,
+}
+
+impl Lookups {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None if it is not there, or not yet: then the template is rendered again.
+    pub(super) fn get(&self, lookup: Lookup) -> Option<Value> {
+        let mut known = self.known();
+        if let Some(found) = known.found.get(&lookup) {
+            return found.clone();
+        }
+        known.wanted.insert(lookup);
+        None
+    }
+
+    pub(super) fn take_wanted(&self) -> BTreeSet<Lookup> {
+        std::mem::take(&mut self.known().wanted)
+    }
+
+    pub(super) fn put(&self, lookup: Lookup, found: Option<Value>) {
+        self.known().found.insert(lookup, found);
+    }
+
+    /// What was looked up in vain.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let known = self.known();
+        known.found.iter().filter(|(_, found)| found.is_none()).map(|(lookup, _)| lookup.to_string()).collect()
+    }
+}

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    context::{Facts, Reads},
+    ids::{DagId, RunId, TaskId},
+    lookup::Connection,
+    state::TaskState,
+    store::assets::AssetEvent,
+};
+
+#[derive(Default)]
+struct Shelf(BTreeMap<&'static str, &'static str>);
+
+#[async_trait]
+impl Reads for Shelf {
+    async fn result_of(&self, task: &TaskId) -> anyhow::Result<Option<Value>> {
+        Ok((task.as_str() == "list").then(|| json!({ "files": ["a", "b"], "key": "region" })))
+    }
+
+    async fn item(&self) -> anyhow::Result<Option<Value>> {
+        Ok(None)
+    }
+
+    async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
+        Ok(self.0.get(key).map(ToString::to_string))
+    }
+
+    async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {
+        let extra = Some(json!({ "sslmode": "require" }));
+        let db = || Connection { host: Some("db.local".to_owned()), port: Some(5432), extra, ..Connection::default() };
+        Ok((conn_id == "db").then(db))
+    }
+
+    async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
+        Ok(Vec::new())
+    }
+
+    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+        Ok(at("2024-02-28T00:00:00Z").zip(at("2024-02-29T00:00:00Z")))
+    }
+
+    async fn signal(&self, _: &str) -> anyhow::Result<Option<Value>> {
+        Ok(None)
+    }
+
+    async fn states(&self, _: &DagId, _: Option<&TaskId>, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+        Ok(Vec::new())
+    }
+}
+
+fn at(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
+}
+
+fn context(logical_date: Option<DateTime<Utc>>) -> Context {
+    let facts = Facts {
+        dag_id: DagId::from("shop"),
+        run_id: RunId::from("manual__1"),
+        task_id: TaskId::from("load"),
+        try_number: 2,
+        map_index: -1,
+        logical_date,
+        conf: json!({ "full": true }),
+        params: json!({ "region": "eu", "days": 7 }),
+    };
+    let shelf = Shelf([("region", "europe"), ("limits", r#"{"rows": 5}"#), ("broken", "{")].into());
+    Context::new(facts, Arc::new(shelf), CancellationToken::new())
+}
+
+async fn rendered(source: &str) -> String {
+    context(at("2024-02-29T03:04:05Z")).render(source).await.unwrap_or_else(|error| panic!("{source}: {error:#}"))
+}
+
+async fn told(source: &str) -> String {
+    context(None).render(source).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn airflows_variables_filters_and_macros_mean_the_same_here() {
+    for (source, expected) in [
+        ("no template\n", "no template\n"),
+        ("{{ ds }} {{ ds_nodash }}", "2024-02-29 20240229"),
+        (
+            "{{ ts }} {{ ts_nodash }} {{ ts_nodash_with_tz }}",
+            "2024-02-29T03:04:05+00:00 20240229T030405 20240229T030405+0000",
+        ),
+        ("{{ logical_date }}", "2024-02-29 03:04:05+00:00"),
+        ("{{ logical_date | ds }} {{ logical_date.add(days=1) | ds_nodash }}", "2024-02-29 20240301"),
+        ("{{ logical_date.subtract(hours=4).strftime('%d/%m %H:%M:%S.%f') }}", "28/02 23:04:05.000000"),
+        ("{{ logical_date.year }}-{{ logical_date.month }}", "2024-2"),
+        ("{{ data_interval_start | ds }}/{{ data_interval_end | ds }}", "2024-02-28/2024-02-29"),
+        ("{{ macros.ds_add(ds, -1) }} {{ macros.ds_format(ds, '%Y-%m-%d', '%m/%d/%y') }}", "2024-02-28 02/29/24"),
+        ("{{ dag.dag_id }}.{{ task.task_id }} {{ run_id }} {{ ti.try_number }}", "shop.load manual__1 2"),
+        ("{{ task_instance_key_str }}", "shop__load__20240229"),
+        ("{{ params.region.upper() }} {{ params.get('days') + 1 }}", "EU 8"),
+        ("{% if dag_run.conf.full %}all{% else %}new{% endif %}", "all"),
+        ("{{ var.value.region }} {{ var.json.limits.rows }}", "europe 5"),
+        ("{{ var.value.get('nowhere', 'here') }} {{ var.value.nowhere | default('there') }}", "here there"),
+        ("{{ conn.db.host }}:{{ conn.db.port }} {{ conn.db.extra_dejson.sslmode }}", "db.local:5432 require"),
+        ("{{ ti.xcom_pull(task_ids='list').files | join(',') }}", "a,b"),
+        ("{{ ti.xcom_pull(['list', 'nothing'])[0].files[1] }} {{ ti.xcom_pull('nothing') is none }}", "b True"),
+        // What one lookup says may be what the next one asks for.
+        ("{{ var.value[ti.xcom_pull('list').key] }}", "europe"),
+        ("<b>{{ '<&>' }}</b>", "<b><&></b>"),
+    ] {
+        assert_eq!(rendered(source).await, expected, "{source}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_by_name() {
+    for (source, expected) in [
+        ("{{ ds }}", "undefined value"),
+        ("{{ var.value.nowhere }}", "there is no variable nowhere"),
+        ("{{ conn.nowhere.host }}", "there is no connection nowhere"),
+        ("{{ var.json.broken.rows }}", "the variable broken"),
+        ("{{ ti.xcom_pull('list', key='other') }}", "tasks have one result"),
+        ("{{ macros.ds_add('yesterday', 1) }}", "\"yesterday\" is not a %Y-%m-%d"),
+        ("{{ macros.ds_add('2024-01-01', 999999999999) }}", "the date is out of range"),
+        ("{{ ", "syntax error"),
+    ] {
+        assert!(told(source).await.contains(expected), "{source}: {}", told(source).await);
+    }
+    assert!(check("{{ ds }}").is_ok() && check("{% if %}").unwrap_err().contains("syntax error"));
+}
