@@ -82,7 +82,7 @@ async fn clear(connection: &ConnectionOptions, options: ClearOptions, format: Ou
         downstream: options.downstream,
     };
     let choice = Choice { dag_id: options.dag_id.into(), runs, tasks };
-    let clear = Clear { choice, only, reset_dag_runs: true };
+    let clear = Clear { only, ..Clear::of(choice) };
     let mut conn = pool.acquire().await?;
     let chosen = if options.yes {
         commands::clear(&mut conn, &graphs, &clear, Origin::Cli).await?

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Choice, Clear, Only, Origin, Refused, RunChoice, TaskChoice, clear,
+    Choice, Clear, OnVersion, Origin, Refused, RunChoice, TaskChoice, clear,
     mark::{MarkedRun, mark_run},
     write_down,
 };
@@ -37,6 +37,8 @@ pub struct Backfill {
     pub conf: Value,
     /// What becomes of runs that are there already.
     pub reprocess: Reprocess,
+    /// Under which version runs that are there already run again; new ones are of the latest.
+    pub version: OnVersion,
     /// How many of its runs may be running at once.
     pub max_active_runs: i32,
 }
@@ -100,7 +102,8 @@ pub async fn create_backfill(
                     runs: RunChoice::one(run.run_id.clone()),
                     tasks: TaskChoice::default(),
                 };
-                clear(&mut tx, graphs, &Clear { choice, only: Only::All, reset_dag_runs: true }, origin).await?;
+                let again = Clear { version: backfill.version, ..Clear::of(choice) };
+                clear(&mut tx, graphs, &again, origin).await?;
                 Some(run.run_key)
             }
             None => create_run(&mut tx, graphs, version, &trigger(backfill, slot.date), now).await?,

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::Refused;
 use crate::{
     dag::{Graph, Role},
-    engine::Graphs,
+    engine::{Graphs, redeploy},
     ids::{DagId, Node, RunId, RunKey, TaskId},
     state::TaskState,
     store::{
@@ -57,6 +57,16 @@ impl RunChoice {
     pub fn one(run_id: RunId) -> Self {
         Self::Around { run_id, past: false, future: false }
     }
+}
+
+/// Under which version of its DAG a run goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnVersion {
+    /// The one that it is under.
+    #[default]
+    Own,
+    /// The latest one: Airflow's `run_on_latest_version`.
+    Latest,
 }
 
 /// Which tasks of a run.
@@ -158,15 +168,24 @@ pub(super) async fn tell_next_run(tx: &mut PgConnection, changed: &Held) -> sqlx
 
 /// Locks the runs in the order of their keys, of each run then the task instances: a claim may change one without the
 /// run's lock.
-pub(super) async fn choose(tx: &mut PgConnection, graphs: &Graphs, choice: &Choice) -> Result<Vec<Held>, Refused> {
+pub(super) async fn choose(
+    tx: &mut PgConnection,
+    graphs: &Graphs,
+    choice: &Choice,
+    version: OnVersion,
+) -> Result<Vec<Held>, Refused> {
     let dag_id = &choice.dag_id;
-    if dags::current_version(tx, dag_id).await?.is_none() {
-        return Err(Refused::NoDag(dag_id.clone()));
-    }
+    let latest = dags::current_version(tx, dag_id).await?.ok_or_else(|| Refused::NoDag(dag_id.clone()))?;
     let mut held = Vec::new();
     let mut unknown = None;
     for key in runs_of(tx, choice).await? {
-        let Some(run) = runs::lock_waiting(tx, key).await? else { continue };
+        let Some(mut run) = runs::lock_waiting(tx, key).await? else { continue };
+        if version == OnVersion::Latest && run.version != latest {
+            if !redeploy(tx, graphs, &run, latest).await? {
+                return Err(Refused::NotAtRest(runs::id(tx, key).await?));
+            }
+            run.version = latest;
+        }
         let graph = graphs.get(tx, run.version).await?;
         // Of several runs, those of a version without the task are left alone.
         let picks = match picks_of(&graph, &choice.tasks) {

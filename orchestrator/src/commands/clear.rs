@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Origin, Refused,
-    choose::{Choice, Held, RunChoice, choose, tell_next_run},
+    choose::{Choice, Held, OnVersion, RunChoice, choose, tell_next_run},
     write_down,
 };
 use crate::{
@@ -28,6 +28,29 @@ pub struct Clear {
     pub only: Only,
     /// Whether runs that have ended are started again.
     pub reset_dag_runs: bool,
+    /// The version under which they go on.
+    pub version: OnVersion,
+    /// What becomes of those that run.
+    pub running: Running,
+}
+
+impl Clear {
+    /// Everything that was chosen, with Airflow's defaults for the rest.
+    #[must_use]
+    pub fn of(choice: Choice) -> Self {
+        let (version, running) = (OnVersion::default(), Running::default());
+        Self { choice, only: Only::All, reset_dag_runs: true, version, running }
+    }
+}
+
+/// What a clear does with a task that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Running {
+    /// It is stopped, and tried again.
+    #[default]
+    Restart,
+    /// It refuses the clear: Airflow's `prevent_running_task`.
+    Refuse,
 }
 
 /// Which of the chosen task instances a clear takes.
@@ -52,13 +75,17 @@ impl Only {
     }
 }
 
+fn runs_on(instance: &Chosen) -> bool {
+    Only::Running.takes(instance.state)
+}
+
 /// What a clear would do, without doing it: its `dry_run`.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn preview_clear(conn: &mut PgConnection, graphs: &Graphs, clear: &Clear) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
-    let held = choose(&mut tx, graphs, &clear.choice).await?;
+    let held = choose(&mut tx, graphs, &clear.choice, clear.version).await?;
     tx.rollback().await?;
     Ok(held.into_iter().flat_map(|held| taken(&held.with_setups(), clear.only)).collect())
 }
@@ -76,18 +103,20 @@ pub async fn clear(
 ) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
     let (mut cleared, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
-    for held in choose(&mut tx, graphs, &clear.choice).await? {
+    for held in choose(&mut tx, graphs, &clear.choice, clear.version).await? {
         let mut held = held.with_setups();
         let taken = taken(&held, clear.only);
         if taken.is_empty() {
             continue;
+        }
+        if let Some(runs) = taken.iter().find(|instance| clear.running == Running::Refuse && runs_on(instance)) {
+            return Err(Refused::Running(runs.task_id.clone(), runs.run_id.clone()));
         }
         reset(&mut tx, &held, &taken).await?;
         if clear.reset_dag_runs {
             requeue(&mut tx, &mut held).await?;
         }
         // What runs keeps its slots until its worker has stopped it.
-        let runs_on = |instance: &&Chosen| matches!(instance.state, TaskState::Running | TaskState::Restarting);
         freed.merge(Freed::by(&held.graph, taken.iter().filter(|instance| !runs_on(instance))));
         tell_next_run(&mut tx, &held).await?;
         runs.push(held.run);

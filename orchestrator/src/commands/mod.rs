@@ -18,8 +18,8 @@ use sqlx::PgConnection;
 pub use self::{
     asset::update_asset,
     backfill::{Backfill, cancel_backfill, create_backfill, find_backfill, pause_backfill, preview_backfill},
-    choose::{Choice, NamedTask, RunChoice, TaskChoice},
-    clear::{Clear, Only, clear, preview_clear},
+    choose::{Choice, NamedTask, OnVersion, RunChoice, TaskChoice},
+    clear::{Clear, Only, Running, clear, preview_clear},
     lookup::{
         NewVariable, create_connection, create_variable, delete_connection, delete_variable, update_connection,
         update_variable,
@@ -78,6 +78,12 @@ pub enum Refused {
     /// The backfill is completed, so there is nothing to change.
     #[error("Backfill {0} is already completed.")]
     BackfillCompleted(BackfillId),
+    /// The task runs, and was not to be stopped.
+    #[error("Task '{0}' of the run {1} is running, stopping attempt to clear")]
+    Running(TaskId, RunId),
+    /// The run cannot go over to the latest version now.
+    #[error("the run {0} has tasks that run or stand in line: it can go over to the latest version when it is at rest")]
+    NotAtRest(RunId),
     /// The run stands for no date, so nothing lies before or after it.
     #[error("Cannot use include_past or include_future with no logical_date")]
     NoLogicalDate,
@@ -100,6 +106,46 @@ pub enum Refused {
     /// The database, or what it holds, failed.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
+}
+
+/// What kind of refusal it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// What it is about is not there.
+    Missing,
+    /// There is one like it already.
+    Duplicate,
+    /// What it is about is in a state in which this cannot be done.
+    Conflict,
+    /// It cannot be done as it was asked for.
+    Unfit,
+    /// It may have been right, and could not be done.
+    Failed,
+}
+
+impl Refused {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoDag(_)
+            | Self::NoRun(..)
+            | Self::NoTask(..)
+            | Self::NoPool(_)
+            | Self::NoVariable(_)
+            | Self::NoConnection(_)
+            | Self::NoAsset(_)
+            | Self::NoBackfill(_) => Kind::Missing,
+            Self::PoolExists(_) | Self::VariableExists(_) | Self::ConnectionExists(_) | Self::RunExists { .. } => {
+                Kind::Duplicate
+            }
+            Self::BackfillExists(_) | Self::BackfillCompleted(_) | Self::Running(..) | Self::NotAtRest(_) => {
+                Kind::Conflict
+            }
+            Self::NoLogicalDate | Self::Params(..) | Self::Invalid(_) => Kind::Unfit,
+            Self::Failed(_) => Kind::Failed,
+        }
+    }
 }
 
 impl From<sqlx::Error> for Refused {

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::graphs::Graphs;
 use crate::{
     dag::Graph,
-    ids::{DagId, RunId, RunKey, VersionId},
+    ids::{DagId, Node, RunId, RunKey, VersionId},
     notify::Deadline,
     state::RunType,
     store::{
@@ -64,7 +64,7 @@ pub async fn create_run(
         tasks: graph.tasks().len() as i32,
     };
     let Some(run) = runs::insert_if_new(conn, &new).await? else { return Ok(None) };
-    nodes::insert(conn, run, &nodes_of(&graph)).await?;
+    nodes::insert(conn, run, &nodes_of(&graph, graph.nodes())).await?;
     let due = |deadline: &Deadline| deadline.due_at(now, trigger.logical_date);
     let deadlines = (0..).zip(graph.deadlines()).filter_map(|(ordinal, deadline)| Some((ordinal, due(deadline)?)));
     let deadlines: Vec<_> = deadlines.collect();
@@ -74,9 +74,10 @@ pub async fn create_run(
     Ok(Some(run))
 }
 
-fn nodes_of(graph: &Graph) -> NewNodes {
+/// The rows of new nodes of a run.
+pub(super) fn nodes_of(graph: &Graph, nodes: impl IntoIterator<Item = Node>) -> NewNodes {
     let mut rows = NewNodes::default();
-    for (node, task) in graph.nodes().zip(graph.tasks()) {
+    for (node, task) in nodes.into_iter().filter_map(|node| Some((node, graph.task(node)?))) {
         rows.nodes.push(node.0);
         rows.upstream.push(graph.upstream(node).len() as i32);
         rows.task_ids.push(task.task_id.as_str().to_owned());

@@ -13,6 +13,7 @@ mod gate;
 mod graphs;
 mod look_back;
 mod outcome;
+mod redeploy;
 mod settle;
 
 pub use abilities::Abilities;
@@ -22,4 +23,5 @@ pub use create::{Trigger, create_run};
 pub use gate::{Freed, Gate};
 pub use graphs::Graphs;
 pub use outcome::{Ending, Outcome};
+pub use redeploy::redeploy;
 pub use settle::{Claimant, Settled, move_on, repeat_due, settle};

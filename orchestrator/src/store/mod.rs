@@ -22,6 +22,7 @@ pub mod pages;
 pub mod pools;
 pub mod processes;
 pub mod rechecks;
+pub mod redeploy;
 pub mod rescue;
 pub mod retention;
 pub mod runs;

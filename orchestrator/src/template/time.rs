@@ -107,19 +107,17 @@ impl Object for Time {
 
 /// Adds `{{ logical_date | ds }}` and its like.
 pub(super) fn add_filters(environment: &mut Environment<'_>) {
-    let filters: [(&str, fn(Time) -> String); 5] = [
-        ("ds", Time::ds),
-        ("ds_nodash", Time::ds_nodash),
-        ("ts", Time::ts),
-        ("ts_nodash", Time::ts_nodash),
-        ("ts_nodash_with_tz", Time::ts_nodash_with_tz),
-    ];
-    for (name, filter) in filters {
+    let mut add = |name: &'static str, filter: fn(Time) -> String| {
         environment.add_filter(name, move |value: Value| {
             let time = value.downcast_object_ref::<Time>().ok_or_else(|| invalid("it is not a date"))?;
             Ok::<_, Error>(filter(*time))
         });
-    }
+    };
+    add("ds", Time::ds);
+    add("ds_nodash", Time::ds_nodash);
+    add("ts", Time::ts);
+    add("ts_nodash", Time::ts_nodash);
+    add("ts_nodash_with_tz", Time::ts_nodash_with_tz);
 }
 
 /// Airflow's `macros`.

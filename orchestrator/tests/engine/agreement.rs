@@ -273,7 +273,7 @@ impl<'w> Play<'w> {
                 self.trace.push(format!("clear {chosen:?}, only failed: {only_failed}"));
                 self.model.clear(&chosen, only_failed);
                 let only = if only_failed { Only::Failed } else { Only::All };
-                let clear = Clear { choice: self.choice(&chosen), only, reset_dag_runs: true };
+                let clear = Clear { only, ..Clear::of(self.choice(&chosen)) };
                 commands::clear(&mut conn, graphs, &clear, Origin::Test).await.unwrap();
             }
             4..=6 => {

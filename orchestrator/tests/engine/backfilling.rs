@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use orchestrator::{
-    commands::{self, Backfill, Choice, Clear, ManualRun, Only, Origin, Refused, RunChoice, TaskChoice},
+    commands::{self, Backfill, Choice, Clear, ManualRun, OnVersion, Origin, Refused, RunChoice, TaskChoice},
     ids::{BackfillId, RunId},
     prelude::*,
     state::{RunState, TaskState},
@@ -26,6 +26,7 @@ fn week() -> Backfill {
         run_backwards: false,
         conf: json!({ "why": "backfill" }),
         reprocess: Reprocess::None,
+        version: OnVersion::Latest,
         max_active_runs: 2,
     }
 }
@@ -95,7 +96,7 @@ async fn every_slot_is_made_up_for_in_order_and_within_the_limit(pool: PgPool) {
     // A run of a backfill that has ended is one like any other when it is cleared.
     let tasks = TaskChoice::default();
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
-    let clear = Clear { choice, only: Only::All, reset_dag_runs: true };
+    let clear = Clear::of(choice);
     commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
     assert_eq!(world.run_state("d", &run).await, RunState::Queued);
     assert_eq!(world.pass().await.promoted, 1);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use orchestrator::{
-    commands::{self, Choice, Clear, Mark, Marked, Only, Origin, RunChoice, TaskChoice},
+    commands::{self, Choice, Clear, Mark, Marked, Origin, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -48,7 +48,7 @@ async fn a_branch_runs_what_it_chose_and_a_clear_finds_its_choice_again(pool: Pg
     let expected = [TaskState::Success, TaskState::Skipped, TaskState::Skipped, TaskState::Success];
     assert_eq!(states(&world, &run, &tasks).await, expected);
 
-    let clear = Clear { choice: choice(&run, &["other"]), only: Only::All, reset_dag_runs: true };
+    let clear = Clear::of(choice(&run, &["other"]));
     let mut conn = world.pool.acquire().await.unwrap();
     commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
     drop(conn);
@@ -106,7 +106,7 @@ async fn a_teardown_runs_after_a_failure_and_does_not_hide_it(pool: PgPool) {
 
     // What was torn down is made again before the work is tried again.
     let mut conn = world.pool.acquire().await.unwrap();
-    let clear = Clear { choice: choice(&run, &["work"]), only: Only::All, reset_dag_runs: true };
+    let clear = Clear::of(choice(&run, &["work"]));
     let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
     assert_eq!(cleared.len(), 3, "{cleared:?}");
     // As if it had worked.
@@ -128,7 +128,7 @@ async fn a_cleared_task_waits_for_its_setup_far_before_it_and_goes_on(pool: PgPo
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
     assert_eq!(world.finished("d", &run).await, RunState::Success);
-    let clear = Clear { choice: choice(&run, &["work"]), only: Only::All, reset_dag_runs: true };
+    let clear = Clear::of(choice(&run, &["work"]));
     let mut conn = world.pool.acquire().await.unwrap();
     assert_eq!(commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap().len(), 2);
     drop(conn);
@@ -236,7 +236,7 @@ async fn past_and_future_reach_the_runs_before_and_after(pool: PgPool) {
         (RunChoice::Between { start: None, end: date("2026-01-01T12:00:00Z") }, vec![0]),
     ] {
         let choice = Choice { dag_id: "d".into(), runs: which.clone(), tasks: TaskChoice::default() };
-        let clear = Clear { choice, only: Only::All, reset_dag_runs: true };
+        let clear = Clear::of(choice);
         let mut conn = world.pool.acquire().await.unwrap();
         let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
         drop(conn);

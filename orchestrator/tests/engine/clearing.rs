@@ -24,7 +24,7 @@ async fn nothing(_: Context) -> TaskResult<()> {
 fn clear_of(run: &RunId, tasks: &[&str], only: Only) -> Clear {
     let tasks = TaskChoice { named: tasks.iter().map(|task| (*task).into()).collect(), ..TaskChoice::default() };
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
-    Clear { choice, only, reset_dag_runs: true }
+    Clear { only, ..Clear::of(choice) }
 }
 
 /// Clears, and says which tasks it was.

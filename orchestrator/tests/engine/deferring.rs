@@ -161,15 +161,11 @@ async fn in_a_pool_that_includes_the_deferred_they_keep_their_slots(pool: PgPool
     assert_eq!(world.state("d", &run, "next").await, TaskState::Scheduled, "there is one slot left, and it takes two");
     world.assert_counts().await;
     // What is marked gives its slots to who waits; what is cleared begins again.
-    let clear = commands::Clear {
-        choice: commands::Choice {
-            dag_id: "d".into(),
-            runs: commands::RunChoice::one(run.clone()),
-            tasks: commands::TaskChoice { named: vec!["paid".into()], ..Default::default() },
-        },
-        only: commands::Only::All,
-        reset_dag_runs: true,
-    };
+    let clear = commands::Clear::of(commands::Choice {
+        dag_id: "d".into(),
+        runs: commands::RunChoice::one(run.clone()),
+        tasks: commands::TaskChoice { named: vec!["paid".into()], ..Default::default() },
+    });
     commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
     drop(conn);
     world.assert_counts().await;

@@ -16,6 +16,7 @@ mod looking_back;
 mod lookups;
 mod mapping;
 mod model;
+mod redeploying;
 mod runs;
 mod schedules;
 mod sensors;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestrator::{
-    commands::{self, Choice, Clear, NamedTask, Only, Origin, RunChoice, TaskChoice},
+    commands::{self, Choice, Clear, NamedTask, Origin, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -50,7 +50,7 @@ fn all(state: TaskState, length: i32) -> Vec<(i32, TaskState)> {
 async fn clear(world: &World, run: &RunId, named: Vec<NamedTask>, downstream: bool) {
     let tasks = TaskChoice { named, upstream: false, downstream };
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
-    let clear = Clear { choice, only: Only::All, reset_dag_runs: true };
+    let clear = Clear::of(choice);
     let mut conn = world.pool.acquire().await.unwrap();
     commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
-    commands::{self, Backfill, Origin},
+    commands::{self, Backfill, OnVersion, Origin},
     ids::{BackfillId, DagId},
     store::backfills::{self, BackfillRow, Reprocess},
 };
@@ -110,6 +110,7 @@ fn read(body: &Body) -> ApiResult<Backfill> {
         run_backwards: body.flag("run_backwards", false)?,
         conf: body.object("dag_run_conf")?.unwrap_or_else(|| json!({})),
         reprocess,
+        version: if body.flag("run_on_latest_version", true)? { OnVersion::Latest } else { OnVersion::Own },
         max_active_runs: body.integer("max_active_runs")?.unwrap_or(10),
     })
 }

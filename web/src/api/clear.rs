@@ -3,10 +3,10 @@
 use axum::{
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, NamedTask, Only, Origin, RunChoice, TaskChoice},
+    commands::{self, Choice, Clear, NamedTask, OnVersion, Only, Origin, RunChoice, Running, TaskChoice},
     ids::{DagId, RunId},
     store::pages::runs,
 };
@@ -68,19 +68,15 @@ async fn read(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult
         (false, true) => Only::Running,
         (false, false) => Only::All,
     };
-    for key in ["run_on_latest_version", "prevent_running_task"] {
-        if body.flag(key, false)? {
-            let text = format!("clearing with {key} is not served yet");
-            return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, text));
-        }
-    }
     let tasks = TaskChoice {
         named: task_ids(body)?,
         upstream: body.flag("include_upstream", false)?,
         downstream: body.flag("include_downstream", false)?,
     };
     let choice = Choice { dag_id: dag_id.clone(), runs: run_choice(conn, dag_id, body).await?, tasks };
-    Ok(Clear { choice, only, reset_dag_runs: body.flag("reset_dag_runs", true)? })
+    let version = if body.flag("run_on_latest_version", false)? { OnVersion::Latest } else { OnVersion::Own };
+    let running = if body.flag("prevent_running_task", false)? { Running::Refuse } else { Running::Restart };
+    Ok(Clear { choice, only, reset_dag_runs: body.flag("reset_dag_runs", true)?, version, running })
 }
 
 async fn run_choice(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult<RunChoice> {

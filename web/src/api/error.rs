@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use orchestrator::commands::Refused;
+use orchestrator::commands::{Kind, Refused};
 use serde_json::{Value, json};
 
 /// An answer that is an error.
@@ -73,31 +73,19 @@ impl From<anyhow::Error> for ApiError {
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Failed(error) => error.into(),
-            Refused::Invalid(text) => Self::bad_request(text),
-            Refused::NoLogicalDate | Refused::Params(..) => Self::bad_request(refused.to_string()),
-            Refused::RunExists { .. }
-            | Refused::PoolExists(_)
-            | Refused::VariableExists(_)
-            | Refused::ConnectionExists(_) => Self::new(
+        let message = refused.to_string();
+        match (refused.kind(), refused) {
+            (_, Refused::Failed(error)) => error.into(),
+            (Kind::Missing, _) => Self::not_found(message),
+            (Kind::Conflict, _) => Self::new(StatusCode::CONFLICT, message),
+            (Kind::Unfit | Kind::Failed, _) => Self::bad_request(message),
+            (Kind::Duplicate, _) => Self::new(
                 StatusCode::CONFLICT,
                 json!({
                     "reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden",
-                    "message": refused.to_string(),
+                    "message": message,
                 }),
             ),
-            Refused::BackfillExists(_) | Refused::BackfillCompleted(_) => {
-                Self::new(StatusCode::CONFLICT, refused.to_string())
-            }
-            Refused::NoDag(_)
-            | Refused::NoBackfill(_)
-            | Refused::NoAsset(_)
-            | Refused::NoRun(..)
-            | Refused::NoTask(..)
-            | Refused::NoPool(_)
-            | Refused::NoVariable(_)
-            | Refused::NoConnection(_) => Self::not_found(refused.to_string()),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Choice {
         let tasks = TaskChoice { named, upstream: false, downstream: self.downstream };
         let choice = commands::Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks };
         let only = if self.only_failed { Only::Failed } else { Only::All };
-        Clear { choice, only, reset_dag_runs: true }
+        Clear { only, ..Clear::of(choice) }
     }
 }
 

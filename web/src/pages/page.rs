@@ -6,7 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
-use orchestrator::commands::Refused;
+use orchestrator::commands::{Kind, Refused};
 
 /// A page that can be shown.
 pub(crate) struct Page<T>(pub(crate) T);
@@ -64,23 +64,11 @@ impl PageError {
 impl From<Refused> for PageError {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
-        let status = match refused {
-            Refused::NoDag(_)
-            | Refused::NoBackfill(_)
-            | Refused::NoAsset(_)
-            | Refused::NoRun(..)
-            | Refused::NoTask(..)
-            | Refused::NoPool(_)
-            | Refused::NoVariable(_)
-            | Refused::NoConnection(_) => StatusCode::NOT_FOUND,
-            Refused::RunExists { .. }
-            | Refused::BackfillExists(_)
-            | Refused::BackfillCompleted(_)
-            | Refused::PoolExists(_)
-            | Refused::VariableExists(_)
-            | Refused::ConnectionExists(_) => StatusCode::CONFLICT,
-            Refused::Invalid(_) | Refused::NoLogicalDate | Refused::Params(..) => StatusCode::BAD_REQUEST,
-            Refused::Failed(error) => return error.into(),
+        let status = match (refused.kind(), refused) {
+            (_, Refused::Failed(error)) => return error.into(),
+            (Kind::Missing, _) => StatusCode::NOT_FOUND,
+            (Kind::Duplicate | Kind::Conflict, _) => StatusCode::CONFLICT,
+            (Kind::Unfit | Kind::Failed, _) => StatusCode::BAD_REQUEST,
         };
         Self { status, message }
     }
