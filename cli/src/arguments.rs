@@ -43,6 +43,9 @@ pub(crate) enum Command {
     Worker(WorkerOptions),
     /// Serves the pages and the API.
     Web(WebOptions),
+    /// Runs one body for a worker.
+    #[command(hide = true)]
+    RunBody,
     /// The database.
     #[command(subcommand)]
     Db(DbCommand),

@@ -11,7 +11,10 @@ use orchestrator::{
     secrets::Keys,
     store::processes::ProcessKind,
     wake::Wake,
-    worker::{Settings, Worker},
+    worker::{
+        Settings, Worker,
+        isolated::{self, BodyProcess, Secret},
+    },
 };
 use sqlx::PgPool;
 use tokio::{
@@ -36,6 +39,7 @@ struct Services {
     graphs: Graphs,
     wake: Wake,
     keys: Keys,
+    body_process: BodyProcess,
     stop: CancellationToken,
     running: JoinSet<anyhow::Result<()>>,
 }
@@ -82,6 +86,20 @@ pub(crate) async fn web(
     services.until_stopped().await
 }
 
+/// What a worker starts for a task with isolation.
+pub(crate) async fn run_body(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Exit> {
+    isolated::run(registry, settings::pool(connection)?, Keys::from_env()?).await?;
+    Ok(Exit::Done)
+}
+
+fn body_process(connection: &ConnectionOptions) -> BodyProcess {
+    let url = connection.database_url.clone().unwrap_or_default();
+    BodyProcess {
+        args: vec!["run-body".to_owned()],
+        envs: vec![("STREAMCOMMERCE_DATABASE_URL".to_owned(), Secret(url))],
+    }
+}
+
 impl From<LeaseOptions> for Lease {
     fn from(options: LeaseOptions) -> Self {
         Self::of(Duration::from_secs(options.lease_secs))
@@ -100,7 +118,8 @@ impl Services {
         let (wake, stop) = (Wake::default(), CancellationToken::new());
         let mut running = JoinSet::new();
         running.spawn(wait(wake.clone().carry(pool.clone(), stop.clone())));
-        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, stop, running })
+        let body_process = body_process(connection);
+        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, body_process, stop, running })
     }
 
     fn start_scheduler(&mut self, options: SchedulerOptions) {
@@ -117,6 +136,7 @@ impl Services {
             lease: options.lease.into(),
             keys: self.keys.clone(),
             drain: Duration::from_secs(options.drain_secs),
+            body_process: Some(self.body_process.clone()),
         };
         let worker = Worker::new(
             self.pool.clone(),

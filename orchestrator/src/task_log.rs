@@ -74,6 +74,11 @@ impl LogSink {
         self.send(level, "streamcommerce.task", message.into());
     }
 
+    /// Hands on what was said elsewhere in this try's name.
+    pub(crate) fn relay(&self, level: Level, logger: &str, message: String) {
+        self.send(level, logger, message);
+    }
+
     /// A text without the secrets that the try has read.
     #[must_use]
     pub fn masked(&self, text: String) -> String {

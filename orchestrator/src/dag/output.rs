@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{context::TaskResult, ids::TaskId};
 
 /// What a body leaves behind.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Returned {
     /// For later tasks to read: Airflow's `return_value`.
     pub value: Value,
@@ -19,7 +19,7 @@ pub struct Returned {
 }
 
 /// Whether what a task was to do is done.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Progress {
     /// It is.
     #[default]
@@ -33,7 +33,7 @@ pub enum Progress {
 }
 
 /// Which of the tasks after a task that succeeded may run.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Next {
     /// All; each by its trigger rule.
     #[default]

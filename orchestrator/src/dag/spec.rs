@@ -45,6 +45,9 @@ pub struct TaskSpec {
     /// How many of its task instances may be queued or running at once in one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dagrun: Option<i32>,
+    /// Where its body runs.
+    #[serde(default, skip_serializing_if = "Isolation::is_none")]
+    pub isolation: Isolation,
     /// What it owes to the run before.
     #[serde(default, skip_serializing_if = "Past::is_ignored")]
     pub past: Past,
@@ -100,6 +103,23 @@ pub enum Mapped {
     Task(Node),
     /// All tasks of a mapped group.
     Group(GroupIndex),
+}
+
+/// Where a body runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// In the worker, beside others.
+    #[default]
+    Worker,
+    /// In a process of its own: it may crash or block, and when it is stopped its whole process group ends.
+    Process,
+}
+
+impl Isolation {
+    fn is_none(&self) -> bool {
+        *self == Self::Worker
+    }
 }
 
 /// What a task owes to the run before.
@@ -207,6 +227,7 @@ impl Default for TaskSpec {
             pool_slots: 1,
             max_active_tis_per_dag: None,
             max_active_tis_per_dagrun: None,
+            isolation: Isolation::default(),
             past: Past::default(),
             sensor: SensorSpec::default(),
             outlets: Vec::new(),

@@ -6,7 +6,7 @@ use super::{
     chain::{Chain, Link},
     draft::Dag,
     group::End,
-    spec::{Past, Role, TaskSpec},
+    spec::{Isolation, Past, Role, TaskSpec},
 };
 use crate::{
     notify::{Event, Notifier},
@@ -98,6 +98,11 @@ impl<'d, T> Task<'d, T> {
     /// How many of its task instances may be queued or running at once in one run: of a mapped task.
     pub fn max_active_tis_per_dagrun(self, instances: u32) -> Self {
         self.set(|spec| spec.max_active_tis_per_dagrun = Some(i32::try_from(instances).unwrap_or(i32::MAX)))
+    }
+
+    /// Where its body runs: in the worker (the default), or in a process of its own, as in Airflow.
+    pub fn isolation(self, isolation: Isolation) -> Self {
+        self.set(|spec| spec.isolation = isolation)
     }
 
     /// Which workers take it: those that serve this queue.

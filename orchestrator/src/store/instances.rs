@@ -2,7 +2,7 @@
 //! expects.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, types::Json};
 
@@ -282,7 +282,7 @@ pub async fn end_without_running(
 }
 
 /// A task instance that this worker is to run now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// The task instance.
     pub instance: InstanceKey,

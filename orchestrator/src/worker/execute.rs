@@ -1,29 +1,24 @@
 //! The life of one attempt: find the body, give it its inputs, let it run, judge how it ended. Read [`execute`] from
 //! top to bottom.
 
-use std::{
-    any::Any,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use futures::FutureExt;
 use serde_json::Value;
-use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::reads::ReadsPostgres;
+use super::{
+    body::{self, End, Setting},
+    isolated::{BodyProcess, Isolated},
+};
 use crate::{
-    context::{Context, Facts, FailWithoutRetry, Skip, TaskResult},
-    dag::{Next, Progress, Registry, Returned, SensorSpec, TaskSpec},
-    engine::{Ending, Graphs, Outcome},
+    context::{FailWithoutRetry, Skip},
+    dag::{Isolation, Next, Progress, Returned, SensorSpec, TaskSpec},
+    engine::{Ending, Outcome},
     ids::{Node, ProcessId},
     retry::{self, FailedTry, delay_before_next_try},
-    secrets::Keys,
     store::instances::Claim,
-    task_log::{self, LogSink},
+    task_log::LogSink,
 };
 
 /// What an attempt needs besides its claim.
@@ -31,24 +26,10 @@ use crate::{
 pub struct Attempt {
     /// The worker that runs it.
     pub worker: ProcessId,
-    /// Where results of other tasks are read.
-    pub pool: PgPool,
-    /// The bodies.
-    pub registry: Arc<Registry>,
-    /// The graphs of the versions in use.
-    pub graphs: Graphs,
-    /// What opens variables and connections.
-    pub keys: Keys,
-    /// Ends the attempt before its time.
-    pub cancelled: CancellationToken,
-}
-
-/// How a body ended.
-enum End {
-    Returned(TaskResult<Returned>),
-    Panicked(String),
-    TimedOut(Duration),
-    Cancelled,
+    /// What its body needs.
+    pub setting: Setting,
+    /// How a body gets a process of its own.
+    pub body_process: Option<BodyProcess>,
 }
 
 /// What a task returns may be at most this big; larger things belong into a bucket.
@@ -58,7 +39,7 @@ const RESULT_BYTES_MAX: usize = 1024 * 1024;
 pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
     let began = Instant::now();
-    let end = run_body(&attempt, &claim, spec.execution_timeout, &sink).await;
+    let end = run_body(&attempt, &claim, &spec, &sink).await;
     let (end, skips) = choose(&attempt, &claim, may_be_mapped_over(&attempt, &claim, end));
     let ending = match end {
         End::Returned(Ok(Returned { progress, .. })) if progress != Progress::Done => {
@@ -84,7 +65,7 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
 /// What a branch chose, as nodes of the run's version. A choice that the graph does not allow fails the try.
 fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
     let End::Returned(Ok(Returned { next, .. })) = &end else { return (end, Vec::new()) };
-    let skips = match attempt.graphs.known(claim.version) {
+    let skips = match attempt.setting.graphs.known(claim.version) {
         Some(graph) if *next != Next::All => graph.skipped_by(claim.node, next),
         _ => Ok(Vec::new()),
     };
@@ -98,7 +79,7 @@ fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
 /// `UnmappableXComLengthPushed` fail the try that returned something else.
 fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
     let End::Returned(Ok(Returned { value, progress: Progress::Done, .. })) = &end else { return end };
-    let Some(graph) = attempt.graphs.known(claim.version).filter(|graph| graph.is_source(claim.node)) else {
+    let Some(graph) = attempt.setting.graphs.known(claim.version).filter(|graph| graph.is_source(claim.node)) else {
         return end;
     };
     let most = graph.max_map_length();
@@ -113,53 +94,35 @@ fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
 
 /// What the graph of the run's version says of the task. The settle that claimed has read that graph.
 fn spec(attempt: &Attempt, claim: &Claim) -> TaskSpec {
-    attempt.graphs.known(claim.version).and_then(|graph| graph.task(claim.node).cloned()).unwrap_or_default()
+    attempt.setting.graphs.known(claim.version).and_then(|graph| graph.task(claim.node).cloned()).unwrap_or_default()
 }
 
-async fn run_body(attempt: &Attempt, claim: &Claim, timeout: Option<Duration>, sink: &LogSink) -> End {
-    let Some(body) = attempt.registry.get(&claim.dag_id).and_then(|dag| dag.body(&claim.task_id)) else {
-        let missing = format!("this binary has no task {} in the dag {}", claim.task_id, claim.dag_id);
-        return End::Returned(Err(anyhow::anyhow!(missing)));
-    };
-    let body = body(context(attempt, claim));
-    let body = task_log::scope(sink.clone(), std::panic::AssertUnwindSafe(body).catch_unwind());
-    tokio::select! {
-        end = body => match end {
-            Ok(result) => End::Returned(result),
-            Err(panic) => End::Panicked(panic_message(&*panic)),
+async fn run_body(attempt: &Attempt, claim: &Claim, spec: &TaskSpec, sink: &LogSink) -> End {
+    match spec.isolation {
+        Isolation::Worker => watch(attempt, spec, body::run(&attempt.setting, claim, sink)).await,
+        Isolation::Process => match Isolated::start(attempt.body_process.as_ref(), claim).await {
+            Ok(mut process) => {
+                let end = watch(attempt, spec, process.end(sink)).await;
+                // Before the end is told: nothing of this try goes on beside the next one.
+                process.stop().await;
+                end
+            }
+            Err(error) => End::Returned(Err(error)),
         },
-        () = tokio::time::sleep(timeout.unwrap_or(Duration::MAX)), if timeout.is_some() => {
-            attempt.cancelled.cancel();
-            End::TimedOut(timeout.unwrap_or_default())
-        }
-        () = attempt.cancelled.cancelled() => End::Cancelled,
     }
 }
 
-fn context(attempt: &Attempt, claim: &Claim) -> Context {
-    let graph = attempt.graphs.known(claim.version);
-    let facts = Facts {
-        dag_id: claim.dag_id.clone(),
-        run_id: claim.run_id.clone(),
-        task_id: claim.task_id.clone(),
-        try_number: u32::try_from(claim.try_number).unwrap_or(1),
-        map_index: claim.map_index,
-        logical_date: claim.logical_date,
-        conf: claim.conf.clone(),
-        params: graph
-            .as_ref()
-            .and_then(|graph| graph.params())
-            .map_or(Value::Null, |params| params.with_conf(&claim.conf)),
-    };
-    let results = ReadsPostgres {
-        pool: attempt.pool.clone(),
-        run: claim.run_key,
-        node: claim.node,
-        map_index: claim.map_index,
-        graph,
-        keys: attempt.keys.clone(),
-    };
-    Context::new(facts, Arc::new(results), attempt.cancelled.clone())
+/// Until it ends, its time is over, or it is stopped.
+async fn watch(attempt: &Attempt, spec: &TaskSpec, body: impl Future<Output = End>) -> End {
+    let (timeout, cancelled) = (spec.execution_timeout, &attempt.setting.cancelled);
+    tokio::select! {
+        end = body => end,
+        () = tokio::time::sleep(timeout.unwrap_or(Duration::MAX)), if timeout.is_some() => {
+            cancelled.cancel();
+            End::TimedOut(timeout.unwrap_or_default())
+        }
+        () = cancelled.cancelled() => End::Cancelled,
+    }
 }
 
 /// What it waits for has not come. Airflow: one whose time is over has failed, and is not tried again.
@@ -259,12 +222,4 @@ fn value_bytes(value: &Value) -> usize {
         Value::String(text) => text.len(),
         other => serde_json::to_vec(other).map_or(usize::MAX, |bytes| bytes.len()),
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }

@@ -1,7 +1,9 @@
 //! The worker: claim → execute → settle, with one heartbeat for all that it runs, and a drain when it stops.
 
+mod body;
 mod execute;
 mod heartbeat;
+pub mod isolated;
 mod log_writer;
 mod reads;
 mod running;
@@ -12,8 +14,11 @@ use sqlx::{PgConnection, PgPool};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use self::execute::{Attempt, execute};
-use self::{heartbeat::Beats, running::Running};
+pub use self::{
+    body::Setting,
+    execute::{Attempt, execute},
+};
+use self::{heartbeat::Beats, isolated::BodyProcess, running::Running};
 use crate::{
     dag::Registry,
     engine::{Abilities, Claimant, Ending, Graphs, Outcome, Settled, settle},
@@ -51,6 +56,8 @@ pub struct Settings {
     pub keys: Keys,
     /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
     pub drain: Duration,
+    /// How a body gets a process of its own; without it, tasks with isolation fail.
+    pub body_process: Option<BodyProcess>,
 }
 
 impl Default for Settings {
@@ -61,6 +68,7 @@ impl Default for Settings {
             lease: Lease::default(),
             keys: Keys::default(),
             drain: Duration::from_secs(30),
+            body_process: None,
         }
     }
 }
@@ -316,11 +324,14 @@ impl Desk<'_> {
             );
             let attempt = Attempt {
                 worker: self.id,
-                pool: self.worker.pool.clone(),
-                registry: Arc::clone(&self.worker.registry),
-                graphs: self.worker.graphs.clone(),
-                keys: self.worker.settings.keys.clone(),
-                cancelled,
+                setting: Setting {
+                    pool: self.worker.pool.clone(),
+                    registry: Arc::clone(&self.worker.registry),
+                    graphs: self.worker.graphs.clone(),
+                    keys: self.worker.settings.keys.clone(),
+                    cancelled,
+                },
+                body_process: self.worker.settings.body_process.clone(),
             };
             let done = self.done.clone();
             tokio::spawn(async move {

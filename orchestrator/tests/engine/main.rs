@@ -10,6 +10,7 @@ mod clearing;
 mod deferring;
 mod deploys;
 mod faults;
+mod isolation;
 mod keeping;
 mod limits;
 mod looking_back;

@@ -1,0 +1,88 @@
+//! Running the body of an attempt, in this process.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::reads::ReadsPostgres;
+use crate::{
+    context::{Context, Facts, TaskResult},
+    dag::{Registry, Returned},
+    engine::Graphs,
+    secrets::Keys,
+    store::instances::Claim,
+    task_log::{self, LogSink},
+};
+
+/// What a body needs besides its claim.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Where results of other tasks are read.
+    pub pool: PgPool,
+    /// The bodies.
+    pub registry: Arc<Registry>,
+    /// The graphs of the versions in use.
+    pub graphs: Graphs,
+    /// What opens variables and connections.
+    pub keys: Keys,
+    /// Ends the attempt before its time.
+    pub cancelled: CancellationToken,
+}
+
+/// How a body ended.
+pub(super) enum End {
+    Returned(TaskResult<Returned>),
+    Panicked(String),
+    TimedOut(Duration),
+    Cancelled,
+}
+
+/// Runs it to its end. The graph of the run's version is known.
+pub(super) async fn run(setting: &Setting, claim: &Claim, sink: &LogSink) -> End {
+    let Some(body) = setting.registry.get(&claim.dag_id).and_then(|dag| dag.body(&claim.task_id)) else {
+        let missing = format!("this binary has no task {} in the dag {}", claim.task_id, claim.dag_id);
+        return End::Returned(Err(anyhow::anyhow!(missing)));
+    };
+    let body = body(context(setting, claim));
+    match task_log::scope(sink.clone(), AssertUnwindSafe(body).catch_unwind()).await {
+        Ok(result) => End::Returned(result),
+        Err(panic) => End::Panicked(panic_message(&*panic)),
+    }
+}
+
+fn context(setting: &Setting, claim: &Claim) -> Context {
+    let graph = setting.graphs.known(claim.version);
+    let facts = Facts {
+        dag_id: claim.dag_id.clone(),
+        run_id: claim.run_id.clone(),
+        task_id: claim.task_id.clone(),
+        try_number: u32::try_from(claim.try_number).unwrap_or(1),
+        map_index: claim.map_index,
+        logical_date: claim.logical_date,
+        conf: claim.conf.clone(),
+        params: graph
+            .as_ref()
+            .and_then(|graph| graph.params())
+            .map_or(Value::Null, |params| params.with_conf(&claim.conf)),
+    };
+    let reads = ReadsPostgres {
+        pool: setting.pool.clone(),
+        run: claim.run_key,
+        node: claim.node,
+        map_index: claim.map_index,
+        graph,
+        keys: setting.keys.clone(),
+    };
+    Context::new(facts, Arc::new(reads), setting.cancelled.clone())
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}

@@ -1,0 +1,128 @@
+//! The body's side: a process that runs one body.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, killpg},
+    unistd::{dup2_stdin, getpgrp},
+};
+use sqlx::PgPool;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Frame, GRACE, Report};
+use crate::{
+    dag::Registry,
+    engine::Graphs,
+    secrets::Keys,
+    store::{self, instances::Claim},
+    task_log::{LogLine, LogOf, LogSink},
+    worker::body::{self, Setting},
+};
+
+/// Lines that may wait for the worker.
+const LINES_MAX: usize = 1_024;
+
+/// How long to wait when the database is away.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs the body that the worker names, which has started this process, and ends with it.
+///
+/// # Errors
+/// No worker has started it.
+pub async fn run(registry: Arc<Registry>, pool: PgPool, keys: Keys) -> anyhow::Result<()> {
+    let (socket, claim) = take_order().context("this is for workers: they run tasks with isolation by it")?;
+    let cancelled = CancellationToken::new();
+    end_with_worker(socket.try_clone()?, cancelled.clone());
+    let (lines, said) = mpsc::channel(LINES_MAX);
+    let (report, reported) = oneshot::channel();
+    let telling = tokio::spawn(tell(socket, said, reported));
+    let of = LogOf { instance: claim.instance, try_number: claim.try_number, run_day: claim.run_day };
+    let sink = LogSink::new(of, lines);
+    let setting = Setting { pool, registry, graphs: Graphs::default(), keys, cancelled: cancelled.clone() };
+    let end = async {
+        know_graph(&setting, &claim).await?;
+        Ok::<_, anyhow::Error>(body::run(&setting, &claim, &sink).await)
+    };
+    let end = tokio::select! {
+        end = end => end.unwrap_or_else(|error| body::End::Returned(Err(error))),
+        () = cancelled.cancelled() => body::End::Cancelled,
+    };
+    if let Some(told) = Report::of(end) {
+        report.send(told).ok();
+        telling.await??;
+    }
+    Ok(())
+}
+
+/// The socket that stands in for the standard input, and what came by it. What the body starts does not get it.
+fn take_order() -> anyhow::Result<(UnixStream, Claim)> {
+    let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    socket.peer_addr().context("the standard input is no socket")?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    let mut line = String::new();
+    let bytes = BufReader::new(&socket).read_line(&mut line)?;
+    ensure!(bytes > 0, "the worker said nothing");
+    Ok((socket, serde_json::from_str(&line)?))
+}
+
+/// A thread of its own: it must see the end also while the body blocks every thread of the runtime.
+fn end_with_worker(socket: UnixStream, cancelled: CancellationToken) {
+    std::thread::spawn(move || {
+        // Nothing comes but the end. Not a read: the other user of the socket does not block.
+        poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).ok();
+        cancelled.cancel();
+        std::thread::sleep(GRACE);
+        killpg(getpgrp(), Signal::SIGKILL).ok();
+    });
+}
+
+/// All that is said before the report goes before it.
+async fn tell(
+    socket: UnixStream,
+    mut said: mpsc::Receiver<(LogOf, LogLine)>,
+    mut reported: oneshot::Receiver<Report>,
+) -> anyhow::Result<()> {
+    socket.set_nonblocking(true)?;
+    let mut socket = tokio::net::UnixStream::from_std(socket)?;
+    loop {
+        let frame = tokio::select! {
+            biased;
+            Some((_, line)) = said.recv() => frame(line),
+            report = &mut reported => Frame::Ended(report?),
+        };
+        let mut text = serde_json::to_vec(&frame)?;
+        text.push(b'\n');
+        socket.write_all(&text).await?;
+        if matches!(frame, Frame::Ended(_)) {
+            return Ok(());
+        }
+    }
+}
+
+fn frame(LogLine { level, logger, message, .. }: LogLine) -> Frame {
+    Frame::Said { level: level.to_owned(), logger, message }
+}
+
+/// A database that is away is no fault of the task.
+async fn know_graph(setting: &Setting, claim: &Claim) -> anyhow::Result<()> {
+    loop {
+        let known = async { setting.graphs.get(&mut *setting.pool.acquire().await?, claim.version).await };
+        let Err(error) = known.await else { return Ok(()) };
+        if !error.downcast_ref::<sqlx::Error>().is_some_and(store::is_transient) {
+            return Err(error);
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+    }
+}

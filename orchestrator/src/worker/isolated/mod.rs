@@ -1,0 +1,84 @@
+//! A body in a process of its own: what it allocates, blocks, or breaks is its own affair, and a stop ends all of it.
+//!
+//! The worker starts its own program anew, in a process group of its own, with one end of a socket as its standard
+//! input. It writes the claim; the [`child`] answers with the lines of the log and how the body ended. The end of the
+//! stream says to the child that it is to stop, also when the worker was killed; to the worker, that the child is gone.
+
+mod child;
+mod parent;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::child::run;
+pub(super) use self::parent::Isolated;
+use super::body::End;
+use crate::{
+    context::{FailWithoutRetry, Skip},
+    dag::Returned,
+};
+
+/// How a worker starts its own program so that it calls [`run`].
+#[derive(Clone, Debug)]
+pub struct BodyProcess {
+    /// The arguments.
+    pub args: Vec<String>,
+    /// Environment variables besides the worker's.
+    pub envs: Vec<(String, Secret)>,
+}
+
+/// A text that is not shown.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(crate::secrets::MASK)
+    }
+}
+
+/// How long a body that is stopped may take to clean up; then its process group is killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the child says, a line of JSON each.
+#[derive(Debug, Serialize, Deserialize)]
+enum Frame {
+    Said { level: String, logger: String, message: String },
+    Ended(Report),
+}
+
+/// How the body ended.
+#[derive(Debug, Serialize, Deserialize)]
+enum Report {
+    Returned(Returned),
+    Failed(String),
+    FailedWithoutRetry(String),
+    Skipped(String),
+    Panicked(String),
+}
+
+impl Report {
+    fn of(end: End) -> Option<Self> {
+        Some(match end {
+            End::Returned(Ok(returned)) => Self::Returned(returned),
+            End::Returned(Err(error)) => match (error.downcast_ref(), error.downcast_ref::<FailWithoutRetry>()) {
+                (Some(Skip(why)), _) => Self::Skipped(why.clone()),
+                (_, Some(_)) => Self::FailedWithoutRetry(format!("{error:#}")),
+                _ => Self::Failed(format!("{error:#}")),
+            },
+            End::Panicked(message) => Self::Panicked(message),
+            End::TimedOut(_) | End::Cancelled => return None,
+        })
+    }
+
+    fn into_end(self) -> End {
+        match self {
+            Self::Returned(returned) => End::Returned(Ok(returned)),
+            Self::Failed(cause) => End::Returned(Err(anyhow::Error::msg(cause))),
+            Self::FailedWithoutRetry(cause) => End::Returned(Err(FailWithoutRetry(cause).into())),
+            Self::Skipped(why) => End::Returned(Err(Skip(why).into())),
+            Self::Panicked(message) => End::Panicked(message),
+        }
+    }
+}
