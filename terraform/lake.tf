@@ -16,6 +16,17 @@ resource "google_storage_bucket" "lake" {
     }
   }
 
+  # Results of tasks that are too big for the database.
+  lifecycle_rule {
+    condition {
+      age            = 90
+      matches_prefix = ["_xcom/"]
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
   dynamic "lifecycle_rule" {
     for_each = var.dead_letter_days == null ? [] : [var.dead_letter_days]
     content {

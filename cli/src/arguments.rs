@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Web(WebOptions),
     /// Runs one body for a worker.
     #[command(hide = true)]
-    RunBody,
+    RunBody(BucketOptions),
     /// The database.
     #[command(subcommand)]
     Db(DbCommand),
@@ -104,6 +104,19 @@ pub(crate) struct WorkerOptions {
     /// How many seconds running tasks have to end when the worker is to stop; then they are handed back.
     #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 30)]
     pub(crate) drain_secs: u64,
+    #[command(flatten)]
+    pub(crate) bucket: BucketOptions,
+}
+
+/// Where results go that are too big for the database.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BucketOptions {
+    /// The bucket for results of more than a mebibyte; without it they fail their tries.
+    #[arg(long, env = "STREAMCOMMERCE_BUCKET")]
+    pub(crate) bucket: Option<String>,
+    /// Another server than Google's, for example an emulator's; then no credentials are sent.
+    #[arg(long, env = "STREAMCOMMERCE_GCS_ENDPOINT")]
+    pub(crate) gcs_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

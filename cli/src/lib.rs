@@ -10,6 +10,7 @@ mod arguments;
 mod dags;
 mod database;
 mod output;
+mod results;
 mod runs;
 mod scaffold;
 mod serve;
@@ -76,7 +77,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
         Command::Standalone(options) => serve::standalone(&connection, registry, &options).await,
         Command::Scheduler(options) => serve::scheduler(&connection, registry, options).await,
         Command::Worker(options) => serve::worker(&connection, registry, &options).await,
-        Command::RunBody => serve::run_body(&connection, registry).await,
+        Command::RunBody(options) => serve::run_body(&connection, registry, &options).await,
         Command::Web(options) => serve::web(&connection, registry, &options).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,
         Command::Dags(command) => dags::dispatch(&connection, &registry, command, output).await,

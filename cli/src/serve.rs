@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Exit,
     arguments::{
-        ConnectionOptions, LeaseOptions, RetentionOptions, SchedulerOptions, StandaloneOptions, WebOptions,
-        WorkerOptions,
+        BucketOptions, ConnectionOptions, LeaseOptions, RetentionOptions, SchedulerOptions, StandaloneOptions,
+        WebOptions, WorkerOptions,
     },
-    settings,
+    results, settings,
 };
 
 /// What the services of one process share.
@@ -39,7 +39,7 @@ struct Services {
     graphs: Graphs,
     wake: Wake,
     keys: Keys,
-    body_process: BodyProcess,
+    database_url: String,
     stop: CancellationToken,
     running: JoinSet<anyhow::Result<()>>,
 }
@@ -87,17 +87,24 @@ pub(crate) async fn web(
 }
 
 /// What a worker starts for a task with isolation.
-pub(crate) async fn run_body(connection: &ConnectionOptions, registry: Arc<Registry>) -> anyhow::Result<Exit> {
-    isolated::run(registry, settings::pool(connection)?, Keys::from_env()?).await?;
+pub(crate) async fn run_body(
+    connection: &ConnectionOptions,
+    registry: Arc<Registry>,
+    options: &BucketOptions,
+) -> anyhow::Result<Exit> {
+    isolated::run(registry, settings::pool(connection)?, Keys::from_env()?, results::overflow(options)).await?;
     Ok(Exit::Done)
 }
 
-fn body_process(connection: &ConnectionOptions) -> BodyProcess {
-    let url = connection.database_url.clone().unwrap_or_default();
-    BodyProcess {
-        args: vec!["run-body".to_owned()],
-        envs: vec![("STREAMCOMMERCE_DATABASE_URL".to_owned(), Secret(url))],
-    }
+/// What was given as an argument goes to it by the environment, which others cannot read.
+fn body_process(database_url: &str, options: &BucketOptions) -> BodyProcess {
+    let envs = [
+        ("STREAMCOMMERCE_DATABASE_URL", Some(database_url)),
+        ("STREAMCOMMERCE_BUCKET", options.bucket.as_deref()),
+        ("STREAMCOMMERCE_GCS_ENDPOINT", options.gcs_endpoint.as_deref()),
+    ];
+    let envs = envs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Secret(value?.to_owned()))));
+    BodyProcess { args: vec!["run-body".to_owned()], envs: envs.collect() }
 }
 
 impl From<LeaseOptions> for Lease {
@@ -118,8 +125,8 @@ impl Services {
         let (wake, stop) = (Wake::default(), CancellationToken::new());
         let mut running = JoinSet::new();
         running.spawn(wait(wake.clone().carry(pool.clone(), stop.clone())));
-        let body_process = body_process(connection);
-        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, body_process, stop, running })
+        let database_url = connection.database_url.clone().unwrap_or_default();
+        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, database_url, stop, running })
     }
 
     fn start_scheduler(&mut self, options: SchedulerOptions) {
@@ -136,7 +143,8 @@ impl Services {
             lease: options.lease.into(),
             keys: self.keys.clone(),
             drain: Duration::from_secs(options.drain_secs),
-            body_process: Some(self.body_process.clone()),
+            body_process: Some(body_process(&self.database_url, &options.bucket)),
+            overflow: results::overflow(&options.bucket),
         };
         let worker = Worker::new(
             self.pool.clone(),

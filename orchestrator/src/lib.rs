@@ -11,6 +11,7 @@ pub mod engine;
 pub mod ids;
 pub mod lookup;
 pub mod notify;
+pub mod overflow;
 pub mod process;
 pub mod readiness;
 pub mod retention;

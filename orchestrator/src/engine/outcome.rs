@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{AttemptId, InstanceKey, Node, ProcessId, RunKey, VersionId},
+    overflow::Stored,
     state::TaskState,
 };
 
@@ -39,7 +40,7 @@ pub struct Outcome {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Ending {
     /// The body returned this.
-    Success(Value),
+    Success(Stored),
     /// The body says that there is nothing to do.
     Skipped {
         /// Why.
@@ -114,9 +115,10 @@ impl Ending {
 
     /// What later tasks may take; a body that returns nothing leaves nothing.
     #[must_use]
-    pub fn result(&self) -> Option<&Value> {
+    pub fn result(&self) -> Option<&Stored> {
         match self {
-            Self::Success(value) if !value.is_null() => Some(value),
+            Self::Success(Stored::Inline(Value::Null)) => None,
+            Self::Success(result) => Some(result),
             _ => None,
         }
     }

@@ -257,7 +257,7 @@ async fn keep_results(conn: &mut PgConnection, outcomes: &[Outcome], recorded: &
     };
     let results = outcomes.iter().filter_map(|outcome| Some((outcome.instance, outcome.ending.result()?)));
     let kept = results.filter(|(instance, _)| succeeded(*instance));
-    let kept: Vec<_> = kept.map(|(instance, value)| Kept { instance, value }).collect();
+    let kept: Vec<_> = kept.map(|(instance, result)| Kept { instance, result }).collect();
     if kept.is_empty() { Ok(()) } else { xcom::keep(conn, &kept).await }
 }
 

@@ -17,7 +17,8 @@ pub async fn length(conn: &mut PgConnection, run: RunKey, source: &TaskId) -> sq
                                    where run_key = $1 and task_id = $2 and map_index >= 0 and state <> 'removed')
                       then (select count(*) from xcom
                             where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value')
-                      else (select case jsonb_typeof(value) when 'array' then jsonb_array_length(value) end from xcom
+                      else (select coalesce(items, case jsonb_typeof(value) when 'array'
+                                                   then jsonb_array_length(value) end) from xcom
                             where run_key = $1 and task_id = $2 and map_index = -1 and key = 'return_value')
                   end"#,
         run.0,

@@ -3,7 +3,26 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::ids::{InstanceKey, RunKey, TaskId};
+use crate::{
+    ids::{InstanceKey, RunKey, TaskId},
+    overflow::Stored,
+};
+
+/// A row, as it is read.
+struct Row {
+    value: Value,
+    object: Option<String>,
+    items: Option<i32>,
+}
+
+impl From<Row> for Stored {
+    fn from(row: Row) -> Self {
+        match row.object {
+            Some(object) => Self::Object { object, items: row.items },
+            None => Self::Inline(row.value),
+        }
+    }
+}
 
 /// What a task instance returned.
 ///
@@ -14,35 +33,35 @@ pub async fn return_value(
     run: RunKey,
     task: &TaskId,
     map_index: i32,
-) -> sqlx::Result<Option<Value>> {
-    sqlx::query_scalar!(
-        "select value from xcom where run_key = $1 and task_id = $2 and map_index = $3 and key = 'return_value'",
+) -> sqlx::Result<Option<Stored>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select value, object, items from xcom
+         where run_key = $1 and task_id = $2 and map_index = $3 and key = 'return_value'",
         run.0,
         task.as_str(),
         map_index
-    )
-    .fetch_optional(conn)
-    .await
+    );
+    Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
 
-/// What the instances of a mapped task returned, as a list in the order of their indexes; those that returned nothing
-/// are left out.
+/// What the instances of a mapped task returned, in the order of their indexes; those that returned nothing are left
+/// out.
 ///
 /// # Errors
 /// The database is down.
-pub async fn return_values(conn: &mut PgConnection, run: RunKey, task: &TaskId) -> sqlx::Result<Value> {
-    sqlx::query_scalar!(
-        r#"select coalesce(jsonb_agg(value order by map_index), '[]') as "values!" from xcom
-           where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value'"#,
+pub async fn return_values(conn: &mut PgConnection, run: RunKey, task: &TaskId) -> sqlx::Result<Vec<Stored>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select value, object, items from xcom
+         where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value' order by map_index",
         run.0,
         task.as_str()
-    )
-    .fetch_one(conn)
-    .await
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(Stored::from).collect())
 }
 
-/// What one of the instances of a mapped task returned: the one at `position` of the list that
-/// [`return_values`] is.
+/// What one of the instances of a mapped task returned: the one at `position` among [`return_values`].
 ///
 /// # Errors
 /// The database is down.
@@ -51,33 +70,34 @@ pub async fn nth_return_value(
     run: RunKey,
     task: &TaskId,
     position: i32,
-) -> sqlx::Result<Option<Value>> {
-    sqlx::query_scalar!(
-        "select value from xcom where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value'
+) -> sqlx::Result<Option<Stored>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select value, object, items from xcom
+         where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value'
          order by map_index limit 1 offset $3",
         run.0,
         task.as_str(),
         i64::from(position)
-    )
-    .fetch_optional(conn)
-    .await
+    );
+    Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
 
-/// One item of the list that a task returned.
+/// One item of the list that a task returned; if it is in the bucket, all of the list.
 ///
 /// # Errors
 /// The database is down.
-pub async fn item(conn: &mut PgConnection, run: RunKey, task: &TaskId, index: i32) -> sqlx::Result<Option<Value>> {
-    sqlx::query_scalar!(
-        r#"select value -> $3::int from xcom
-           where run_key = $1 and task_id = $2 and map_index = -1 and key = 'return_value'"#,
+pub async fn item(conn: &mut PgConnection, run: RunKey, task: &TaskId, index: i32) -> sqlx::Result<Option<Stored>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select coalesce(value -> $3::int, 'null') as "value!", object, items from xcom
+           where run_key = $1 and task_id = $2 and map_index = -1 and key = 'return_value'
+             and (object is not null or value -> $3::int is not null)"#,
         run.0,
         task.as_str(),
         index
-    )
-    .fetch_optional(conn)
-    .await
-    .map(Option::flatten)
+    );
+    Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
 
 /// What a task instance returned.
@@ -86,7 +106,7 @@ pub struct Kept<'o> {
     /// The task instance.
     pub instance: InstanceKey,
     /// What it returned.
-    pub value: &'o Value,
+    pub result: &'o Stored,
 }
 
 /// Keeps what task instances returned. Hold their runs' locks.
@@ -94,16 +114,28 @@ pub struct Kept<'o> {
 /// # Errors
 /// The database is down, or a value cannot be written.
 pub async fn keep(conn: &mut PgConnection, kept: &[Kept<'_>]) -> sqlx::Result<()> {
-    let (instances, values): (Vec<_>, Vec<_>) = kept.iter().map(|kept| (kept.instance.0, kept.value.clone())).unzip();
+    let (mut instances, mut values, mut objects, mut items) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for kept in kept {
+        let (value, object, length) = match kept.result {
+            Stored::Inline(value) => (value.clone(), None, None),
+            Stored::Object { object, items } => (Value::Null, Some(object.as_str()), *items),
+        };
+        instances.push(kept.instance.0);
+        values.push(value);
+        objects.push(object);
+        items.push(length);
+    }
     sqlx::query!(
-        "insert into xcom (run_day, run_key, task_id, map_index, key, value)
-         select r.run_day, t.run_key, t.task_id, t.map_index, 'return_value', k.value
-         from unnest($1::bigint[], $2::jsonb[]) as k(instance_key, value)
+        "insert into xcom (run_day, run_key, task_id, map_index, key, value, object, items)
+         select r.run_day, t.run_key, t.task_id, t.map_index, 'return_value', k.value, k.object, k.items
+         from unnest($1::bigint[], $2::jsonb[], $3::text[], $4::int[]) as k(instance_key, value, object, items)
          join task_instance t using (instance_key) join dag_run r using (run_key)
          on conflict (run_key, task_id, map_index, key, run_day)
-         do update set value = excluded.value, written_at = now()",
+         do update set value = excluded.value, object = excluded.object, items = excluded.items, written_at = now()",
         &instances,
-        &values
+        &values,
+        &objects as &[Option<&str>],
+        &items as &[Option<i32>]
     )
     .execute(conn)
     .await?;

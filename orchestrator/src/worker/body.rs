@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::reads::ReadsPostgres;
 use crate::{
-    context::{Context, Facts, TaskResult},
+    context::{Context, Facts},
     dag::{Registry, Returned},
     engine::Graphs,
+    overflow::Overflow,
     secrets::Keys,
     store::instances::Claim,
     task_log::{self, LogSink},
@@ -28,28 +29,39 @@ pub struct Setting {
     pub graphs: Graphs,
     /// What opens variables and connections.
     pub keys: Keys,
+    /// Where results are that are too big for the database.
+    pub overflow: Option<Arc<dyn Overflow>>,
     /// Ends the attempt before its time.
     pub cancelled: CancellationToken,
 }
 
-/// How a body ended.
-pub(super) enum End {
-    Returned(TaskResult<Returned>),
+/// How a body ended: with what it returned, or not.
+pub(super) type End = Result<Returned, Failure>;
+
+/// Why a body returned nothing.
+pub(super) enum Failure {
+    Error(anyhow::Error),
     Panicked(String),
     TimedOut(Duration),
     Cancelled,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// Runs it to its end. The graph of the run's version is known.
 pub(super) async fn run(setting: &Setting, claim: &Claim, sink: &LogSink) -> End {
     let Some(body) = setting.registry.get(&claim.dag_id).and_then(|dag| dag.body(&claim.task_id)) else {
         let missing = format!("this binary has no task {} in the dag {}", claim.task_id, claim.dag_id);
-        return End::Returned(Err(anyhow::anyhow!(missing)));
+        return Err(anyhow::anyhow!(missing).into());
     };
     let body = body(context(setting, claim));
     match task_log::scope(sink.clone(), AssertUnwindSafe(body).catch_unwind()).await {
-        Ok(result) => End::Returned(result),
-        Err(panic) => End::Panicked(panic_message(&*panic)),
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(Failure::Panicked(panic_message(&*panic))),
     }
 }
 
@@ -75,6 +87,7 @@ fn context(setting: &Setting, claim: &Claim) -> Context {
         map_index: claim.map_index,
         graph,
         keys: setting.keys.clone(),
+        overflow: setting.overflow.clone(),
     };
     Context::new(facts, Arc::new(reads), setting.cancelled.clone())
 }

@@ -3,19 +3,22 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use chrono::Utc;
 use serde_json::Value;
 use tracing::Level;
 
 use super::{
-    body::{self, End, Setting},
+    body::{self, End, Failure, Setting},
     isolated::{BodyProcess, Isolated},
+    reads::NO_BUCKET,
 };
 use crate::{
     context::{FailWithoutRetry, Skip},
     dag::{Isolation, Next, Progress, Returned, SensorSpec, TaskSpec},
     engine::{Ending, Outcome},
     ids::{Node, ProcessId},
+    overflow::{self, Stored},
     retry::{self, FailedTry, delay_before_next_try},
     store::instances::Claim,
     task_log::LogSink,
@@ -32,9 +35,6 @@ pub struct Attempt {
     pub body_process: Option<BodyProcess>,
 }
 
-/// What a task returns may be at most this big; larger things belong into a bucket.
-const RESULT_BYTES_MAX: usize = 1024 * 1024;
-
 /// Runs one attempt.
 pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
@@ -42,11 +42,15 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let end = run_body(&attempt, &claim, &spec, &sink).await;
     let (end, skips) = choose(&attempt, &claim, may_be_mapped_over(&attempt, &claim, end));
     let ending = match end {
-        End::Returned(Ok(Returned { progress, .. })) if progress != Progress::Done => {
+        Ok(Returned { progress: Progress::Done, value, .. }) => match store(&attempt, &claim, value).await {
+            Ok(result) => Ending::Success(result),
+            Err(error) => judge(error.into(), &spec, &claim, &sink),
+        },
+        Ok(Returned { progress, .. }) => {
             let poked_for = Duration::from_secs_f64(claim.poked_for_secs.unwrap_or(0.0).max(0.0)) + began.elapsed();
             go_on_later(&progress, &spec.sensor, poked_for, &sink)
         }
-        end => judge(end, &spec, &claim, &sink),
+        Err(failure) => judge(failure, &spec, &claim, &sink),
     };
     Outcome {
         instance: claim.instance,
@@ -64,21 +68,21 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
 
 /// What a branch chose, as nodes of the run's version. A choice that the graph does not allow fails the try.
 fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
-    let End::Returned(Ok(Returned { next, .. })) = &end else { return (end, Vec::new()) };
+    let Ok(Returned { next, .. }) = &end else { return (end, Vec::new()) };
     let skips = match attempt.setting.graphs.known(claim.version) {
         Some(graph) if *next != Next::All => graph.skipped_by(claim.node, next),
         _ => Ok(Vec::new()),
     };
     match skips {
         Ok(skips) => (end, skips),
-        Err(fault) => (End::Returned(Err(fault.into())), Vec::new()),
+        Err(fault) => (Err(Failure::Error(fault.into())), Vec::new()),
     }
 }
 
 /// Whoever is mapped over a result needs a list, and not too long a one: Airflow's `UnmappableXComTypePushed` and
 /// `UnmappableXComLengthPushed` fail the try that returned something else.
 fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
-    let End::Returned(Ok(Returned { value, progress: Progress::Done, .. })) = &end else { return end };
+    let Ok(Returned { value, progress: Progress::Done, .. }) = &end else { return end };
     let Some(graph) = attempt.setting.graphs.known(claim.version).filter(|graph| graph.is_source(claim.node)) else {
         return end;
     };
@@ -89,7 +93,7 @@ fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
         Value::Array(items) => format!("it has {} items, and max_map_length is {most}", items.len()),
         _ => "it is not a list".to_owned(),
     };
-    End::Returned(Err(anyhow::anyhow!("other tasks cannot be mapped over the result: {fault}")))
+    Err(anyhow::anyhow!("other tasks cannot be mapped over the result: {fault}").into())
 }
 
 /// What the graph of the run's version says of the task. The settle that claimed has read that graph.
@@ -107,7 +111,7 @@ async fn run_body(attempt: &Attempt, claim: &Claim, spec: &TaskSpec, sink: &LogS
                 process.stop().await;
                 end
             }
-            Err(error) => End::Returned(Err(error)),
+            Err(error) => Err(error.into()),
         },
     }
 }
@@ -119,9 +123,9 @@ async fn watch(attempt: &Attempt, spec: &TaskSpec, body: impl Future<Output = En
         end = body => end,
         () = tokio::time::sleep(timeout.unwrap_or(Duration::MAX)), if timeout.is_some() => {
             cancelled.cancel();
-            End::TimedOut(timeout.unwrap_or_default())
+            Err(Failure::TimedOut(timeout.unwrap_or_default()))
         }
-        () = cancelled.cancelled() => End::Cancelled,
+        () = cancelled.cancelled() => Err(Failure::Cancelled),
     }
 }
 
@@ -154,16 +158,35 @@ fn go_on_later(progress: &Progress, sensor: &SensorSpec, poked_for: Duration, si
     Ending::Failed { cause }
 }
 
-/// Turns the end of the body into the end of the attempt, and says why in the log.
-fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
-    let cause = match end {
-        End::Returned(Ok(Returned { value, .. })) => match value_bytes(&value) {
-            0..=RESULT_BYTES_MAX => return Ending::Success(value),
-            bytes => {
-                format!("the task returned {bytes} bytes of JSON; the most that can be stored is {RESULT_BYTES_MAX}")
-            }
-        },
-        End::Returned(Err(error)) => {
+/// Keeps a result that is too big for the database in the bucket.
+async fn store(attempt: &Attempt, claim: &Claim, value: Value) -> anyhow::Result<Stored> {
+    let Some(json) = json_beyond_inline(&value) else { return Ok(Stored::Inline(value)) };
+    let bytes = json.len();
+    if bytes > overflow::BYTES_MAX {
+        anyhow::bail!("the task returned {bytes} bytes of JSON; the most that can be kept is {}", overflow::BYTES_MAX);
+    }
+    let bucket = attempt.setting.overflow.as_ref().with_context(|| {
+        let most = overflow::INLINE_BYTES_MAX;
+        format!("the task returned {bytes} bytes of JSON; what has more than {most} goes to a bucket, and {NO_BUCKET}")
+    })?;
+    let object = overflow::object_of(claim);
+    bucket.put(&object, json).await.with_context(|| format!("cannot keep the result as {object}"))?;
+    Ok(Stored::Object { object, items: value.as_array().and_then(|items| i32::try_from(items.len()).ok()) })
+}
+
+/// A value as JSON, if that is more than the database takes; it is not written where the answer is plain.
+fn json_beyond_inline(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        Value::String(text) if text.len() <= overflow::INLINE_BYTES_MAX / 6 => None,
+        other => serde_json::to_vec(other).ok().filter(|json| json.len() > overflow::INLINE_BYTES_MAX),
+    }
+}
+
+/// Turns the failure of a body into the end of the attempt, and says why in the log.
+fn judge(failure: Failure, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
+    let cause = match failure {
+        Failure::Error(error) => {
             if let Some(Skip(why)) = error.downcast_ref() {
                 sink.say(Level::INFO, format!("skipped: {why}"));
                 return Ending::Skipped { cause: storable(sink, why) };
@@ -175,9 +198,9 @@ fn judge(end: End, spec: &TaskSpec, claim: &Claim, sink: &LogSink) -> Ending {
             }
             cause
         }
-        End::Panicked(message) => storable(sink, &format!("the task panicked: {message}")),
-        End::TimedOut(timeout) => format!("the try took longer than its execution timeout of {timeout:?}"),
-        End::Cancelled => "the try was stopped".to_owned(),
+        Failure::Panicked(message) => storable(sink, &format!("the task panicked: {message}")),
+        Failure::TimedOut(timeout) => format!("the try took longer than its execution timeout of {timeout:?}"),
+        Failure::Cancelled => "the try was stopped".to_owned(),
     };
     match delay_before_next_try(
         &spec.retry,
@@ -214,12 +237,3 @@ fn storable(sink: &LogSink, cause: &str) -> String {
 
 /// The log has all of it.
 const CAUSE_CHARS_MAX: usize = 4_000;
-
-/// The size of a value as JSON, without writing it where the answer is plain.
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        other => serde_json::to_vec(other).map_or(usize::MAX, |bytes| bytes.len()),
-    }
-}

@@ -23,6 +23,7 @@ use crate::{
     dag::Registry,
     engine::{Abilities, Claimant, Ending, Graphs, Outcome, Settled, settle},
     ids::ProcessId,
+    overflow::Overflow,
     process::{self, Lease},
     secrets::Keys,
     store::{
@@ -58,6 +59,8 @@ pub struct Settings {
     pub drain: Duration,
     /// How a body gets a process of its own; without it, tasks with isolation fail.
     pub body_process: Option<BodyProcess>,
+    /// Where results go that are too big for the database; without it, they fail their tries.
+    pub overflow: Option<Arc<dyn Overflow>>,
 }
 
 impl Default for Settings {
@@ -69,6 +72,7 @@ impl Default for Settings {
             keys: Keys::default(),
             drain: Duration::from_secs(30),
             body_process: None,
+            overflow: None,
         }
     }
 }
@@ -329,6 +333,7 @@ impl Desk<'_> {
                     registry: Arc::clone(&self.worker.registry),
                     graphs: self.worker.graphs.clone(),
                     keys: self.worker.settings.keys.clone(),
+                    overflow: self.worker.settings.overflow.clone(),
                     cancelled,
                 },
                 body_process: self.worker.settings.body_process.clone(),

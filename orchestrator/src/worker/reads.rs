@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::{
     dag::{Graph, Mapped, Over},
     ids::{DagId, Node, RunKey, TaskId},
     lookup::{self, Connection},
+    overflow::{Overflow, Stored},
     secrets::Keys,
     state::TaskState,
     store::{
@@ -30,6 +32,7 @@ pub(super) struct ReadsPostgres {
     pub(super) map_index: i32,
     pub(super) graph: Option<Arc<Graph>>,
     pub(super) keys: Keys,
+    pub(super) overflow: Option<Arc<dyn Overflow>>,
 }
 
 /// What is read.
@@ -48,26 +51,59 @@ enum Wanted<'t> {
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
 impl ReadsPostgres {
-    async fn read(&self, wanted: &Wanted<'_>) -> sqlx::Result<Option<Value>> {
+    async fn read(&self, wanted: &Wanted<'_>) -> sqlx::Result<Vec<Stored>> {
         let conn = &mut *self.pool.acquire().await?;
-        match wanted {
-            Wanted::One(task, map_index) => xcom::return_value(conn, self.run, task, *map_index).await,
-            Wanted::All(task) => xcom::return_values(conn, self.run, task).await.map(Some),
-            Wanted::Item(task) => xcom::item(conn, self.run, task, self.map_index).await,
-            Wanted::Nth(task) => xcom::nth_return_value(conn, self.run, task, self.map_index).await,
-        }
+        let found = match wanted {
+            Wanted::One(task, map_index) => xcom::return_value(conn, self.run, task, *map_index).await?,
+            Wanted::All(task) => return xcom::return_values(conn, self.run, task).await,
+            Wanted::Item(task) => xcom::item(conn, self.run, task, self.map_index).await?,
+            Wanted::Nth(task) => xcom::nth_return_value(conn, self.run, task, self.map_index).await?,
+        };
+        Ok(found.into_iter().collect())
     }
 
     /// A database that is away is no fault of the task: it waits, until it has the value or is stopped.
     async fn wait_for(&self, wanted: Wanted<'_>) -> anyhow::Result<Option<Value>> {
-        loop {
+        let found = loop {
             match self.read(&wanted).await {
                 Err(error) if store::is_transient(&error) => tokio::time::sleep(READ_AGAIN).await,
-                result => return Ok(result?),
+                result => break result?,
             }
+        };
+        let mut values = Vec::with_capacity(found.len());
+        for result in found {
+            values.push(match (result, &wanted) {
+                (Stored::Inline(value), _) => value,
+                (Stored::Object { object, .. }, Wanted::Item(_)) => match self.index_of(self.fetch(&object).await?) {
+                    Some(item) => item,
+                    None => return Ok(None),
+                },
+                (Stored::Object { object, .. }, _) => self.fetch(&object).await?,
+            });
         }
+        Ok(match wanted {
+            Wanted::All(_) => Some(Value::Array(values)),
+            _ => values.pop(),
+        })
+    }
+
+    fn index_of(&self, list: Value) -> Option<Value> {
+        let Value::Array(mut items) = list else { return None };
+        let index = usize::try_from(self.map_index).ok().filter(|index| *index < items.len())?;
+        Some(items.swap_remove(index))
+    }
+
+    async fn fetch(&self, object: &str) -> anyhow::Result<Value> {
+        let overflow = self.overflow.as_ref();
+        let overflow = overflow.with_context(|| format!("the result is in the bucket, as {object}: {NO_BUCKET}"))?;
+        let json = overflow.get(object).await?;
+        let json = json.with_context(|| format!("the result was kept as {object}, which is not in the bucket"))?;
+        serde_json::from_slice(&json).with_context(|| format!("the object {object} is not JSON"))
     }
 }
+
+/// What to do about a bucket that is not named.
+pub(super) const NO_BUCKET: &str = "this worker has no bucket (STREAMCOMMERCE_BUCKET)";
 
 #[async_trait]
 impl Reads for ReadsPostgres {

@@ -225,9 +225,11 @@ impl<'w> Play<'w> {
     fn outcome(&self, task: usize, claim: &Claim, end: &End) -> Outcome {
         let graph = self.world.graphs.known(claim.version).unwrap();
         let skipped_by = |next: &Next| graph.skipped_by(claim.node, next).unwrap();
-        let nothing = || Ending::Success(serde_json::Value::Null);
+        let nothing = || Ending::Success(serde_json::Value::Null.into());
         let (ending, skips) = match end {
-            End::Success { items: Some(items) } => (Ending::Success(serde_json::json!(vec![0; *items])), Vec::new()),
+            End::Success { items: Some(items) } => {
+                (Ending::Success(serde_json::json!(vec![0; *items]).into()), Vec::new())
+            }
             End::Success { items: None } => (nothing(), Vec::new()),
             End::Branch(chosen) => {
                 let next = Next::Only(chosen.iter().map(|chosen| name(&self.model, *chosen)).collect());

@@ -64,7 +64,7 @@ fn success(worker: ProcessId, claim: &Claim) -> Outcome {
         version: claim.version,
         node: claim.node,
         map_index: claim.map_index,
-        ending: Ending::Success(serde_json::Value::Null),
+        ending: Ending::Success(serde_json::Value::Null.into()),
         skips: Vec::new(),
     }
 }

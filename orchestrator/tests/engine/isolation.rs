@@ -91,7 +91,9 @@ fn as_body() {
     tracing_subscriber::registry().with(Capture).init();
     let registry = Arc::new(Registry::build(dags()).unwrap());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async { isolated::run(registry, store::pool(&url, 2).unwrap(), Keys::default()).await }).unwrap();
+    runtime
+        .block_on(async { isolated::run(registry, store::pool(&url, 2).unwrap(), Keys::default(), None).await })
+        .unwrap();
 }
 
 /// A worker that is killed, if this is the process of one.

@@ -4,6 +4,7 @@
 mod agreement;
 mod assets;
 mod backfilling;
+mod big_results;
 mod callbacks;
 mod choices;
 mod clearing;

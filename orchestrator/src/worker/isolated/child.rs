@@ -25,10 +25,11 @@ use super::{Frame, GRACE, Report};
 use crate::{
     dag::Registry,
     engine::Graphs,
+    overflow::Overflow,
     secrets::Keys,
     store::{self, instances::Claim},
     task_log::{LogLine, LogOf, LogSink},
-    worker::body::{self, Setting},
+    worker::body::{self, Failure, Setting},
 };
 
 /// Lines that may wait for the worker.
@@ -41,7 +42,12 @@ const READ_AGAIN: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// No worker has started it.
-pub async fn run(registry: Arc<Registry>, pool: PgPool, keys: Keys) -> anyhow::Result<()> {
+pub async fn run(
+    registry: Arc<Registry>,
+    pool: PgPool,
+    keys: Keys,
+    overflow: Option<Arc<dyn Overflow>>,
+) -> anyhow::Result<()> {
     let (socket, claim) = take_order().context("this is for workers: they run tasks with isolation by it")?;
     let cancelled = CancellationToken::new();
     end_with_worker(socket.try_clone()?, cancelled.clone());
@@ -50,14 +56,14 @@ pub async fn run(registry: Arc<Registry>, pool: PgPool, keys: Keys) -> anyhow::R
     let telling = tokio::spawn(tell(socket, said, reported));
     let of = LogOf { instance: claim.instance, try_number: claim.try_number, run_day: claim.run_day };
     let sink = LogSink::new(of, lines);
-    let setting = Setting { pool, registry, graphs: Graphs::default(), keys, cancelled: cancelled.clone() };
+    let setting = Setting { pool, registry, graphs: Graphs::default(), keys, overflow, cancelled: cancelled.clone() };
     let end = async {
         know_graph(&setting, &claim).await?;
-        Ok::<_, anyhow::Error>(body::run(&setting, &claim, &sink).await)
+        body::run(&setting, &claim, &sink).await
     };
     let end = tokio::select! {
-        end = end => end.unwrap_or_else(|error| body::End::Returned(Err(error))),
-        () = cancelled.cancelled() => body::End::Cancelled,
+        end = end => end,
+        () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
     if let Some(told) = Report::of(end) {
         report.send(told).ok();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::child::run;
 pub(super) use self::parent::Isolated;
-use super::body::End;
+use super::body::{End, Failure};
 use crate::{
     context::{FailWithoutRetry, Skip},
     dag::Returned,
@@ -61,24 +61,24 @@ enum Report {
 impl Report {
     fn of(end: End) -> Option<Self> {
         Some(match end {
-            End::Returned(Ok(returned)) => Self::Returned(returned),
-            End::Returned(Err(error)) => match (error.downcast_ref(), error.downcast_ref::<FailWithoutRetry>()) {
+            Ok(returned) => Self::Returned(returned),
+            Err(Failure::Error(error)) => match (error.downcast_ref(), error.downcast_ref::<FailWithoutRetry>()) {
                 (Some(Skip(why)), _) => Self::Skipped(why.clone()),
                 (_, Some(_)) => Self::FailedWithoutRetry(format!("{error:#}")),
                 _ => Self::Failed(format!("{error:#}")),
             },
-            End::Panicked(message) => Self::Panicked(message),
-            End::TimedOut(_) | End::Cancelled => return None,
+            Err(Failure::Panicked(message)) => Self::Panicked(message),
+            Err(Failure::TimedOut(_) | Failure::Cancelled) => return None,
         })
     }
 
     fn into_end(self) -> End {
-        match self {
-            Self::Returned(returned) => End::Returned(Ok(returned)),
-            Self::Failed(cause) => End::Returned(Err(anyhow::Error::msg(cause))),
-            Self::FailedWithoutRetry(cause) => End::Returned(Err(FailWithoutRetry(cause).into())),
-            Self::Skipped(why) => End::Returned(Err(Skip(why).into())),
-            Self::Panicked(message) => End::Panicked(message),
-        }
+        Err(Failure::Error(match self {
+            Self::Returned(returned) => return Ok(returned),
+            Self::Panicked(message) => return Err(Failure::Panicked(message)),
+            Self::Failed(cause) => anyhow::Error::msg(cause),
+            Self::FailedWithoutRetry(cause) => FailWithoutRetry(cause).into(),
+            Self::Skipped(why) => Skip(why).into(),
+        }))
     }
 }

@@ -72,7 +72,7 @@ impl Isolated {
         self.kill();
         let ended = self.child.wait().await;
         let how = ended.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string());
-        End::Returned(Err(anyhow::anyhow!("the process of the task ended before the task did: {how}")))
+        Err(anyhow::anyhow!("the process of the task ended before the task did: {how}").into())
     }
 
     /// Lets the body clean up, then ends what is left of its process group.
