@@ -1,4 +1,4 @@
-//! Results that are too big for the database: Airflow's object storage backend for XComs.
+//! Results that are too big for the database: Airflow's object storage backend for `XComs`.
 
 use std::fmt;
 
