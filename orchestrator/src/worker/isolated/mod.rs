@@ -1,7 +1,7 @@
 //! A body in a process of its own: what it allocates, blocks, or breaks is its own affair, and a stop ends all of it.
 //!
 //! The worker starts its own program anew, in a process group of its own, with one end of a socket as its standard
-//! input. It writes the claim; the [`child`] answers with the lines of the log and how the body ended. The end of the
+//! input. It writes the claim; the child answers with the lines of the log and how the body ended. The end of the
 //! stream says to the child that it is to stop, also when the worker was killed; to the worker, that the child is gone.
 
 mod child;
