@@ -1,8 +1,9 @@
-//! A scheduler or a worker in a process of its own, to be killed; and the DAG that they run.
+//! A scheduler or a worker in a process of its own, to be killed; and the DAGs that they run.
 
 use std::{sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
+use nix::sys::signal::{Signal, raise};
 use orchestrator::{
     dag::Registry,
     engine::Graphs,
@@ -41,8 +42,23 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const LAYERS: usize = 5;
 pub(crate) const WIDTH: usize = 4;
 
-/// Every task takes a moment, and some of them fail at their first try.
-pub(crate) fn dag() -> Dag {
+/// The key of a run's conf that names the task which freezes its worker at its end.
+pub(crate) const FREEZE: &str = "freeze";
+
+/// The name of the other DAG, and of its pool.
+pub(crate) const TICKS: &str = "ticks";
+
+pub(crate) fn name(layer: usize, place: usize) -> String {
+    format!("l{layer}_{place}")
+}
+
+pub(crate) fn dags() -> Vec<Dag> {
+    vec![layers(), ticks()]
+}
+
+/// Every task takes a moment, the tasks of a layer end together, and some of them fail at their first try. After each layer
+/// comes one that runs as soon as one of them has succeeded.
+fn layers() -> Dag {
     let dag = Dag::new(DAG)
         .is_paused_upon_creation(false)
         .max_active_tasks(6)
@@ -53,13 +69,11 @@ pub(crate) fn dag() -> Dag {
         let tasks: Vec<_> = (0..WIDTH)
             .map(|place| {
                 let fails_first = (layer + place) % 3 == 0;
-                dag.task(&format!("l{layer}_{place}"), move |context: Context| async move {
-                    tokio::time::sleep(Duration::from_millis(100 + 20 * place as u64)).await;
-                    anyhow::ensure!(!fails_first || context.try_number() > 1, "on purpose");
-                    Ok(())
-                })
+                dag.task(&name(layer, place), move |context: Context| work(context, fails_first))
             })
             .collect();
+        let any = dag.task(&format!("any{layer}"), async |_: Context| TaskResult::Ok(()));
+        dag.cross(tasks.clone(), any.trigger_rule(TriggerRule::OneSuccess));
         if !before.is_empty() {
             dag.cross(before, tasks.clone());
         }
@@ -68,9 +82,32 @@ pub(crate) fn dag() -> Dag {
     dag
 }
 
+async fn work(context: Context, fails_first: bool) -> TaskResult<()> {
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    anyhow::ensure!(!fails_first || context.try_number() > 1, "on purpose");
+    // Still, with its whole process, after the work and before anybody is told of its end; the next try of it is not.
+    if context.conf()[FREEZE] == context.task_id().as_str() && context.try_number() == 1 + u32::from(fails_first) {
+        raise(Signal::SIGSTOP)?;
+    }
+    Ok(())
+}
+
+/// A slot every second; each has its run, whatever happens.
+fn ticks() -> Dag {
+    let dag = Dag::new(TICKS)
+        .is_paused_upon_creation(false)
+        .schedule(Schedule::every(Duration::from_secs(1)))
+        .catchup(true)
+        .max_active_runs(64)
+        .retries(50)
+        .retry_delay(Duration::from_millis(50));
+    dag.task("tick", async |_: Context| TaskResult::Ok(())).pool(TICKS);
+    dag
+}
+
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let pool = store::pool(&options.url, 8)?;
-    let registry = Arc::new(Registry::build(vec![dag()])?);
+    let registry = Arc::new(Registry::build(dags())?);
     let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn({
