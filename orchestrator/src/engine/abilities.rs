@@ -42,7 +42,7 @@ impl Abilities {
     pub(super) fn meet(&self, dag: &DagId, task: &TaskId) {
         let is_new = self.lock().insert((dag.as_str().to_owned(), task.as_str().to_owned()));
         if is_new {
-            tracing::info!(%dag, %task, "left to other workers: this binary does not have the task");
+            tracing::info!(%dag, %task, "left to other workers: this binary does not have the task, or cannot read the graph of its run");
         }
     }
 

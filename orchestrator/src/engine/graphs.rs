@@ -37,6 +37,21 @@ impl Graphs {
         Ok(graph)
     }
 
+    /// Whether this binary can read the graph of a version; a newer one may have written it.
+    ///
+    /// # Errors
+    /// The database is down.
+    pub async fn can_read(&self, conn: &mut PgConnection, version: VersionId) -> anyhow::Result<bool> {
+        match self.get(conn, version).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is::<sqlx::Error>() => Err(error),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "a newer binary's?");
+                Ok(false)
+            }
+        }
+    }
+
     /// The graph of a version, if it has been read before.
     #[must_use]
     pub fn known(&self, version: VersionId) -> Option<Arc<Graph>> {

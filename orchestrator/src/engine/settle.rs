@@ -423,21 +423,28 @@ async fn write_rechecks(
     Ok(matters.len())
 }
 
-/// Claims what is queued, but for tasks that the claimant's binary does not have: those go back before anybody sees it.
-async fn claim_known(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
+/// Claims what is queued, but for tasks that the claimant's binary does not have, or whose graph it cannot read: those go
+/// back before anybody sees it.
+async fn claim_known(conn: &mut PgConnection, graphs: &Graphs, claimant: Claimant<'_>) -> anyhow::Result<Vec<Claim>> {
     let mut known: Vec<Claim> = Vec::new();
     loop {
         let free = claimant.free - known.len() as i64;
         let claimed = instances::claim(conn, Claimant { free, ..claimant }).await?;
-        let can_run = |claim: &Claim| claimant.abilities.can_run(&claim.dag_id, &claim.task_id);
-        let (mine, strange): (Vec<_>, Vec<_>) = claimed.into_iter().partition(can_run);
-        known.extend(mine);
-        if strange.is_empty() {
-            return Ok(known);
-        }
-        for claim in strange {
+        let mut is_strange = false;
+        for claim in claimed {
+            // Whoever runs it needs no database to begin.
+            let can_run = claimant.abilities.can_run(&claim.dag_id, &claim.task_id)
+                && graphs.can_read(conn, claim.version).await?;
+            if can_run {
+                known.push(claim);
+                continue;
+            }
+            is_strange = true;
             claimant.abilities.meet(&claim.dag_id, &claim.task_id);
             instances::hand_back_if_current(conn, claim.instance, claim.attempt).await?;
+        }
+        if !is_strange {
+            return Ok(known);
         }
     }
 }
@@ -454,11 +461,7 @@ async fn claim_more(
     let free = claimant.free - claims.len() as i64;
     let left_others = claims.is_empty() || (claims.len() as i64) < queued;
     if free > 0 && left_others {
-        claims.extend(claim_known(conn, Claimant { free, ..claimant }).await?);
-    }
-    // Whoever runs them needs no database to begin.
-    for claim in &claims {
-        graphs.get(conn, claim.version).await?;
+        claims.extend(claim_known(conn, graphs, Claimant { free, ..claimant }).await?);
     }
     Ok(claims)
 }

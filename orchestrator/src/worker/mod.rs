@@ -250,37 +250,37 @@ impl Desk<'_> {
     }
 
     /// Tries again while the database is away. A batch that cannot be written is halved; one outcome that cannot be
-    /// written alone becomes a failure that says so.
-    async fn settle_surely(&mut self, batch: Vec<Outcome>, free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
-        let mut pause = Duration::from_millis(50);
+    /// written alone becomes a failure that says so. What this binary cannot do (read the graph of a newer one) is tried
+    /// without claims, and in the end left to others: what is held and does not run is rescued.
+    async fn settle_surely(&mut self, batch: Vec<Outcome>, mut free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
+        let (mut pause, mut unable) = (Duration::from_millis(50), 0);
         loop {
             let error = match self.settle_once(batch.clone(), free).await {
                 Ok(settled) => return settled,
                 Err(error) => error,
             };
-            let is_about_data = error.downcast_ref::<sqlx::Error>().is_some_and(store::is_about_data);
-            match (!is_about_data, batch.len()) {
-                (true, 0) => {
+            let in_database = error.downcast_ref::<sqlx::Error>();
+            let is_about_data = in_database.is_some_and(store::is_about_data);
+            unable += u32::from(!is_about_data && !in_database.is_some_and(store::is_transient));
+            let gives_up = is_about_data || unable > UNABLE_MAX;
+            match batch.as_slice() {
+                [] => {
                     tracing::debug!(error = format!("{error:#}"), "cannot claim; the next poll tries again");
                     return Settled::default();
                 }
-                (false, 1) => {
-                    tracing::error!(instance = %batch[0].instance, error = format!("{error:#}"), "cannot write an outcome");
-                    let ending = match &batch[0].ending {
-                        // Not even the failure can be written: the lease will tell.
-                        Ending::Failed { cause } if cause.starts_with(UNWRITABLE) => return Settled::default(),
-                        _ => Ending::Failed { cause: format!("{UNWRITABLE}: {error:#}") },
-                    };
-                    open.push(vec![Outcome { ending, skips: Vec::new(), ..batch[0].clone() }]);
+                [one] if gives_up => {
+                    tracing::error!(instance = %one.instance, error = format!("{error:#}"), "cannot write an outcome");
+                    open.extend(is_about_data.then(|| unwritable(one, &error)).flatten().map(|failure| vec![failure]));
                     return Settled::default();
                 }
-                (false, several) if several > 1 => {
-                    let (left, right) = batch.split_at(several / 2);
+                several if gives_up => {
+                    let (left, right) = several.split_at(several.len() / 2);
                     open.extend([left.to_vec(), right.to_vec()]);
                     return Settled::default();
                 }
                 _ => tracing::warn!(error = format!("{error:#}"), "cannot settle; trying again"),
             }
+            free = if unable > 0 { 0 } else { free };
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACKOFF_MAX),
                 // The time to stop is over, and the database is still away: the lease will tell.
@@ -352,6 +352,16 @@ async fn end_after(stop: CancellationToken, patience: Duration, give_up: Cancell
     tokio::time::sleep(patience).await;
     give_up.cancel();
 }
+
+/// The failure in place of an outcome that cannot be written; none if not even that can be: the lease will tell.
+fn unwritable(outcome: &Outcome, error: &anyhow::Error) -> Option<Outcome> {
+    let is_one = matches!(&outcome.ending, Ending::Failed { cause } if cause.starts_with(UNWRITABLE));
+    let ending = Ending::Failed { cause: format!("{UNWRITABLE}: {error:#}") };
+    (!is_one).then(|| Outcome { ending, skips: Vec::new(), ..outcome.clone() })
+}
+
+/// How often this binary tries what it seems unable to do: half a minute.
+const UNABLE_MAX: u32 = 10;
 
 /// How the cause begins when what a task returned cannot be stored.
 const UNWRITABLE: &str = "the outcome cannot be stored";

@@ -145,3 +145,34 @@ async fn a_mapped_group_goes_on_without_a_task_that_is_gone(pool: PgPool) {
     assert_eq!(world.instances("d", &run, "each.last").await, all(TaskState::Success));
     world.assert_counts().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_graph_that_this_binary_cannot_read_holds_up_nobody_else(pool: PgPool) {
+    let other = Dag::new("other");
+    other.task("only", nothing);
+    let world = World::new(pool, vec![version(&["first", "last"]), other]).await;
+    let run = world.start("d").await;
+    let stored: serde_json::Value =
+        sqlx::query_scalar("select graph from dag_version where dag_id = 'd'").fetch_one(&world.pool).await.unwrap();
+    let write = async |graph: &serde_json::Value| {
+        let update = sqlx::query("update dag_version set graph = $1 where dag_id = 'd'").bind(graph);
+        update.execute(&world.pool).await.unwrap();
+    };
+    // As a later binary might write it. The world has read it before, a worker that has just started has not.
+    write(&serde_json::json!({ "written": "by a newer binary" })).await;
+    let (pool, registry) = (world.pool.clone(), Arc::clone(&world.registry));
+    let (graphs, wake) = (orchestrator::engine::Graphs::default(), world.wake.clone());
+    let stop = CancellationToken::new();
+    let old = tokio::spawn(Worker::new(pool, registry, graphs, wake, Settings::default()).run(stop.clone()));
+    let beside = world.start("other").await;
+    assert_eq!(world.finished("other", &beside).await, RunState::Success);
+    assert_eq!(world.state("d", &run, "first").await, TaskState::Queued);
+    stop.cancel();
+    old.await.unwrap();
+    write(&stored).await;
+    let (stop, worker) = start_worker(&world, &world.registry);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    stop.cancel();
+    worker.await.unwrap();
+    world.assert_counts().await;
+}

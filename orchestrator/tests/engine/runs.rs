@@ -172,7 +172,7 @@ async fn a_result_that_cannot_be_stored_fails_its_task_and_no_other(pool: PgPool
     worker.stop().await;
     let cause = |tries: Vec<(TaskState, Option<String>)>| tries[0].1.clone().unwrap();
     assert!(cause(world.tries("d", &run, "zero").await).starts_with("the outcome cannot be stored"));
-    assert!(cause(world.tries("d", &run, "huge").await).contains("the most that can be stored"));
+    assert!(cause(world.tries("d", &run, "huge").await).contains("STREAMCOMMERCE_BUCKET"));
     assert_eq!(world.state("d", &run, "after").await, TaskState::Success);
     world.assert_counts().await;
 }
