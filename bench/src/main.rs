@@ -4,9 +4,10 @@ mod cpu;
 mod engine;
 mod faults;
 mod history;
+mod idle;
 mod stopwatch;
 
-use std::io::Write;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -22,17 +23,27 @@ enum Command {
     Engine(engine::Options),
     /// Faults: whether the books are right after processes died and the database went away.
     Faults(faults::Options),
+    /// What `standalone` costs while nothing happens.
+    Idle(idle::Options),
     /// A process of `faults`, to be killed.
     #[command(hide = true)]
     Node(faults::node::Options),
 }
 
-// The main thread starts the children: the kernel ends them with it.
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(ended) = idle::be_many() {
+        return Ok(ended);
+    }
+    // The main thread starts the children: the kernel ends them with it.
+    tokio::runtime::Runtime::new()?.block_on(bench())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bench() -> anyhow::Result<()> {
     let line = match Arguments::parse().command {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
+        Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
         Command::Node(options) => return faults::node::run(&options).await,
     };
     writeln!(std::io::stdout(), "{line}")?;

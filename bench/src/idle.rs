@@ -1,0 +1,196 @@
+//! `bench idle`: what `standalone` costs while nothing happens: how fast it starts, and what it takes of a core and of memory
+//! with many DAGs and many tasks that wait.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use local::{
+    child::{Child, Program},
+    ports::Ports,
+    postgres::Postgres,
+    state::{State, postgres_data_of_root},
+};
+use nix::sys::signal::Signal;
+use orchestrator::{
+    commands::{self, ManualRun, Origin},
+    engine::Graphs,
+    prelude::*,
+    store::{self, pools::NewPool},
+    wake::Wake,
+};
+use serde::Serialize;
+use sqlx::{PgPool, Row};
+use tokio::time::sleep;
+
+use crate::cpu;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How many DAGs there are.
+    #[arg(long, default_value_t = 1_000)]
+    dags: usize,
+    /// How many task instances wait for a signal that never comes.
+    #[arg(long, default_value_t = 10_000)]
+    waiting: usize,
+    /// For how many seconds it is watched.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures {
+    dags: usize,
+    waiting: usize,
+    /// From the start of the process until it says that it is healthy, when it sees all DAGs for the first time.
+    first_start_s: f64,
+    /// The same when it has seen them all before.
+    start_s: f64,
+    /// Of one core, while nothing happens.
+    cpu_percent: f64,
+    /// Of one core, in all processes of Postgres.
+    postgres_cpu_percent: f64,
+    /// Resident, at the end.
+    resident_mb: f64,
+}
+
+/// Names the DAGs of a process of `bench idle`, as `<dags>/<waiting>`.
+const MANY: &str = "STREAMCOMMERCE_BENCH_MANY";
+
+const WAITS: &str = "waits";
+
+/// Long enough for the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// After which what was begun at the start has ended.
+const CALM: Duration = Duration::from_secs(10);
+
+/// The `streamcommerce` of many DAGs, if this process is to be one.
+pub(crate) fn be_many() -> Option<ExitCode> {
+    let (dags, waiting) = std::env::var(MANY)
+        .ok()?
+        .split_once('/')
+        .and_then(|(dags, waiting)| Some((dags.parse::<usize>().ok()?, waiting.parse::<u32>().ok()?)))?;
+    Some(cli::run(many(dags, waiting)))
+}
+
+/// All but one have nothing to do for hours: the one has tasks that wait.
+fn many(dags: usize, waiting: u32) -> Vec<Dag> {
+    let waits = Dag::new(WAITS).max_map_length(waiting as usize).max_active_tasks(waiting);
+    let wait = async |_: Context, _: u32| TaskResult::<Poke<()>>::Ok(Poke::OnSignal("never".to_owned()));
+    waits.task("wait", wait.expand((0..waiting).collect::<Vec<_>>())).pool(WAITS);
+    let idle = (1..dags).map(|number| {
+        let dag =
+            Dag::new(&format!("idle_{number}")).schedule(Schedule::cron("@yearly")).is_paused_upon_creation(false);
+        let [first, last] = ["first", "last"].map(|task| dag.task(task, async |_: Context| TaskResult::Ok(())));
+        dag.chain(first >> last);
+        dag
+    });
+    [waits].into_iter().chain(idle).collect()
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
+    let folder = std::env::current_dir()?.join("target").join(format!("idle-{}", std::process::id()));
+    let state = State::take(&folder)?;
+    let ports = Ports::free()?;
+    let mut postgres = Postgres::start(&state, ports.postgres).await?;
+    let url = postgres.database("idle").await?;
+    let postmaster = postgres.child().pid().context("Postgres has ended")?;
+    let figures =
+        measure(options, &Standalone { state: &state, url: &url, port: ports.web, options }, postmaster).await;
+    postgres.stop().await;
+    let of_root = postgres_data_of_root(state.root());
+    for folder in [folder, of_root] {
+        std::fs::remove_dir_all(folder).ok();
+    }
+    figures
+}
+
+async fn measure(options: &Options, standalone: &Standalone<'_>, postmaster: u32) -> anyhow::Result<Figures> {
+    let pool = store::pool(standalone.url, 2)?;
+    store::migrate(&pool).await?;
+    let waits = NewPool { name: WAITS, slots: -1, description: None, include_deferred: false };
+    commands::create_pool(&mut *pool.acquire().await?, &waits, Origin::Test).await?;
+    let (process, first_start_s) = standalone.start().await?;
+    begin_to_wait(&pool, options.waiting as i64).await?;
+    process.stop(PATIENCE).await;
+
+    let (process, start_s) = standalone.start().await?;
+    sleep(CALM).await;
+    let pid = process.pid().context("it has ended")?;
+    let used = || (cpu::of(pid), cpu::of_children(postmaster));
+    let (began, before) = (Instant::now(), used());
+    sleep(Duration::from_secs(options.seconds)).await;
+    let (wall, after) = (began.elapsed().as_secs_f64(), used());
+    let percent = |before: Duration, after: Duration| (after - before).as_secs_f64() / wall * 100.0;
+    let resident_mb = resident_mb(pid)?;
+    process.stop(PATIENCE).await;
+    Ok(Figures {
+        dags: options.dags,
+        waiting: options.waiting,
+        first_start_s,
+        start_s,
+        cpu_percent: percent(before.0, after.0),
+        postgres_cpu_percent: percent(before.1, after.1),
+        resident_mb,
+    })
+}
+
+struct Standalone<'a> {
+    state: &'a State,
+    url: &'a str,
+    port: u16,
+    options: &'a Options,
+}
+
+impl Standalone<'_> {
+    /// Starts it, and says how many seconds it took until it was healthy.
+    async fn start(&self) -> anyhow::Result<(Child, f64)> {
+        let own = std::env::current_exe()?;
+        let began = Instant::now();
+        let process = Program::new("standalone", Path::new(&own), &self.state.logs())
+            .args(["standalone", "--slots", "256", "--database-url", self.url, "--bind"])
+            .args([format!("127.0.0.1:{}", self.port)])
+            .envs([(MANY, format!("{}/{}", self.options.dags, self.options.waiting))])
+            .spawn(Signal::SIGTERM)?;
+        let url = format!("http://127.0.0.1:{}/api/v2/monitor/health", self.port);
+        while !is_healthy(&url).await {
+            ensure!(began.elapsed() < PATIENCE, "it did not become healthy; its log is in {:?}", self.state.logs());
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok((process, began.elapsed().as_secs_f64()))
+    }
+}
+
+async fn is_healthy(url: &str) -> bool {
+    let Ok(answer) = reqwest::get(url).await else { return false };
+    let Ok(health) = answer.json::<serde_json::Value>().await else { return false };
+    ["metadatabase", "scheduler"].iter().all(|part| health[part]["status"] == "healthy")
+}
+
+async fn begin_to_wait(pool: &PgPool, waiting: i64) -> anyhow::Result<()> {
+    let mut conn = pool.acquire().await?;
+    let graphs = Graphs::default();
+    commands::set_paused(&mut conn, &graphs, &WAITS.into(), false, Origin::Test).await?;
+    commands::trigger(&mut conn, &graphs, &WAITS.into(), ManualRun::default(), Origin::Test).await?;
+    Wake::announce_once(pool).await;
+    let began = Instant::now();
+    let count = "select count(*) from task_instance where state = 'deferred'";
+    while sqlx::query(count).fetch_one(&mut *conn).await?.get::<i64, _>(0) < waiting {
+        ensure!(began.elapsed() < PATIENCE, "they do not wait");
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+fn resident_mb(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib / 1_024.0)
+}
