@@ -67,9 +67,11 @@ fn terraform_opens_nothing_and_keeps_the_commit_log() {
         assert!(!all.contains(forbidden), "{forbidden}");
     }
     let prefixes: Vec<_> = all.lines().filter(|line| line.contains("matches_prefix")).map(str::trim).collect();
-    assert_eq!(prefixes.len(), 2);
-    assert!(prefixes.iter().all(|line| line.contains("_staging/") || line.contains("_dlq/")), "{prefixes:?}");
-    assert_eq!(all.matches("lifecycle_rule {").count() + all.matches("dynamic \"lifecycle_rule\"").count(), 2);
+    let known = ["_staging/", "_dlq/", "_xcom/"];
+    assert_eq!(prefixes.len(), known.len());
+    assert!(prefixes.iter().all(|line| known.iter().any(|prefix| line.contains(prefix))), "{prefixes:?}");
+    let rules = all.matches("lifecycle_rule {").count() + all.matches("dynamic \"lifecycle_rule\"").count();
+    assert_eq!(rules, known.len(), "every rule names what it deletes");
 }
 
 /// The wheel whose only use here is the schema of compose files that it brings.
