@@ -350,7 +350,11 @@ impl Bench {
         let scheduler = Scheduler::new(pool, registry, self.graphs.clone(), self.wake.clone());
         let (wake, pool, stop) = (self.wake.clone(), self.pool.clone(), stop.clone());
         tokio::spawn(async move {
-            tokio::join!(worker.run(stop.clone()), scheduler.run(stop.clone()), wake.carry(pool, stop));
+            tokio::join!(
+                worker.run(stop.clone()),
+                scheduler.run(stop.clone()),
+                wake.carry(pool.clone(), Some(pool), stop)
+            );
         })
     }
 

@@ -23,6 +23,10 @@ pub(crate) struct ConnectionOptions {
     /// The URL of the database.
     #[arg(long, global = true, env = "STREAMCOMMERCE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
+    /// If the other URL leads through PgBouncer, one of the same database that does not: to migrate, and to listen for
+    /// wake-ups. With `none` processes find out by polling.
+    #[arg(long, global = true, env = "STREAMCOMMERCE_DIRECT_DATABASE_URL", hide_env_values = true)]
+    pub(crate) direct_database_url: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

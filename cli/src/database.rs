@@ -1,5 +1,6 @@
 //! `db`.
 
+use anyhow::Context as _;
 use orchestrator::retention::Retention;
 
 use crate::{
@@ -12,7 +13,9 @@ pub(crate) async fn dispatch(connection: &ConnectionOptions, command: &DbCommand
     let pool = settings::pool(connection)?;
     match command {
         DbCommand::Migrate => {
-            orchestrator::store::migrate(&pool).await?;
+            let direct = settings::direct_pool(connection, &pool)?;
+            let direct = direct.context("to migrate, STREAMCOMMERCE_DIRECT_DATABASE_URL must lead to the server")?;
+            orchestrator::store::migrate(&direct).await?;
             output::say("the schema is up to date");
         }
         DbCommand::Clean { days } => {

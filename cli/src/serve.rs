@@ -124,7 +124,8 @@ impl Services {
         let (pool, keys) = (settings::pool(connection)?, Keys::from_env()?);
         let (wake, stop) = (Wake::default(), CancellationToken::new());
         let mut running = JoinSet::new();
-        running.spawn(wait(wake.clone().carry(pool.clone(), stop.clone())));
+        let direct = settings::direct_pool(connection, &pool)?;
+        running.spawn(wait(wake.clone().carry(pool.clone(), direct, stop.clone())));
         let database_url = connection.database_url.clone().unwrap_or_default();
         Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, database_url, stop, running })
     }

@@ -19,3 +19,17 @@ pub(crate) fn pool(connection: &ConnectionOptions) -> anyhow::Result<PgPool> {
     )?;
     orchestrator::store::pool(url, CONNECTIONS).context("STREAMCOMMERCE_DATABASE_URL is not a URL of Postgres")
 }
+
+/// The same database, surely not through `PgBouncer`; none if there is no such way to it.
+///
+/// # Errors
+/// What is given is not a URL of Postgres.
+pub(crate) fn direct_pool(connection: &ConnectionOptions, pool: &PgPool) -> anyhow::Result<Option<PgPool>> {
+    match connection.direct_database_url.as_deref() {
+        None => Ok(Some(pool.clone())),
+        Some("none") => Ok(None),
+        Some(url) => Some(orchestrator::store::pool(url, 1))
+            .transpose()
+            .context("STREAMCOMMERCE_DIRECT_DATABASE_URL is neither a URL of Postgres nor `none`"),
+    }
+}

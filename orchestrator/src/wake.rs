@@ -59,12 +59,19 @@ impl Wake {
         self.0.worker.notified().await;
     }
 
-    /// Carries wake-ups from and to other processes until `stop`.
-    pub async fn carry(self, pool: PgPool, stop: CancellationToken) {
+    /// Carries wake-ups from and to other processes until `stop`. `direct` leads to the server itself: who listens through
+    /// `PgBouncer` gives its notifications to strangers. Without it, polling alone wakes.
+    pub async fn carry(self, pool: PgPool, direct: Option<PgPool>, stop: CancellationToken) {
+        let listen = async {
+            match &direct {
+                Some(direct) => self.listen(direct).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.announce(&pool) => {}
-            () = self.listen(&pool) => {}
+            () = listen => {}
         }
     }
 

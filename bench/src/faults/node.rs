@@ -117,7 +117,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             stop.cancel();
         }
     });
-    let (lease, bells) = (Lease::of(LEASE), wake.clone().carry(pool.clone(), stop.clone()));
+    let (lease, bells) = (Lease::of(LEASE), wake.clone().carry(pool.clone(), Some(pool.clone()), stop.clone()));
     match options.kind {
         Kind::Scheduler => {
             let scheduler = Scheduler::new(pool, registry, graphs, wake).lease(lease);

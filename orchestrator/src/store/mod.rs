@@ -58,8 +58,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The URL is not one of Postgres.
 pub fn pool(database_url: &str, connections: u32) -> sqlx::Result<PgPool> {
-    let options =
-        PgConnectOptions::from_str(database_url)?.application_name("streamcommerce").disable_statement_logging();
+    let options = PgConnectOptions::from_str(database_url)?
+        .application_name("streamcommerce")
+        // `PgBouncer` refuses what it does not know, and numbers travel in binary.
+        .extra_float_digits(None)
+        .disable_statement_logging();
     Ok(PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
 }
 
