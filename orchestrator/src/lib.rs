@@ -31,7 +31,9 @@ pub mod worker;
 pub mod prelude {
     pub use crate::{
         context::{Context, FailWithoutRetry, Skip, TaskResult},
-        dag::{Branch, Dag, Expand, Group, Isolation, Operator, Poke, ShortCircuit, TakeInputs, Task, partial},
+        dag::{
+            Branch, Dag, Expand, Group, Isolation, Operator, Poke, ShortCircuit, TakeInputs, Task, WeightRule, partial,
+        },
         notify::{Deadline, Notice, Notifier},
         readiness::TriggerRule,
         retry::RetryPolicy,

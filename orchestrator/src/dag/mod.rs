@@ -26,5 +26,7 @@ pub use mapping::{Expand, Expanded, ExpandedWith, Item, OverInput, Partial, Part
 pub use output::{Branch, Next, Output, Poke, Progress, Returned, ShortCircuit};
 pub use params::{BadParams, Params, ParamsType};
 pub use registry::{Definition, Registry, RegistryFaults};
-pub use spec::{DEFAULT_POOL, GroupIndex, GroupSpec, Isolation, Mapped, Over, Past, Role, SensorSpec, TaskSpec};
+pub use spec::{
+    DEFAULT_POOL, GroupIndex, GroupSpec, Isolation, Mapped, Over, Past, Role, SensorSpec, TaskSpec, WeightRule,
+};
 pub use task::Task;

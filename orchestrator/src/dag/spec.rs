@@ -28,6 +28,9 @@ pub struct TaskSpec {
     pub trigger_rule: TriggerRule,
     /// Tasks of a higher weight are claimed first.
     pub priority_weight: i32,
+    /// What else counts for its priority.
+    #[serde(default, skip_serializing_if = "WeightRule::is_absolute")]
+    pub weight_rule: WeightRule,
     /// Which workers take it.
     pub queue: String,
     /// What it is there for.
@@ -103,6 +106,36 @@ pub enum Mapped {
     Task(Node),
     /// All tasks of a mapped group.
     Group(GroupIndex),
+}
+
+/// What counts for the priority of a task besides its own weight: Airflow's weight rules. Its default is `downstream`; ours
+/// is `absolute`, for tasks of one priority share fairly, and a long DAG would go before all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightRule {
+    /// Nothing.
+    #[default]
+    Absolute,
+    /// The weights of all tasks after it, directly or not: what much waits for goes first.
+    Downstream,
+    /// The weights of all tasks before it: what was begun is brought to its end.
+    Upstream,
+}
+
+impl WeightRule {
+    fn is_absolute(&self) -> bool {
+        *self == Self::Absolute
+    }
+
+    /// Airflow's name of it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Downstream => "downstream",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 /// Where a body runs.
@@ -221,6 +254,7 @@ impl Default for TaskSpec {
             execution_timeout: None,
             trigger_rule: TriggerRule::default(),
             priority_weight: 1,
+            weight_rule: WeightRule::default(),
             queue: "default".to_owned(),
             role: Role::default(),
             pool: default_pool(),

@@ -6,7 +6,7 @@ use super::{
     chain::{Chain, Link},
     draft::Dag,
     group::End,
-    spec::{Isolation, Past, Role, TaskSpec},
+    spec::{Isolation, Past, Role, TaskSpec, WeightRule},
 };
 use crate::{
     notify::{Event, Notifier},
@@ -200,6 +200,11 @@ impl<'d, T> Task<'d, T> {
     /// Tasks of a higher weight are claimed first.
     pub fn priority_weight(self, weight: i32) -> Self {
         self.set(|spec| spec.priority_weight = weight)
+    }
+
+    /// What counts for its priority besides its own weight; nothing by default.
+    pub fn weight_rule(self, rule: WeightRule) -> Self {
+        self.set(|spec| spec.weight_rule = rule)
     }
 
     fn set(self, change: impl FnOnce(&mut TaskSpec)) -> Self {

@@ -337,7 +337,7 @@ fn walker(graph: &Graph, place: Place) -> Option<Walker> {
     let task = graph.task(place.node)?;
     Some(Walker {
         place,
-        priority: task.priority_weight,
+        priority: graph.priority(place.node),
         task_gate: Gate::task(graph.dag_id(), task),
         pool: Gate::pool(&task.pool),
         pool_slots: task.pool_slots,

@@ -82,7 +82,7 @@ pub(super) fn nodes_of(graph: &Graph, nodes: impl IntoIterator<Item = Node>) -> 
         rows.upstream.push(graph.upstream(node).len() as i32);
         rows.task_ids.push(task.task_id.as_str().to_owned());
         rows.max_tries.push(i32::try_from(task.retry.retries).unwrap_or(i32::MAX));
-        rows.priorities.push(task.priority_weight);
+        rows.priorities.push(graph.priority(node));
         rows.queues.push(task.queue.clone());
         rows.pools.push(task.pool.clone());
         rows.pool_slots.push(task.pool_slots);

@@ -88,7 +88,7 @@ fn places(before: &Graph, after: &Graph, kept: &[Node]) -> Places {
         places.in_lanes.push(after.mapped_group(node).is_some());
         places.anew.push(was_mapped != is_mapped);
         places.retries.push(i32::try_from(task.retry.retries).unwrap_or(i32::MAX));
-        places.priorities.push(task.priority_weight);
+        places.priorities.push(after.priority(node));
         places.queues.push(task.queue.clone());
         places.pools.push(task.pool.clone());
         places.pool_slots.push(task.pool_slots);

@@ -18,7 +18,7 @@ use orchestrator::{
     store,
     worker::Settings,
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, Row};
 use tokio::sync::Semaphore;
 
 use super::world::World;
@@ -280,4 +280,24 @@ async fn a_mapped_task_keeps_to_its_limit_in_a_run_and_hides_nobody_behind_it(po
     worker.stop().await;
     assert_eq!(gauge.most(), 2);
     world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_weight_rule_counts_what_comes_after_or_before(pool: PgPool) {
+    let dag = Dag::new("d");
+    let nothing = async |_: Context| TaskResult::Ok(());
+    let task = |name: &str, weight, rule| dag.task(name, nothing).priority_weight(weight).weight_rule(rule);
+    let start = task("start", 5, WeightRule::Downstream);
+    let [left, right] = [task("left", 2, WeightRule::Absolute), task("right", 3, WeightRule::Upstream)];
+    let end = task("end", 7, WeightRule::Upstream);
+    let most = task("most", i32::MAX, WeightRule::Downstream);
+    dag.chain(start >> [left, right] >> end);
+    dag.chain(most >> end);
+    let world = World::new(pool, vec![dag]).await;
+    world.start("d").await;
+    let rows = sqlx::query("select task_id, priority from task_instance order by task_id");
+    let rows = rows.fetch_all(&world.pool).await.unwrap();
+    let priorities: Vec<(String, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let expected = [("end", i32::MAX), ("left", 2), ("most", i32::MAX), ("right", 8), ("start", 17)];
+    assert_eq!(priorities, expected.map(|(task, priority)| (task.to_owned(), priority)));
 }

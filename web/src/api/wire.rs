@@ -109,7 +109,7 @@ pub(crate) fn task(graph: &Graph, node: Node, task: &TaskSpec) -> Value {
         "wait_for_downstream": task.past == Past::WithDownstream, "retries": f64::from(task.retry.retries), "queue": task.queue,
         "pool": task.pool, "pool_slots": f64::from(task.pool_slots), "execution_timeout": task.execution_timeout.map(time_delta),
         "retry_delay": time_delta(task.retry.delay), "retry_exponential_backoff": task.retry.backoff.unwrap_or(0.0),
-        "priority_weight": f64::from(task.priority_weight), "weight_rule": "absolute", "ui_color": "#fff",
+        "priority_weight": f64::from(task.priority_weight), "weight_rule": task.weight_rule.as_str(), "ui_color": "#fff",
         "ui_fgcolor": "#000", "template_fields": [], "downstream_task_ids": downstream, "doc_md": null,
         "operator_name": task.operator, "params": params(graph), "is_mapped": graph.mapped(node).is_some(), "extra_links": [],
         "class_ref": { "module_path": null, "class_name": task.operator },

@@ -6,7 +6,7 @@ use super::Graph;
 use crate::{
     dag::{
         output::Next,
-        spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec},
+        spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec, WeightRule},
     },
     ids::{Node, TaskId},
 };
@@ -30,6 +30,8 @@ pub(super) struct Neighbours {
     edges: Vec<Edge>,
     /// What somebody is mapped over.
     sources: Vec<Node>,
+    /// The priority of each node; empty where each has that of its own weight.
+    priorities: Vec<i32>,
     /// The mapped group that each node is in; empty where the DAG has none.
     mapped_groups: Vec<Option<GroupIndex>>,
 }
@@ -218,6 +220,13 @@ impl Graph {
         self.nodes().filter(is_leaf).collect()
     }
 
+    /// The priority of a task: its weight, and by its weight rule those of the tasks after or before it.
+    #[must_use]
+    pub fn priority(&self, node: Node) -> i32 {
+        let by_rule = usize::try_from(node.0).ok().and_then(|index| self.neighbours.priorities.get(index));
+        by_rule.copied().or_else(|| self.task(node).map(|task| task.priority_weight)).unwrap_or_default()
+    }
+
     /// The setups whose work `node` needs: see [`Setups`](crate::readiness::Setups).
     #[must_use]
     pub fn setups(&self, node: Node) -> &[Node] {
@@ -261,10 +270,23 @@ impl Graph {
         // A cycle is told by the checks.
         let sorted = toposort(&self.as_petgraph(), None).unwrap_or_default();
         self.neighbours.in_order = sorted.into_iter().map(|place| Node(place.index() as i32)).collect();
+        if self.tasks.iter().any(|task| task.weight_rule != WeightRule::Absolute) {
+            self.neighbours.priorities = self.nodes().map(|node| self.priority_by_rule(node)).collect();
+        }
         if self.tasks.iter().any(|task| task.role == Role::Setup) {
             self.neighbours.setups = self.nodes().map(|node| self.needed_setups(node)).collect();
         }
         self
+    }
+
+    fn priority_by_rule(&self, node: Node) -> i32 {
+        let weight = |node: Node| self.task(node).map_or(0, |task| task.priority_weight);
+        let counted = match self.task(node).map(|task| task.weight_rule).unwrap_or_default() {
+            WeightRule::Absolute => return weight(node),
+            WeightRule::Downstream => self.reachable(&[node], Self::downstream),
+            WeightRule::Upstream => self.reachable(&[node], Self::upstream),
+        };
+        counted.into_iter().map(weight).fold(0, i32::saturating_add)
     }
 
     /// The nearest mapped group around.
