@@ -102,6 +102,8 @@ const RUNS_MAX: i64 = 1_000;
 pub(super) struct Held {
     pub(super) run: LockedRun,
     pub(super) graph: Arc<Graph>,
+    /// Whether it has just gone over to the latest version: it may have new tasks.
+    pub(super) is_moved: bool,
     /// Every task instance of the run.
     pub(super) all: Vec<Chosen>,
     picks: Vec<Pick>,
@@ -180,7 +182,8 @@ pub(super) async fn choose(
     let mut unknown = None;
     for key in runs_of(tx, choice).await? {
         let Some(mut run) = runs::lock_waiting(tx, key).await? else { continue };
-        if version == OnVersion::Latest && run.version != latest {
+        let is_moved = version == OnVersion::Latest && run.version != latest;
+        if is_moved {
             if !redeploy(tx, graphs, &run, latest).await? {
                 return Err(Refused::NotAtRest(runs::id(tx, key).await?));
             }
@@ -196,7 +199,7 @@ pub(super) async fn choose(
             }
         };
         let all = overrides::lock_of_run(tx, key).await?;
-        held.push(Held { run, graph, all, picks });
+        held.push(Held { run, graph, is_moved, all, picks });
     }
     match unknown {
         Some(task) if held.is_empty() => Err(Refused::NoTask(dag_id.clone(), task)),

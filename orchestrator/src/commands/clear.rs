@@ -107,6 +107,7 @@ pub async fn clear(
         let mut held = held.with_setups();
         let taken = taken(&held, clear.only);
         if taken.is_empty() {
+            runs.extend(held.is_moved.then_some(held.run));
             continue;
         }
         if let Some(runs) = taken.iter().find(|instance| clear.running == Running::Refuse && runs_on(instance)) {

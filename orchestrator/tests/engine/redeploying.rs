@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestrator::{
-    commands::{self, Choice, Clear, OnVersion, Origin, Refused, RunChoice, Running, TaskChoice},
+    commands::{self, Choice, Clear, OnVersion, Only, Origin, Refused, RunChoice, Running, TaskChoice},
     dag::Registry,
     ids::RunId,
     prelude::*,
@@ -169,5 +169,34 @@ async fn a_run_with_a_task_that_runs_stays_where_it_is(pool: PgPool) {
     opens.add_permits(1);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_that_waits_gets_its_new_tasks_though_nothing_is_cleared(pool: PgPool) {
+    let version = |with_new: bool| {
+        let dag = Dag::new("d");
+        dag.task("waits", fails).retries(1).retry_delay(std::time::Duration::from_secs(3_600));
+        if with_new {
+            dag.task("new", nothing);
+        }
+        dag
+    };
+    let world = World::new(pool, vec![version(false)]).await;
+    let old = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "waits", TaskState::UpForRetry).await;
+    old.stop().await;
+    let registry = deploy(&world, version(true)).await;
+    let nothing_failed = Clear { only: Only::Failed, ..clear_of(&run, &[]) };
+    assert_eq!(clear(&world, &nothing_failed).await.unwrap(), 0);
+    world.assert_counts().await;
+    let (pool, graphs, wake) = (world.pool.clone(), world.graphs.clone(), world.wake.clone());
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(Worker::new(pool, registry, graphs, wake, Settings::default()).run(stop.clone()));
+    world.reaches("d", &run, "new", TaskState::Success).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(world.state("d", &run, "waits").await, TaskState::UpForRetry);
     world.assert_counts().await;
 }
