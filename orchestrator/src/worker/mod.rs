@@ -261,7 +261,8 @@ impl Desk<'_> {
             };
             let in_database = error.downcast_ref::<sqlx::Error>();
             let is_about_data = in_database.is_some_and(store::is_about_data);
-            unable += u32::from(!is_about_data && !in_database.is_some_and(store::is_transient));
+            // Whatever the database says otherwise, it may say something else later: a failover, a migration to come.
+            unable += u32::from(in_database.is_none());
             let gives_up = is_about_data || unable > UNABLE_MAX;
             match batch.as_slice() {
                 [] => {

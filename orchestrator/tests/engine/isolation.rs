@@ -72,6 +72,11 @@ fn dags() -> Vec<Dag> {
     dag.task("skips", skips).isolation(isolated);
     let gives_up = async |_: Context| -> TaskResult<()> { Err(FailWithoutRetry("no use".to_owned()).into()) };
     dag.task("gives_up", gives_up).retries(3).isolation(isolated);
+    let leaks = async |context: Context| -> TaskResult<()> {
+        let db = context.connection("db").await?;
+        anyhow::bail!("cannot sign in with {}", db.password.unwrap_or_default())
+    };
+    dag.task("leaks", leaks).isolation(isolated);
     let panics = async |_: Context| -> TaskResult<()> { panic!("on purpose") };
     dag.task("panics", panics).isolation(isolated);
     let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["chosen"]))).isolation(isolated);
@@ -124,6 +129,8 @@ fn url_of(pool: &PgPool) -> String {
 /// A worker in this process whose bodies put their numbers into the folder.
 fn settings(pool: &PgPool, folder: &tempfile::TempDir) -> Settings {
     let mut process = body_process(&url_of(pool));
+    let db = r#"{"conn_type": "postgres", "password": "s3cr3t!"}"#;
+    process.envs.push(("STREAMCOMMERCE_CONN_DB".to_owned(), Secret(db.to_owned())));
     process.envs.push((FOLDER.to_owned(), Secret(folder.path().display().to_string())));
     Settings { body_process: Some(process), drain: Duration::ZERO, ..Settings::default() }
 }
@@ -174,6 +181,7 @@ async fn a_process_ends_as_a_body_in_the_worker_would(pool: PgPool) {
         ("skips", TaskState::Skipped, "nothing to do"),
         ("gives_up", TaskState::Failed, "no use"),
         ("panics", TaskState::Failed, "the task panicked: on purpose"),
+        ("leaks", TaskState::Failed, "cannot sign in with ***"),
     ] {
         assert_eq!(world.tries("ends", &run, task).await, [(state, Some(cause.to_owned()))], "{task}");
     }

@@ -65,7 +65,7 @@ pub async fn run(
         end = end => end,
         () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
-    if let Some(told) = Report::of(end) {
+    if let Some(told) = Report::of(end, &sink) {
         report.send(told).ok();
         telling.await??;
     }

@@ -17,6 +17,7 @@ use super::body::{End, Failure};
 use crate::{
     context::{FailWithoutRetry, Skip},
     dag::Returned,
+    task_log::LogSink,
 };
 
 /// How a worker starts its own program so that it calls [`run`].
@@ -59,15 +60,16 @@ enum Report {
 }
 
 impl Report {
-    fn of(end: End) -> Option<Self> {
+    /// The worker does not know the secrets that the body has read.
+    fn of(end: End, sink: &LogSink) -> Option<Self> {
         Some(match end {
             Ok(returned) => Self::Returned(returned),
             Err(Failure::Error(error)) => match (error.downcast_ref(), error.downcast_ref::<FailWithoutRetry>()) {
-                (Some(Skip(why)), _) => Self::Skipped(why.clone()),
-                (_, Some(_)) => Self::FailedWithoutRetry(format!("{error:#}")),
-                _ => Self::Failed(format!("{error:#}")),
+                (Some(Skip(why)), _) => Self::Skipped(sink.masked(why.clone())),
+                (_, Some(_)) => Self::FailedWithoutRetry(sink.masked(format!("{error:#}"))),
+                _ => Self::Failed(sink.masked(format!("{error:#}"))),
             },
-            Err(Failure::Panicked(message)) => Self::Panicked(message),
+            Err(Failure::Panicked(message)) => Self::Panicked(sink.masked(message)),
             Err(Failure::TimedOut(_) | Failure::Cancelled) => return None,
         })
     }
