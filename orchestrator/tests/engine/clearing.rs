@@ -13,9 +13,8 @@ use orchestrator::{
     worker::Settings,
 };
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
 
-use super::world::World;
+use super::{gate::Gate, world::World};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
@@ -93,29 +92,20 @@ async fn upstream_and_downstream_reach_through_all_levels(pool: PgPool) {
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_running_task_that_is_cleared_is_stopped_and_tried_again(pool: PgPool) {
-    let (started, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (counted, gate) = (Arc::clone(&started), Arc::clone(&may_end));
-    let dag = Dag::new("d");
-    dag.task("slow", move |_: Context| {
-        let gate = Arc::clone(&gate);
-        counted.fetch_add(1, Ordering::SeqCst);
-        async move {
-            gate.acquire().await?.forget();
-            Ok(())
-        }
-    });
+    let (dag, gate) = (Dag::new("d"), Gate::closed());
+    gate.task(&dag, "slow");
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "slow", TaskState::Running).await;
+    gate.begun().await;
     assert_eq!(clear(&world, &clear_of(&run, &[], Only::Running)).await.unwrap(), ["slow"]);
     assert_eq!(world.state("d", &run, "slow").await, TaskState::Restarting);
     // The heartbeat finds it, the body is dropped, and the scheduler queues the next try.
     world.reaches("d", &run, "slow", TaskState::UpForRetry).await;
-    may_end.add_permits(1);
+    gate.opens_for(1);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
-    assert_eq!(started.load(Ordering::SeqCst), 2);
+    assert_eq!(gate.times(), 2);
     let states: Vec<_> = world.tries("d", &run, "slow").await.into_iter().map(|(state, _)| state).collect();
     assert_eq!(states, [TaskState::UpForRetry, TaskState::Success]);
     world.assert_counts().await;
@@ -141,18 +131,17 @@ async fn a_clear_that_makes_no_sense_is_refused(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn a_running_task_whose_upstream_is_cleared_too_waits_for_it(pool: PgPool) {
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let gate = Arc::new(Semaphore::new(0));
-    let dag = Dag::new("d");
-    let (first_log, second_log, second_gate) = (Arc::clone(&order), Arc::clone(&order), Arc::clone(&gate));
+    let (dag, gate) = (Dag::new("d"), Gate::closed());
+    let (first_log, second_log, second_gate) = (Arc::clone(&order), Arc::clone(&order), gate.clone());
     let first = dag.task("first", move |_: Context| {
         first_log.lock().unwrap().push("first");
         async { Ok(7_u32) }
     });
     let second = move |_: Context, seven: u32| {
         second_log.lock().unwrap().push("second");
-        let gate = Arc::clone(&second_gate);
+        let gate = second_gate.clone();
         async move {
-            gate.acquire().await?.forget();
+            gate.pass().await;
             Ok(seven)
         }
     };
@@ -160,10 +149,10 @@ async fn a_running_task_whose_upstream_is_cleared_too_waits_for_it(pool: PgPool)
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "second", TaskState::Running).await;
+    gate.begun().await;
     assert_eq!(clear(&world, &clear_of(&run, &[], Only::All)).await.unwrap(), ["first", "second"]);
     world.reaches("d", &run, "second", TaskState::UpForRetry).await;
-    gate.add_permits(1);
+    gate.opens_for(1);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
     assert_eq!(*order.lock().unwrap(), ["first", "second", "first", "second"]);

@@ -1,12 +1,6 @@
 //! Workers that die, stall, come back, or are told to stop.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use orchestrator::{
@@ -19,27 +13,12 @@ use orchestrator::{
     worker::Settings,
 };
 use sqlx::PgPool;
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::Barrier;
 
-use super::world::World;
+use super::{gate::Gate, world::World};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
-}
-
-fn gated(dag: &Dag, task: &str, retries: u32) -> (Arc<AtomicUsize>, Arc<Semaphore>) {
-    let (started, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (counted, gate) = (Arc::clone(&started), Arc::clone(&may_end));
-    let body = move |_: Context| {
-        let gate = Arc::clone(&gate);
-        counted.fetch_add(1, Ordering::SeqCst);
-        async move {
-            gate.acquire().await?.forget();
-            Ok(())
-        }
-    };
-    let _ = dag.task(task, body).retries(retries).retry_delay(Duration::ZERO);
-    (started, may_end)
 }
 
 /// A worker that does nothing by itself.
@@ -72,11 +51,12 @@ fn success(worker: ProcessId, claim: &Claim) -> Outcome {
 #[sqlx::test(migrations = "../migrations")]
 async fn the_task_of_a_dead_worker_is_tried_again_with_the_cause_in_its_log(pool: PgPool) {
     let dag = Dag::new("d");
-    let (started, may_end) = gated(&dag, "slow", 1);
+    let gate = Gate::closed();
+    let _ = gate.task(&dag, "slow").retries(1).retry_delay(Duration::ZERO);
     let world = World::new(pool, vec![dag]).await;
     let dead = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "slow", TaskState::Running).await;
+    gate.begun().await;
     dead.vanish();
 
     assert_eq!(world.pass().await.rescued, 0, "its lease is not over yet");
@@ -84,10 +64,10 @@ async fn the_task_of_a_dead_worker_is_tried_again_with_the_cause_in_its_log(pool
         world.now().await + TimeDelta::from_std(process::Lease::default().length()).unwrap() + TimeDelta::seconds(5);
     assert_eq!(world.pass_at(later).await.rescued, 1);
     let worker = world.worker(Settings::default());
-    may_end.add_permits(8);
+    gate.opens_for(8);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
-    assert_eq!(started.load(Ordering::SeqCst), 2);
+    assert_eq!(gate.times(), 2);
     let tries = world.tries("d", &run, "slow").await;
     assert_eq!(tries[0].0, TaskState::UpForRetry);
     assert!(tries[0].1.as_ref().unwrap().contains("is gone: its heartbeat stopped"), "{tries:?}");
@@ -153,13 +133,14 @@ async fn siblings_that_end_at_the_same_instant_are_both_counted(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn a_worker_that_stops_lets_its_tasks_end(pool: PgPool) {
     let dag = Dag::new("d");
-    let (_, may_end) = gated(&dag, "slow", 0);
+    let gate = Gate::closed();
+    gate.task(&dag, "slow");
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "slow", TaskState::Running).await;
+    gate.begun().await;
     let stopping = tokio::spawn(worker.stop());
-    may_end.add_permits(1);
+    gate.opens_for(1);
     stopping.await.unwrap();
     assert_eq!(world.state("d", &run, "slow").await, TaskState::Success);
 }
@@ -167,19 +148,20 @@ async fn a_worker_that_stops_lets_its_tasks_end(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn what_does_not_end_in_time_is_handed_back_as_the_same_try(pool: PgPool) {
     let dag = Dag::new("d");
-    let (started, may_end) = gated(&dag, "slow", 0);
+    let gate = Gate::closed();
+    gate.task(&dag, "slow");
     let world = World::new(pool, vec![dag]).await;
     let settings = Settings { drain: Duration::from_millis(50), ..Settings::default() };
     let worker = world.worker(settings.clone());
     let run = world.start("d").await;
-    world.reaches("d", &run, "slow", TaskState::Running).await;
+    gate.begun().await;
     worker.stop().await;
     assert_eq!(world.state("d", &run, "slow").await, TaskState::Queued);
-    may_end.add_permits(8);
+    gate.opens_for(8);
     let heir = world.worker(settings);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     heir.stop().await;
-    assert_eq!(started.load(Ordering::SeqCst), 2);
+    assert_eq!(gate.times(), 2);
     let tries = world.tries("d", &run, "slow").await;
     assert_eq!(tries.len(), 1, "a rolling restart must not use up tries: {tries:?}");
 }

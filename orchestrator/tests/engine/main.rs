@@ -11,6 +11,7 @@ mod clearing;
 mod deferring;
 mod deploys;
 mod faults;
+mod gate;
 mod isolation;
 mod keeping;
 mod limits;

@@ -1,6 +1,6 @@
 //! When runs are made, and when they start.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchestrator::{
@@ -10,9 +10,8 @@ use orchestrator::{
     worker::Settings,
 };
 use sqlx::{PgPool, Row};
-use tokio::sync::Semaphore;
 
-use super::world::World;
+use super::{gate::Gate, world::World};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
@@ -159,15 +158,8 @@ async fn once_runs_once_and_continuous_whenever_the_run_before_has_ended(pool: P
     let once = Dag::new("once").schedule(Schedule::Once);
     once.task("only", nothing);
     let continuous = Dag::new("continuous").schedule(Schedule::Continuous).max_active_runs(1);
-    let may_end = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&may_end);
-    continuous.task("only", move |_: Context| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await?.forget();
-            Ok(())
-        }
-    });
+    let gate = Gate::closed();
+    gate.task(&continuous, "only");
     let world = World::new(pool.clone(), vec![once, continuous]).await;
     let worker = world.worker(Settings::default());
     world.unpause("once").await;
@@ -177,7 +169,7 @@ async fn once_runs_once_and_continuous_whenever_the_run_before_has_ended(pool: P
         let runs = run_ids(&pool, "continuous").await;
         assert_eq!(runs.len(), round, "the run before has ended");
         assert_eq!(world.pass().await.created, 0, "while it runs there is no room");
-        may_end.add_permits(1);
+        gate.opens_for(1);
         world.reaches("continuous", &runs[round - 1].as_str().into(), "only", TaskState::Success).await;
         assert_eq!(run_ids(&pool, "once").await.len(), 1);
     }
