@@ -432,15 +432,16 @@ async fn claim_known(conn: &mut PgConnection, graphs: &Graphs, claimant: Claiman
         let claimed = instances::claim(conn, Claimant { free, ..claimant }).await?;
         let mut is_strange = false;
         for claim in claimed {
-            // Whoever runs it needs no database to begin.
-            let can_run = claimant.abilities.can_run(&claim.dag_id, &claim.task_id)
-                && graphs.can_read(conn, claim.version).await?;
-            if can_run {
+            if !claimant.abilities.can_run(&claim.dag_id, &claim.task_id) {
+                claimant.abilities.leave_task(&claim.dag_id, &claim.task_id);
+            } else if !graphs.can_read(conn, claim.version).await? {
+                claimant.abilities.leave_version(&claim.dag_id, claim.version);
+            } else {
+                // Its graph is known now: whoever runs it needs no database to begin.
                 known.push(claim);
                 continue;
             }
             is_strange = true;
-            claimant.abilities.meet(&claim.dag_id, &claim.task_id);
             instances::hand_back_if_current(conn, claim.instance, claim.attempt).await?;
         }
         if !is_strange {

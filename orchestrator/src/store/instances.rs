@@ -322,7 +322,8 @@ pub struct Claim {
 /// # Errors
 /// The database is down.
 pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
-    let (strange_dags, strange_tasks) = claimant.abilities.strange();
+    let strange = claimant.abilities.strange();
+    let (strange_dags, strange_tasks) = strange.tasks();
     // The CTEs are optimisation fences: a subquery could be flattened into a join that updates more rows than LIMIT.
     sqlx::query_as!(
         Claim,
@@ -332,6 +333,8 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
                    where state = 'queued' and queue = q.queue and dag_id = any($2)
                      and not exists (select from unnest($5::text[], $6::text[]) as s(dag_id, task_id)
                                      where s.dag_id = task_instance.dag_id and s.task_id = task_instance.task_id)
+                     and (cardinality($7::bigint[]) = 0
+                          or (select r.version_id from dag_run r where r.run_key = task_instance.run_key) <> all($7))
                    order by priority desc, ticket
                    limit $3
                    for update skip locked
@@ -354,7 +357,8 @@ pub async fn claim(conn: &mut PgConnection, claimant: Claimant<'_>) -> sqlx::Res
         claimant.free,
         claimant.queues,
         &strange_dags,
-        &strange_tasks
+        &strange_tasks,
+        &strange.versions()
     )
     .fetch_all(conn)
     .await

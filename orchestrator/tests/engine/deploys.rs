@@ -155,7 +155,7 @@ async fn a_graph_that_this_binary_cannot_read_holds_up_nobody_else(pool: PgPool)
     let stored: serde_json::Value =
         sqlx::query_scalar("select graph from dag_version where dag_id = 'd'").fetch_one(&world.pool).await.unwrap();
     let write = async |graph: &serde_json::Value| {
-        let update = sqlx::query("update dag_version set graph = $1 where dag_id = 'd'").bind(graph);
+        let update = sqlx::query("update dag_version set graph = $1 where dag_id = 'd' and number = 1").bind(graph);
         update.execute(&world.pool).await.unwrap();
     };
     // As a later binary might write it. The world has read it before, a worker that has just started has not.
@@ -167,6 +167,15 @@ async fn a_graph_that_this_binary_cannot_read_holds_up_nobody_else(pool: PgPool)
     let beside = world.start("other").await;
     assert_eq!(world.finished("other", &beside).await, RunState::Success);
     assert_eq!(world.state("d", &run, "first").await, TaskState::Queued);
+    // Nor the runs of the versions that it can read: there they go on, and so does the duty that cleans up after deploys.
+    register(&mut world.pool.acquire().await.unwrap(), &Registry::build(vec![version(&["first"])]).unwrap())
+        .await
+        .unwrap();
+    let readable = world.start("d").await;
+    assert_eq!(world.finished("d", &readable).await, RunState::Success);
+    let mut conn = world.pool.acquire().await.unwrap();
+    remove_gone(&mut conn, &world.registry, &orchestrator::engine::Graphs::default()).await.unwrap();
+    drop(conn);
     stop.cancel();
     old.await.unwrap();
     write(&stored).await;
