@@ -9,7 +9,7 @@ use super::Refused;
 use crate::{
     dag::{Graph, Role},
     engine::{Graphs, redeploy},
-    ids::{DagId, Node, RunId, RunKey, TaskId},
+    ids::{DagId, Node, RunId, RunKey, TaskId, VersionId},
     state::TaskState,
     store::{
         dags,
@@ -67,6 +67,26 @@ pub enum OnVersion {
     Own,
     /// The latest one: Airflow's `run_on_latest_version`.
     Latest,
+}
+
+/// Under which version the chosen runs are looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Onto<'a> {
+    /// Their own.
+    Own,
+    /// The latest, if one of the chosen task instances is in such a state.
+    Latest(&'a (dyn Fn(TaskState) -> bool + Sync)),
+}
+
+impl Onto<'_> {
+    fn wants(self, own: &OrUnknown) -> bool {
+        match (self, own) {
+            (Self::Own, _) => false,
+            (Self::Latest(takes), Ok(own)) => own.chosen().any(|instance| takes(instance.state)),
+            // A task that is new to the run has not begun.
+            (Self::Latest(takes), Err(_)) => takes(TaskState::None),
+        }
+    }
 }
 
 /// Which tasks of a run.
@@ -169,42 +189,68 @@ pub(super) async fn tell_next_run(tx: &mut PgConnection, changed: &Held) -> sqlx
 }
 
 /// Locks the runs in the order of their keys, of each run then the task instances: a claim may change one without the
-/// run's lock.
+/// run's lock. A run goes over to the latest version only if the command is about something in it.
 pub(super) async fn choose(
     tx: &mut PgConnection,
     graphs: &Graphs,
     choice: &Choice,
-    version: OnVersion,
+    onto: Onto<'_>,
 ) -> Result<Vec<Held>, Refused> {
     let dag_id = &choice.dag_id;
     let latest = dags::current_version(tx, dag_id).await?.ok_or_else(|| Refused::NoDag(dag_id.clone()))?;
-    let mut held = Vec::new();
+    let mut chosen = Vec::new();
     let mut unknown = None;
     for key in runs_of(tx, choice).await? {
-        let Some(mut run) = runs::lock_waiting(tx, key).await? else { continue };
-        let is_moved = version == OnVersion::Latest && run.version != latest;
-        if is_moved {
-            if !redeploy(tx, graphs, &run, latest).await? {
-                return Err(Refused::NotAtRest(runs::id(tx, key).await?));
-            }
-            run.version = latest;
-        }
-        let graph = graphs.get(tx, run.version).await?;
+        let Some(run) = runs::lock_waiting(tx, key).await? else { continue };
+        let own = hold(tx, graphs, run, &choice.tasks).await?;
+        let goes_over = run.version != latest && onto.wants(&own);
+        let held = if goes_over { go_over(tx, graphs, run, latest, &choice.tasks).await? } else { own };
         // Of several runs, those of a version without the task are left alone.
-        let picks = match picks_of(&graph, &choice.tasks) {
-            Ok(picks) => picks,
-            Err(task) => {
-                unknown.get_or_insert(task);
-                continue;
-            }
-        };
-        let all = overrides::lock_of_run(tx, key).await?;
-        held.push(Held { run, graph, is_moved, all, picks });
+        match held {
+            Ok(held) => chosen.push(held),
+            Err(task) => unknown = unknown.or(Some(task)),
+        }
     }
     match unknown {
-        Some(task) if held.is_empty() => Err(Refused::NoTask(dag_id.clone(), task)),
-        _ => Ok(held),
+        Some(task) if chosen.is_empty() => Err(Refused::NoTask(dag_id.clone(), task)),
+        _ => Ok(chosen),
     }
+}
+
+/// A run as it is now, or the named task that its version does not have.
+type OrUnknown = Result<Held, TaskId>;
+
+async fn hold(
+    tx: &mut PgConnection,
+    graphs: &Graphs,
+    run: LockedRun,
+    tasks: &TaskChoice,
+) -> Result<OrUnknown, Refused> {
+    let graph = graphs.get(tx, run.version).await?;
+    let picks = match picks_of(&graph, tasks) {
+        Ok(picks) => picks,
+        Err(task) => return Ok(Err(task)),
+    };
+    let all = overrides::lock_of_run(tx, run.run_key).await?;
+    Ok(Ok(Held { run, graph, is_moved: false, all, picks }))
+}
+
+/// Takes a run to the latest version, unless that has not all of the tasks.
+async fn go_over(
+    tx: &mut PgConnection,
+    graphs: &Graphs,
+    run: LockedRun,
+    latest: VersionId,
+    tasks: &TaskChoice,
+) -> Result<OrUnknown, Refused> {
+    if let Err(task) = picks_of(&*graphs.get(tx, latest).await?, tasks) {
+        return Ok(Err(task));
+    }
+    if !redeploy(tx, graphs, &run, latest).await? {
+        return Err(Refused::NotAtRest(runs::id(tx, run.run_key).await?));
+    }
+    let moved = hold(tx, graphs, LockedRun { version: latest, ..run }, tasks).await?;
+    Ok(moved.map(|held| Held { is_moved: true, ..held }))
 }
 
 async fn runs_of(tx: &mut PgConnection, choice: &Choice) -> Result<Vec<RunKey>, Refused> {

@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Origin, Refused,
-    choose::{Choice, Held, OnVersion, RunChoice, choose, tell_next_run},
+    choose::{Choice, Held, OnVersion, Onto, RunChoice, choose, tell_next_run},
     write_down,
 };
 use crate::{
@@ -28,7 +28,7 @@ pub struct Clear {
     pub only: Only,
     /// Whether runs that have ended are started again.
     pub reset_dag_runs: bool,
-    /// The version under which they go on.
+    /// The version under which the runs go on in which something is cleared.
     pub version: OnVersion,
     /// What becomes of those that run.
     pub running: Running,
@@ -40,6 +40,15 @@ impl Clear {
     pub fn of(choice: Choice) -> Self {
         let (version, running) = (OnVersion::default(), Running::default());
         Self { choice, only: Only::All, reset_dag_runs: true, version, running }
+    }
+
+    async fn choose(&self, tx: &mut PgConnection, graphs: &Graphs) -> Result<Vec<Held>, Refused> {
+        let takes = |state| self.only.takes(state);
+        let onto = match self.version {
+            OnVersion::Own => Onto::Own,
+            OnVersion::Latest => Onto::Latest(&takes),
+        };
+        choose(tx, graphs, &self.choice, onto).await
     }
 }
 
@@ -85,7 +94,7 @@ fn runs_on(instance: &Chosen) -> bool {
 /// [`Refused`].
 pub async fn preview_clear(conn: &mut PgConnection, graphs: &Graphs, clear: &Clear) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
-    let held = choose(&mut tx, graphs, &clear.choice, clear.version).await?;
+    let held = clear.choose(&mut tx, graphs).await?;
     tx.rollback().await?;
     Ok(held.into_iter().flat_map(|held| taken(&held.with_setups(), clear.only)).collect())
 }
@@ -103,7 +112,7 @@ pub async fn clear(
 ) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
     let (mut cleared, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
-    for held in choose(&mut tx, graphs, &clear.choice, clear.version).await? {
+    for held in clear.choose(&mut tx, graphs).await? {
         let mut held = held.with_setups();
         let taken = taken(&held, clear.only);
         if taken.is_empty() {

@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Origin, Refused,
-    choose::{Choice, Held, OnVersion, RunChoice, TaskChoice, choose, tell_next_run},
+    choose::{Choice, Held, Onto, RunChoice, TaskChoice, choose, tell_next_run},
     clear::{requeue, reset},
     write_down,
 };
@@ -69,7 +69,7 @@ pub enum MarkedRun {
 /// [`Refused`].
 pub async fn preview_mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
-    let held = choose(&mut tx, graphs, &mark.choice, OnVersion::Own).await?;
+    let held = choose(&mut tx, graphs, &mark.choice, Onto::Own).await?;
     tx.rollback().await?;
     Ok(held.iter().flat_map(|held| to_change(held, mark.state)).collect())
 }
@@ -88,7 +88,7 @@ pub async fn mark(
     let mut tx = conn.begin().await?;
     let (mut changed, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
     let cause = format!("marked {} ({})", mark.state.state(), origin.as_str());
-    for mut held in choose(&mut tx, graphs, &mark.choice, OnVersion::Own).await? {
+    for mut held in choose(&mut tx, graphs, &mark.choice, Onto::Own).await? {
         let to_change = to_change(&held, mark.state);
         if to_change.is_empty() {
             continue;
@@ -137,7 +137,7 @@ pub async fn mark_run(
     let mut tx = conn.begin().await?;
     let choice = Choice { dag_id: dag.clone(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
     let cause = format!("the run was marked ({})", origin.as_str());
-    for mut held in choose(&mut tx, graphs, &choice, OnVersion::Own).await? {
+    for mut held in choose(&mut tx, graphs, &choice, Onto::Own).await? {
         match state {
             MarkedRun::Queued => requeue(&mut tx, &mut held).await?,
             MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,

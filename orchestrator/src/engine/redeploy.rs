@@ -40,9 +40,10 @@ pub async fn redeploy(
     redeploy::place(conn, run.run_key, &places(&before, &after, &kept)).await?;
     nodes::insert(conn, run.run_key, &nodes_of(&after, new)).await?;
     for ((branch, lane), skipped) in skips {
-        let Some(branch) = after.node(&branch) else { continue };
-        let skipped: Vec<_> = skipped.iter().filter_map(|task| after.node(task)).collect();
-        nodes::keep_skips(conn, run.run_key, branch, lane, &skipped).await?;
+        let Some(node) = after.node(&branch) else { continue };
+        let mut skipped: Vec<_> = skipped.iter().filter_map(|task| after.node(task)).collect();
+        skipped.extend(newly_after(&before, &after, &branch, node));
+        nodes::keep_skips(conn, run.run_key, node, lane, &skipped).await?;
     }
     redeploy::set_version(conn, run.run_key, to).await?;
     nodes::recount(conn, run.run_key, after.edges()).await?;
@@ -75,6 +76,20 @@ async fn skips_by_name(
         Some(((name(row.node)?, row.lane), skips))
     };
     Ok(decided.filter_map(by_name).collect())
+}
+
+/// What has come after a branch since it chose: it did not choose that. Airflow's `NotPreviouslySkippedDep`.
+fn newly_after<'g>(
+    before: &'g Graph,
+    after: &'g Graph,
+    branch: &TaskId,
+    node: Node,
+) -> impl Iterator<Item = Node> + 'g {
+    let was_after = before.node(branch).map(|branch| before.downstream(branch)).unwrap_or_default();
+    after.downstream(node).iter().copied().filter(move |next| {
+        let before = after.task(*next).and_then(|task| before.node(&task.task_id));
+        before.is_none_or(|before| !was_after.contains(&before))
+    })
 }
 
 fn places(before: &Graph, after: &Graph, kept: &[Node]) -> Places {

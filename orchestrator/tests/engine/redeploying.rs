@@ -12,10 +12,9 @@ use orchestrator::{
     worker::{Settings, Worker},
 };
 use sqlx::{PgPool, Row};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::world::World;
+use super::{gate::Gate, world::World};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
@@ -57,7 +56,7 @@ fn after() -> Dag {
     let new = dag.task("new", nothing);
     let right = dag.task("right", nothing);
     let choose = dag.task("choose", choose_left);
-    dag.chain(choose >> [right, dag.task("left", nothing)]);
+    dag.chain(choose >> [right, dag.task("left", nothing), dag.task("third", nothing)]);
     let list = dag.task("list", list);
     let single = dag.task("single", item.expand(list));
     let mapped = dag.task("mapped", nothing);
@@ -123,6 +122,7 @@ async fn a_failed_run_goes_on_as_the_dag_is_now(pool: PgPool) {
         ("list", 1, TaskState::Success),
         ("left", 1, TaskState::Success),
         ("right", 0, TaskState::Skipped),
+        ("third", 0, TaskState::Skipped),
     ] {
         assert_eq!(world.state("d", &run, task).await, state, "{task}");
         assert_eq!(world.tries("d", &run, task).await.len(), tries, "{task}");
@@ -142,20 +142,12 @@ async fn a_failed_run_goes_on_as_the_dag_is_now(pool: PgPool) {
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_run_with_a_task_that_runs_stays_where_it_is(pool: PgPool) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opens = Arc::clone(&gate);
-    let dag = Dag::new("d");
-    dag.task("holds", move |_: Context| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.acquire().await?.forget();
-            Ok(())
-        }
-    });
+    let (dag, gate) = (Dag::new("d"), Gate::closed());
+    gate.task(&dag, "holds");
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "holds", TaskState::Running).await;
+    gate.begun().await;
     deploy(&world, after()).await;
     let refused = clear(&world, &clear_of(&run, &[])).await.unwrap_err();
     assert!(matches!(refused, Refused::NotAtRest(_)), "{refused}");
@@ -166,37 +158,41 @@ async fn a_run_with_a_task_that_runs_stays_where_it_is(pool: PgPool) {
     drop(conn);
     let names: i64 = sqlx::query("select count(*) from task_instance").fetch_one(&world.pool).await.unwrap().get(0);
     assert_eq!(names, 1, "nothing of it has happened");
-    opens.add_permits(1);
+    gate.opens_for(1);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
     world.assert_counts().await;
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_run_that_waits_gets_its_new_tasks_though_nothing_is_cleared(pool: PgPool) {
+async fn a_run_in_which_nothing_is_cleared_stays_as_it_is(pool: PgPool) {
     let version = |with_new: bool| {
         let dag = Dag::new("d");
-        dag.task("waits", fails).retries(1).retry_delay(std::time::Duration::from_secs(3_600));
+        dag.task("old", nothing);
         if with_new {
             dag.task("new", nothing);
         }
         dag
     };
     let world = World::new(pool, vec![version(false)]).await;
-    let old = world.worker(Settings::default());
+    let worker = world.worker(Settings::default());
     let run = world.start("d").await;
-    world.reaches("d", &run, "waits", TaskState::UpForRetry).await;
-    old.stop().await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
     let registry = deploy(&world, version(true)).await;
     let nothing_failed = Clear { only: Only::Failed, ..clear_of(&run, &[]) };
     assert_eq!(clear(&world, &nothing_failed).await.unwrap(), 0);
-    world.assert_counts().await;
+    assert_eq!(world.run_state("d", &run).await, RunState::Success);
+    assert!(world.instances("d", &run, "new").await.is_empty(), "a task that nobody asked for");
+
+    assert_eq!(clear(&world, &clear_of(&run, &["new"])).await.unwrap(), 1);
     let (pool, graphs, wake) = (world.pool.clone(), world.graphs.clone(), world.wake.clone());
     let stop = CancellationToken::new();
     let worker = tokio::spawn(Worker::new(pool, registry, graphs, wake, Settings::default()).run(stop.clone()));
-    world.reaches("d", &run, "new", TaskState::Success).await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
     stop.cancel();
     worker.await.unwrap();
-    assert_eq!(world.state("d", &run, "waits").await, TaskState::UpForRetry);
+    assert_eq!(world.state("d", &run, "new").await, TaskState::Success);
+    assert_eq!(world.tries("d", &run, "old").await.len(), 1);
     world.assert_counts().await;
 }
