@@ -92,7 +92,7 @@ pub(crate) async fn run_body(
     registry: Arc<Registry>,
     options: &BucketOptions,
 ) -> anyhow::Result<Exit> {
-    isolated::run(registry, settings::pool(connection)?, Keys::from_env()?, results::overflow(options)).await?;
+    isolated::run(registry, settings::small_pool(connection)?, Keys::from_env()?, results::overflow(options)).await?;
     Ok(Exit::Done)
 }
 

@@ -97,20 +97,29 @@ impl LogSink {
         if message.contains('\0') {
             message = message.replace('\0', "\u{fffd}");
         }
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
-        if left_out > 0 {
-            self.hand_over(
-                Level::WARN,
-                "streamcommerce.task",
-                format!("{left_out} lines were left out here"),
-                left_out,
-            );
+        if let Some((gap, left_out)) = self.gap() {
+            self.hand_over(gap, left_out);
         }
-        self.hand_over(level, logger, message, 1);
+        self.hand_over(LogLine { at: Utc::now(), level: level.as_str(), logger: logger.to_owned(), message }, 1);
     }
 
-    fn hand_over(&self, level: Level, logger: &str, message: String, stands_for: u64) {
-        let line = LogLine { at: Utc::now(), level: level.as_str(), logger: logger.to_owned(), message };
+    /// Nothing more is said: waits until the log tells of the lines that were left out last.
+    pub(crate) async fn close(&self) {
+        if let Some((gap, _)) = self.gap() {
+            // Nobody reads it: the worker has given up.
+            self.lines.send((self.of, gap)).await.ok();
+        }
+    }
+
+    /// The line that stands for those that were left out, and how many those are.
+    fn gap(&self) -> Option<(LogLine, u64)> {
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        let message = format!("{left_out} lines were left out here");
+        let (level, logger) = (Level::WARN.as_str(), "streamcommerce.task".to_owned());
+        (left_out > 0).then(|| (LogLine { at: Utc::now(), level, logger, message }, left_out))
+    }
+
+    fn hand_over(&self, line: LogLine, stands_for: u64) {
         if self.lines.try_send((self.of, line)).is_err() {
             self.left_out.fetch_add(stands_for, Ordering::Relaxed);
         }

@@ -95,6 +95,7 @@ async fn airflows_variables_filters_and_macros_mean_the_same_here() {
         ("{{ logical_date.subtract(hours=4).strftime('%d/%m %H:%M:%S.%f') }}", "28/02 23:04:05.000000"),
         ("{{ logical_date.year }}-{{ logical_date.month }}", "2024-2"),
         ("{{ data_interval_start | ds }}/{{ data_interval_end | ds }}", "2024-02-28/2024-02-29"),
+        ("{{ macros.ds_format(ds, '%Y-%m-%d', '%z') }}", "+0000"),
         ("{{ macros.ds_add(ds, -1) }} {{ macros.ds_format(ds, '%Y-%m-%d', '%m/%d/%y') }}", "2024-02-28 02/29/24"),
         ("{{ dag.dag_id }}.{{ task.task_id }} {{ run_id }} {{ ti.try_number }}", "shop.load manual__1 2"),
         ("{{ task_instance_key_str }}", "shop__load__20240229"),

@@ -140,7 +140,7 @@ impl Object for Macros {
             }
             "ds_format" => {
                 let (ds, from, to): (&str, &str, &str) = from_args(args)?;
-                let midnight = parse(ds, from)?.and_time(chrono::NaiveTime::MIN);
+                let midnight = parse(ds, from)?.and_time(chrono::NaiveTime::MIN).and_utc();
                 Ok(Value::from(midnight.format_with_items(items(to)?.iter()).to_string()))
             }
             _ => Err(Error::from(ErrorKind::UnknownMethod)),

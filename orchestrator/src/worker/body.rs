@@ -5,6 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::reads::ReadsPostgres;
@@ -31,6 +32,9 @@ pub struct Setting {
     pub keys: Keys,
     /// Where results are that are too big for the database.
     pub overflow: Option<Arc<dyn Overflow>>,
+    /// Who may hold a list of which it takes one item: a mapped task must not hold as many copies as the worker has
+    /// slots.
+    pub lists: Arc<Semaphore>,
     /// Ends the attempt before its time.
     pub cancelled: CancellationToken,
 }
@@ -88,6 +92,7 @@ fn context(setting: &Setting, claim: &Claim) -> Context {
         graph,
         keys: setting.keys.clone(),
         overflow: setting.overflow.clone(),
+        lists: Arc::clone(&setting.lists),
     };
     Context::new(facts, Arc::new(reads), setting.cancelled.clone())
 }

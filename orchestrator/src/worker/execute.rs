@@ -9,13 +9,13 @@ use serde_json::Value;
 use tracing::Level;
 
 use super::{
-    body::{self, End, Failure, Setting},
+    body::{self, Failure, Setting},
     isolated::{BodyProcess, Isolated},
     reads::NO_BUCKET,
 };
 use crate::{
     context::{FailWithoutRetry, Skip},
-    dag::{Isolation, Next, Progress, Returned, SensorSpec, TaskSpec},
+    dag::{Graph, Isolation, Next, Progress, SensorSpec, TaskSpec},
     engine::{Ending, Outcome},
     ids::{Node, ProcessId},
     overflow::{self, Stored},
@@ -39,19 +39,21 @@ pub struct Attempt {
 pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
     let began = Instant::now();
-    let end = run_body(&attempt, &claim, &spec, &sink).await;
-    let (end, skips) = choose(&attempt, &claim, may_be_mapped_over(&attempt, &claim, end));
-    let ending = match end {
-        Ok(Returned { progress: Progress::Done, value, .. }) => match store(&attempt, &claim, value).await {
-            Ok(result) => Ending::Success(result),
-            Err(error) => judge(error.into(), &spec, &claim, &sink),
-        },
-        Ok(Returned { progress, .. }) => {
+    let mut process = None;
+    let end = watch(&attempt, &spec, run(&attempt, &claim, &spec, &sink, &mut process)).await;
+    if let Some(process) = process {
+        // Before the end is told: nothing of this try goes on beside the next one.
+        process.stop(&sink).await;
+    }
+    let (ending, skips) = match end {
+        Ok(Kept { progress: Progress::Done, result, skips }) => (Ending::Success(result), skips),
+        Ok(Kept { progress, skips, .. }) => {
             let poked_for = Duration::from_secs_f64(claim.poked_for_secs.unwrap_or(0.0).max(0.0)) + began.elapsed();
-            go_on_later(&progress, &spec.sensor, poked_for, &sink)
+            (go_on_later(&progress, &spec.sensor, poked_for, &sink), skips)
         }
-        Err(failure) => judge(failure, &spec, &claim, &sink),
+        Err(failure) => (judge(failure, &spec, &claim, &sink), Vec::new()),
     };
+    sink.close().await;
     Outcome {
         instance: claim.instance,
         attempt: claim.attempt,
@@ -66,34 +68,55 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     }
 }
 
-/// What a branch chose, as nodes of the run's version. A choice that the graph does not allow fails the try.
-fn choose(attempt: &Attempt, claim: &Claim, end: End) -> (End, Vec<Node>) {
-    let Ok(Returned { next, .. }) = &end else { return (end, Vec::new()) };
-    let skips = match attempt.setting.graphs.known(claim.version) {
-        Some(graph) if *next != Next::All => graph.skipped_by(claim.node, next),
-        _ => Ok(Vec::new()),
+/// What a body returned, where the engine can use it.
+struct Kept {
+    progress: Progress,
+    result: Stored,
+    skips: Vec<Node>,
+}
+
+/// The body, and what its result needs to be kept: all of it within the time that the try has.
+async fn run(
+    attempt: &Attempt,
+    claim: &Claim,
+    spec: &TaskSpec,
+    sink: &LogSink,
+    process: &mut Option<Isolated>,
+) -> Result<Kept, Failure> {
+    let returned = match spec.isolation {
+        Isolation::Worker => body::run(&attempt.setting, claim, sink).await?,
+        Isolation::Process => process.insert(Isolated::start(attempt.body_process.as_ref())?).run(claim, sink).await?,
     };
-    match skips {
-        Ok(skips) => (end, skips),
-        Err(fault) => (Err(Failure::Error(fault.into())), Vec::new()),
+    let graph = attempt.setting.graphs.known(claim.version);
+    let skips = graph.as_ref().map_or(Ok(Vec::new()), |graph| skips(graph, claim, &returned.next))?;
+    if returned.progress != Progress::Done {
+        return Ok(Kept { progress: returned.progress, result: Stored::Inline(Value::Null), skips });
     }
+    if let Some(graph) = graph {
+        may_be_mapped_over(&graph, claim, &returned.value)?;
+    }
+    let result = store(attempt, claim, returned.value).await?;
+    Ok(Kept { progress: Progress::Done, result, skips })
+}
+
+/// What a branch did not choose, as nodes of the run's version. A choice that the graph does not allow fails the try.
+fn skips(graph: &Graph, claim: &Claim, next: &Next) -> anyhow::Result<Vec<Node>> {
+    if *next == Next::All { Ok(Vec::new()) } else { Ok(graph.skipped_by(claim.node, next)?) }
 }
 
 /// Whoever is mapped over a result needs a list, and not too long a one: Airflow's `UnmappableXComTypePushed` and
 /// `UnmappableXComLengthPushed` fail the try that returned something else.
-fn may_be_mapped_over(attempt: &Attempt, claim: &Claim, end: End) -> End {
-    let Ok(Returned { value, progress: Progress::Done, .. }) = &end else { return end };
-    let Some(graph) = attempt.setting.graphs.known(claim.version).filter(|graph| graph.is_source(claim.node)) else {
-        return end;
-    };
+fn may_be_mapped_over(graph: &Graph, claim: &Claim, value: &Value) -> anyhow::Result<()> {
+    if !graph.is_source(claim.node) || graph.mapped(claim.node).is_some() {
+        return Ok(());
+    }
     let most = graph.max_map_length();
     let fault = match value {
-        _ if graph.mapped(claim.node).is_some() => return end,
-        Value::Array(items) if items.len() <= most => return end,
+        Value::Array(items) if items.len() <= most => return Ok(()),
         Value::Array(items) => format!("it has {} items, and max_map_length is {most}", items.len()),
         _ => "it is not a list".to_owned(),
     };
-    Err(anyhow::anyhow!("other tasks cannot be mapped over the result: {fault}").into())
+    anyhow::bail!("other tasks cannot be mapped over the result: {fault}")
 }
 
 /// What the graph of the run's version says of the task. The settle that claimed has read that graph.
@@ -101,23 +124,12 @@ fn spec(attempt: &Attempt, claim: &Claim) -> TaskSpec {
     attempt.setting.graphs.known(claim.version).and_then(|graph| graph.task(claim.node).cloned()).unwrap_or_default()
 }
 
-async fn run_body(attempt: &Attempt, claim: &Claim, spec: &TaskSpec, sink: &LogSink) -> End {
-    match spec.isolation {
-        Isolation::Worker => watch(attempt, spec, body::run(&attempt.setting, claim, sink)).await,
-        Isolation::Process => match Isolated::start(attempt.body_process.as_ref(), claim).await {
-            Ok(mut process) => {
-                let end = watch(attempt, spec, process.end(sink)).await;
-                // Before the end is told: nothing of this try goes on beside the next one.
-                process.stop().await;
-                end
-            }
-            Err(error) => Err(error.into()),
-        },
-    }
-}
-
 /// Until it ends, its time is over, or it is stopped.
-async fn watch(attempt: &Attempt, spec: &TaskSpec, body: impl Future<Output = End>) -> End {
+async fn watch<T>(
+    attempt: &Attempt,
+    spec: &TaskSpec,
+    body: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let (timeout, cancelled) = (spec.execution_timeout, &attempt.setting.cancelled);
     tokio::select! {
         end = body => end,

@@ -11,7 +11,10 @@ mod running;
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgConnection, PgPool};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -85,13 +88,14 @@ pub struct Worker {
     graphs: Graphs,
     wake: Wake,
     settings: Settings,
+    lists: Arc<Semaphore>,
 }
 
 impl Worker {
     /// A worker for the DAGs of this binary.
     #[must_use]
     pub fn new(pool: PgPool, registry: Arc<Registry>, graphs: Graphs, wake: Wake, settings: Settings) -> Self {
-        Self { pool, registry, graphs, wake, settings }
+        Self { pool, registry, graphs, wake, settings, lists: Arc::new(Semaphore::new(1)) }
     }
 
     /// Works until `stop`, then drains. When its lease is lost it stops everything it runs (somebody else has it now)
@@ -155,7 +159,7 @@ impl Worker {
             () = lost.cancelled() => false,
         };
         if !drained {
-            running.cancel_all();
+            running.stop_all();
         }
         beats.abort();
         if let Ok(mut conn) = self.pool.acquire().await {
@@ -178,6 +182,12 @@ struct Desk<'a> {
     /// pool: a settle that is dropped while it waits for a run's lock must close its connection, not give it back with
     /// the lock still to come.
     conn: Option<PgConnection>,
+}
+
+/// Outcomes to be settled, and how often this binary seemed unable to.
+struct Batch {
+    outcomes: Vec<Outcome>,
+    unable: u32,
 }
 
 impl Desk<'_> {
@@ -210,7 +220,7 @@ impl Desk<'_> {
                     self.settle(batch, false).await;
                 }
                 () = tokio::time::sleep_until(deadline) => {
-                    self.hand_back().await;
+                    self.hand_back(outcomes).await;
                     return true;
                 }
                 () = lost.cancelled() => return false,
@@ -219,9 +229,24 @@ impl Desk<'_> {
         true
     }
 
-    /// Stops what runs and puts it back into the queue: the same try, for another worker.
-    async fn hand_back(&mut self) {
-        for held in self.running.cancel_all() {
+    /// Stops what runs and puts it back into the queue: the same try, for another worker. What ends well meanwhile has
+    /// ended.
+    async fn hand_back(&mut self, outcomes: &mut mpsc::Receiver<Outcome>) {
+        let mut stopped = self.running.stop_all();
+        // Nothing of a try goes on beside the same try elsewhere; but a body that does not listen cannot be waited for.
+        let patience = Instant::now() + isolated::GRACE * 2;
+        let mut done = Vec::new();
+        for _ in 0..stopped.len() {
+            let Ok(Some(outcome)) = tokio::time::timeout_at(patience, outcomes.recv()).await else { break };
+            if !matches!(outcome.ending, Ending::Failed { .. } | Ending::Retry { .. }) {
+                done.push(outcome);
+            }
+        }
+        stopped.retain(|stopped| done.iter().all(|outcome| outcome.attempt != stopped.attempt));
+        if !done.is_empty() {
+            self.settle(done, false).await;
+        }
+        for held in stopped {
             let Ok(mut conn) = self.worker.pool.acquire().await else { continue };
             match store::instances::hand_back_if_current(&mut conn, held.instance, held.attempt).await {
                 Ok(true) => tracing::info!(instance = %held.instance, "handed back: this worker stops"),
@@ -236,7 +261,7 @@ impl Desk<'_> {
     /// Settles a batch, however long the database takes, and claims into the free slots.
     async fn settle(&mut self, batch: Vec<Outcome>, claiming: bool) {
         let ended: Vec<_> = batch.iter().map(|outcome| outcome.attempt).collect();
-        let mut open = vec![batch];
+        let mut open = vec![Batch { outcomes: batch, unable: 0 }];
         while let Some(batch) = open.pop() {
             let free = if claiming { self.free(&ended) } else { 0 };
             let settled = self.settle_surely(batch, free, &mut open).await;
@@ -244,7 +269,7 @@ impl Desk<'_> {
             // At once: what is claimed and does not run looks lost to the heartbeat.
             self.start(settled.claims);
             // Each alone, waiting for its one run while holding nothing else.
-            open.extend(settled.busy.into_iter().map(|outcome| vec![outcome]));
+            open.extend(settled.busy.into_iter().map(|outcome| Batch { outcomes: vec![outcome], unable: 0 }));
         }
         self.running.remove(&ended);
     }
@@ -252,10 +277,11 @@ impl Desk<'_> {
     /// Tries again while the database is away. A batch that cannot be written is halved; one outcome that cannot be
     /// written alone becomes a failure that says so. What this binary cannot do (read the graph of a newer one) is tried
     /// without claims, and in the end left to others: what is held and does not run is rescued.
-    async fn settle_surely(&mut self, batch: Vec<Outcome>, mut free: i64, open: &mut Vec<Vec<Outcome>>) -> Settled {
-        let (mut pause, mut unable) = (Duration::from_millis(50), 0);
+    async fn settle_surely(&mut self, batch: Batch, mut free: i64, open: &mut Vec<Batch>) -> Settled {
+        let Batch { outcomes, mut unable } = batch;
+        let mut pause = Duration::from_millis(50);
         loop {
-            let error = match self.settle_once(batch.clone(), free).await {
+            let error = match self.settle_once(outcomes.clone(), free).await {
                 Ok(settled) => return settled,
                 Err(error) => error,
             };
@@ -264,19 +290,21 @@ impl Desk<'_> {
             // Whatever the database says otherwise, it may say something else later: a failover, a migration to come.
             unable += u32::from(in_database.is_none());
             let gives_up = is_about_data || unable > UNABLE_MAX;
-            match batch.as_slice() {
+            match outcomes.as_slice() {
                 [] => {
                     tracing::debug!(error = format!("{error:#}"), "cannot claim; the next poll tries again");
                     return Settled::default();
                 }
                 [one] if gives_up => {
                     tracing::error!(instance = %one.instance, error = format!("{error:#}"), "cannot write an outcome");
-                    open.extend(is_about_data.then(|| unwritable(one, &error)).flatten().map(|failure| vec![failure]));
+                    let failure = is_about_data.then(|| unwritable(one, &error)).flatten();
+                    open.extend(failure.map(|failure| Batch { outcomes: vec![failure], unable }));
                     return Settled::default();
                 }
                 several if gives_up => {
                     let (left, right) = several.split_at(several.len() / 2);
-                    open.extend([left.to_vec(), right.to_vec()]);
+                    // What was tried in vain together need not wait as long again apart.
+                    open.extend([left, right].map(|half| Batch { outcomes: half.to_vec(), unable }));
                     return Settled::default();
                 }
                 _ => tracing::warn!(error = format!("{error:#}"), "cannot settle; trying again"),
@@ -335,6 +363,7 @@ impl Desk<'_> {
                     graphs: self.worker.graphs.clone(),
                     keys: self.worker.settings.keys.clone(),
                     overflow: self.worker.settings.overflow.clone(),
+                    lists: Arc::clone(&self.worker.lists),
                     cancelled,
                 },
                 body_process: self.worker.settings.body_process.clone(),

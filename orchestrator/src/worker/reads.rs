@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 
 use crate::{
     context::Reads,
@@ -33,6 +34,7 @@ pub(super) struct ReadsPostgres {
     pub(super) graph: Option<Arc<Graph>>,
     pub(super) keys: Keys,
     pub(super) overflow: Option<Arc<dyn Overflow>>,
+    pub(super) lists: Arc<Semaphore>,
 }
 
 /// What is read.
@@ -74,10 +76,11 @@ impl ReadsPostgres {
         for result in found {
             values.push(match (result, &wanted) {
                 (Stored::Inline(value), _) => value,
-                (Stored::Object { object, .. }, Wanted::Item(_)) => match self.index_of(self.fetch(&object).await?) {
-                    Some(item) => item,
-                    None => return Ok(None),
-                },
+                (Stored::Object { object, .. }, Wanted::Item(_)) => {
+                    let _one_at_a_time = self.lists.acquire().await?;
+                    let Some(item) = self.index_of(self.fetch(&object).await?) else { return Ok(None) };
+                    item
+                }
                 (Stored::Object { object, .. }, _) => self.fetch(&object).await?,
             });
         }
@@ -97,7 +100,7 @@ impl ReadsPostgres {
         let overflow = self.overflow.as_ref();
         let overflow = overflow.with_context(|| format!("the result is in the bucket, as {object}: {NO_BUCKET}"))?;
         let json = overflow.get(object).await?;
-        let json = json.with_context(|| format!("the result was kept as {object}, which is not in the bucket"))?;
+        let json = json.with_context(|| format!("the result was kept as {object}, which is not in the bucket (any more): clear the task that returned it"))?;
         serde_json::from_slice(&json).with_context(|| format!("the object {object} is not JSON"))
     }
 }

@@ -55,15 +55,13 @@ impl Running {
         }
     }
 
-    /// Stops everything and forgets it: nothing of it will be settled.
-    pub(super) fn cancel_all(&self) -> Vec<Stopped> {
-        self.lock()
-            .drain()
-            .map(|(attempt, entry)| {
-                entry.cancelled.cancel();
-                Stopped { instance: entry.instance, attempt }
-            })
-            .collect()
+    /// Stops everything.
+    pub(super) fn stop_all(&self) -> Vec<Stopped> {
+        let stop = |(attempt, entry): (&AttemptId, &Entry)| {
+            entry.cancelled.cancel();
+            Stopped { instance: entry.instance, attempt: *attempt }
+        };
+        self.lock().iter().map(stop).collect()
     }
 
     /// How many run, those left out that have just ended.

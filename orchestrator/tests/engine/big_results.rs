@@ -1,6 +1,6 @@
 //! Results that are too big for the database are objects in a bucket; whoever takes them sees no difference.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator::{overflow::Overflow, prelude::*, state::RunState, worker::Settings};
@@ -23,6 +23,21 @@ impl Overflow for Folder {
 
     async fn get(&self, object: &str) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(std::fs::read(self.0.join(object)).ok())
+    }
+}
+
+/// A bucket that takes requests and does not answer.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl Overflow for Silent {
+    async fn put(&self, _: &str, _: Vec<u8>) -> anyhow::Result<()> {
+        std::future::pending().await
+    }
+
+    async fn get(&self, _: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        std::future::pending().await
     }
 }
 
@@ -88,5 +103,19 @@ async fn without_a_bucket_the_try_says_what_to_do(pool: PgPool) {
         cause.starts_with("the task returned 1800010 bytes of JSON") && cause.contains("STREAMCOMMERCE_BUCKET"),
         "{cause}"
     );
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_bucket_that_does_not_answer_holds_a_try_no_longer_than_its_timeout(pool: PgPool) {
+    let dag = Dag::new("d");
+    dag.task("texts", texts).execution_timeout(Duration::from_millis(300));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings { overflow: Some(Arc::new(Silent)), ..Settings::default() });
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    worker.stop().await;
+    let cause = world.tries("d", &run, "texts").await[0].1.clone().unwrap();
+    assert!(cause.contains("longer than its execution timeout"), "{cause}");
     world.assert_counts().await;
 }

@@ -83,7 +83,7 @@ fn dags() -> Vec<Dag> {
     let nothing = async |_: Context| TaskResult::Ok(());
     dag.chain(choose >> [dag.task("chosen", nothing), dag.task("not_chosen", nothing)]);
     let timed = Dag::new("times_out");
-    timed.task("blocks", block).isolation(isolated).execution_timeout(Duration::from_secs(1));
+    timed.task("blocks", block).isolation(isolated).execution_timeout(Duration::from_secs(3));
     let blocks = Dag::new("blocks");
     blocks.task("blocks", block).isolation(isolated);
     vec![dag, timed, blocks]
@@ -197,7 +197,8 @@ async fn a_timeout_and_a_clear_end_the_whole_process_group(pool: PgPool) {
     let run = world.start("times_out").await;
     assert_eq!(world.finished("times_out", &run).await, RunState::Failed);
     let processes = pids(&folder).await;
-    assert!(processes.len() == 2 && !processes.iter().any(|process| is_alive(process)), "{processes:?}");
+    assert_eq!(processes.len(), 2);
+    all_gone(&processes).await;
 
     std::fs::remove_file(folder.path().join("pids")).unwrap();
     let run = world.start("blocks").await;

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, killpg},
     unistd::{dup2_stdin, getpgrp},
@@ -17,23 +18,23 @@ use nix::{
 use sqlx::PgPool;
 use tokio::{
     io::AsyncWriteExt,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Frame, GRACE, Report};
+use super::{FRAME_BYTES_MAX, Frame, GRACE, Report};
 use crate::{
     dag::Registry,
     engine::Graphs,
-    overflow::Overflow,
+    overflow::{self, Overflow},
     secrets::Keys,
     store::{self, instances::Claim},
     task_log::{LogLine, LogOf, LogSink},
-    worker::body::{self, Failure, Setting},
+    worker::{
+        LOG_LINES_MAX,
+        body::{self, Failure, Setting},
+    },
 };
-
-/// Lines that may wait for the worker.
-const LINES_MAX: usize = 1_024;
 
 /// How long to wait when the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(500);
@@ -51,12 +52,13 @@ pub async fn run(
     let (socket, claim) = take_order().context("this is for workers: they run tasks with isolation by it")?;
     let cancelled = CancellationToken::new();
     end_with_worker(socket.try_clone()?, cancelled.clone());
-    let (lines, said) = mpsc::channel(LINES_MAX);
+    let (lines, said) = mpsc::channel(LOG_LINES_MAX);
     let (report, reported) = oneshot::channel();
     let telling = tokio::spawn(tell(socket, said, reported));
     let of = LogOf { instance: claim.instance, try_number: claim.try_number, run_day: claim.run_day };
     let sink = LogSink::new(of, lines);
-    let setting = Setting { pool, registry, graphs: Graphs::default(), keys, overflow, cancelled: cancelled.clone() };
+    let (graphs, lists) = (Graphs::default(), Arc::new(Semaphore::new(1)));
+    let setting = Setting { pool, registry, graphs, keys, overflow, lists, cancelled: cancelled.clone() };
     let end = async {
         know_graph(&setting, &claim).await?;
         body::run(&setting, &claim, &sink).await
@@ -66,6 +68,7 @@ pub async fn run(
         () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
     if let Some(told) = Report::of(end, &sink) {
+        sink.close().await;
         report.send(told).ok();
         telling.await??;
     }
@@ -87,7 +90,7 @@ fn take_order() -> anyhow::Result<(UnixStream, Claim)> {
 fn end_with_worker(socket: UnixStream, cancelled: CancellationToken) {
     std::thread::spawn(move || {
         // Nothing comes but the end. Not a read: the other user of the socket does not block.
-        poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).ok();
+        while poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR) {}
         cancelled.cancel();
         std::thread::sleep(GRACE);
         killpg(getpgrp(), Signal::SIGKILL).ok();
@@ -105,20 +108,21 @@ async fn tell(
     loop {
         let frame = tokio::select! {
             biased;
-            Some((_, line)) = said.recv() => frame(line),
+            Some((_, line)) = said.recv() => Frame::Said(line.into()),
             report = &mut reported => Frame::Ended(report?),
         };
         let mut text = serde_json::to_vec(&frame)?;
+        if text.len() > FRAME_BYTES_MAX {
+            let (bytes, most) = (text.len(), overflow::BYTES_MAX);
+            let cause = format!("the task returned {bytes} bytes of JSON; the most that can be kept is {most}");
+            text = serde_json::to_vec(&Frame::Ended(Report::Failed(cause)))?;
+        }
         text.push(b'\n');
         socket.write_all(&text).await?;
         if matches!(frame, Frame::Ended(_)) {
             return Ok(());
         }
     }
-}
-
-fn frame(LogLine { level, logger, message, .. }: LogLine) -> Frame {
-    Frame::Said { level: level.to_owned(), logger, message }
 }
 
 /// A database that is away is no fault of the task.

@@ -10,6 +10,7 @@ mod parent;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::Level;
 
 pub use self::child::run;
 pub(super) use self::parent::Isolated;
@@ -17,7 +18,8 @@ use super::body::{End, Failure};
 use crate::{
     context::{FailWithoutRetry, Skip},
     dag::Returned,
-    task_log::LogSink,
+    overflow,
+    task_log::{LogLine, LogSink},
 };
 
 /// How a worker starts its own program so that it calls [`run`].
@@ -40,13 +42,36 @@ impl std::fmt::Debug for Secret {
 }
 
 /// How long a body that is stopped may take to clean up; then its process group is killed.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// What the child says at once: the biggest result that may be kept, and what is around it.
+const FRAME_BYTES_MAX: usize = overflow::BYTES_MAX + 64 * 1024;
 
 /// What the child says, a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
-    Said { level: String, logger: String, message: String },
+    Said(Said),
     Ended(Report),
+}
+
+/// A line of the log.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    level: String,
+    logger: String,
+    message: String,
+}
+
+impl From<LogLine> for Said {
+    fn from(LogLine { level, logger, message, .. }: LogLine) -> Self {
+        Self { level: level.to_owned(), logger, message }
+    }
+}
+
+impl Said {
+    fn relay(self, sink: &LogSink) {
+        sink.relay(self.level.parse().unwrap_or(Level::INFO), &self.logger, self.message);
+    }
 }
 
 /// How the body ended.

@@ -6,30 +6,33 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{SinkExt, StreamExt};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     net::UnixStream,
     process::{Child, Command},
 };
-use tracing::Level;
+use tokio_util::codec::{Framed, LinesCodec};
 
-use super::{BodyProcess, Frame, GRACE};
+use super::{BodyProcess, FRAME_BYTES_MAX, Frame, GRACE};
 use crate::{store::instances::Claim, task_log::LogSink, worker::body::End};
 
 /// The process of a body.
 pub(in crate::worker) struct Isolated {
     child: Child,
-    socket: BufReader<UnixStream>,
+    socket: Framed<UnixStream, LinesCodec>,
 }
 
 impl Isolated {
+    /// Starts a process that waits for its claim.
+    ///
     /// # Errors
     /// It cannot be started.
-    pub(in crate::worker) async fn start(process: Option<&BodyProcess>, claim: &Claim) -> anyhow::Result<Self> {
+    pub(in crate::worker) fn start(process: Option<&BodyProcess>) -> anyhow::Result<Self> {
         let process = process.context("this worker was not told how to start a process for a task")?;
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = theirs.into_std()?;
@@ -41,30 +44,28 @@ impl Isolated {
         let child = command.spawn().context("cannot start a process for the task")?;
         // What it holds of the socket goes with it: our copy would keep the stream from ending.
         drop(command);
-        let mut socket = BufReader::new(ours);
-        let mut order = serde_json::to_vec(claim)?;
-        order.push(b'\n');
-        socket.write_all(&order).await.context("the process of the task ended at once")?;
-        Ok(Self { child, socket })
+        Ok(Self { child, socket: Framed::new(ours, LinesCodec::new_with_max_length(FRAME_BYTES_MAX)) })
     }
 
-    /// Hands on what the body says, until it has ended.
-    pub(in crate::worker) async fn end(&mut self, sink: &LogSink) -> End {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = self.socket.read_until(b'\n', &mut line).await;
-            if !read.is_ok_and(|bytes| bytes > 0) {
-                return self.gone().await;
-            }
-            match serde_json::from_slice(&line) {
-                Ok(Frame::Said { level, logger, message }) => {
-                    sink.relay(level.parse().unwrap_or(Level::INFO), &logger, message);
-                }
-                Ok(Frame::Ended(report)) => return report.into_end(),
-                Err(_) => return self.gone().await,
+    /// Gives it the claim, and hands on what the body says until it has ended.
+    pub(in crate::worker) async fn run(&mut self, claim: &Claim, sink: &LogSink) -> End {
+        let order = serde_json::to_string(claim).context("a claim that cannot be written")?;
+        if self.socket.send(order).await.is_err() {
+            return self.gone().await;
+        }
+        while let Some(frame) = self.frame().await {
+            match frame {
+                Frame::Said(said) => said.relay(sink),
+                Frame::Ended(report) => return report.into_end(),
             }
         }
+        self.gone().await
+    }
+
+    /// What it says next; none if the stream has ended, or is not what our own program says.
+    async fn frame(&mut self) -> Option<Frame> {
+        let line = self.socket.next().await?.ok()?;
+        serde_json::from_str(&line).ok()
     }
 
     /// It has not said how the body ended: it crashed, or somebody killed it.
@@ -75,11 +76,16 @@ impl Isolated {
         Err(anyhow::anyhow!("the process of the task ended before the task did: {how}").into())
     }
 
-    /// Lets the body clean up, then ends what is left of its process group.
-    pub(in crate::worker) async fn stop(mut self) {
-        self.socket.shutdown().await.ok();
-        let mut rest = Vec::new();
-        let ends = async { while self.socket.read_until(b'\n', &mut rest).await.is_ok_and(|bytes| bytes > 0) {} };
+    /// Lets the body clean up, which may have something to say, then ends what is left of its process group.
+    pub(in crate::worker) async fn stop(mut self, sink: &LogSink) {
+        self.socket.get_mut().shutdown().await.ok();
+        let ends = async {
+            while let Some(frame) = self.frame().await {
+                if let Frame::Said(said) = frame {
+                    said.relay(sink);
+                }
+            }
+        };
         tokio::time::timeout(GRACE, ends).await.ok();
         self.kill();
         self.child.wait().await.ok();
