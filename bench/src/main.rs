@@ -6,6 +6,7 @@ mod faults;
 mod history;
 mod idle;
 mod stopwatch;
+mod streaming;
 
 use std::{io::Write, process::ExitCode};
 
@@ -25,6 +26,8 @@ enum Command {
     Faults(faults::Options),
     /// What `standalone` costs while nothing happens.
     Idle(idle::Options),
+    /// The streaming worker: how fast records become files.
+    Streaming(streaming::Options),
     /// A process of `faults`, to be killed.
     #[command(hide = true)]
     Node(faults::node::Options),
@@ -44,6 +47,7 @@ async fn bench() -> anyhow::Result<()> {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
+        Command::Streaming(options) => serde_json::to_string(&streaming::run(&options)?)?,
         Command::Node(options) => return faults::node::run(&options).await,
     };
     writeln!(std::io::stdout(), "{line}")?;

@@ -25,7 +25,12 @@ pub struct Field {
     pub kind: Kind,
     /// Whether an event without it is broken.
     pub is_required: bool,
+    /// Whether no value comes twice: a dictionary would only cost.
+    pub is_unique: bool,
 }
+
+/// The most fields of an event.
+pub const FIELDS_MAX: usize = 12;
 
 /// What a field holds, and within which bounds.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -70,11 +75,15 @@ const PRICE: Kind = Kind::Float { min: 0.0, max: 1e9 };
 const COUNT: Kind = Kind::Integer { min: 0, max: i64::MAX };
 
 const fn required(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, is_required: true }
+    Field { name, kind, is_required: true, is_unique: false }
+}
+
+const fn unique(name: &'static str, kind: Kind) -> Field {
+    Field { name, kind, is_required: true, is_unique: true }
 }
 
 const fn optional(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, is_required: false }
+    Field { name, kind, is_required: false, is_unique: false }
 }
 
 impl Event {
@@ -120,6 +129,12 @@ impl Event {
         }
     }
 
+    /// When it happened: which of its fields says so.
+    #[must_use]
+    pub fn time_field(self) -> usize {
+        self.fields().iter().position(|field| field.kind == Kind::Timestamp).unwrap_or_default()
+    }
+
     /// What its native table is clustered by.
     #[must_use]
     pub const fn clustering(self) -> &'static [&'static str] {
@@ -143,10 +158,10 @@ impl std::fmt::Display for Event {
 }
 
 static VIEWS: [Field; 3] =
-    [required("productId", ID), required("viewCount", COUNT), required("lastViewed", Kind::Timestamp)];
+    [required("productId", ID), required("viewCount", COUNT), unique("lastViewed", Kind::Timestamp)];
 
 static TRANSACTIONS: [Field; 12] = [
-    required("transactionId", ID),
+    unique("transactionId", ID),
     required("productId", ID),
     optional("productName", NAME),
     optional("productCategory", NAME),
@@ -154,22 +169,22 @@ static TRANSACTIONS: [Field; 12] = [
     required("productQuantity", Kind::Integer { min: 1, max: 1_000_000 }),
     optional("productBrand", NAME),
     required("currency", Kind::Text { max_chars: 3 }),
-    required("customerId", ID),
-    required("transactionDate", Kind::Timestamp),
+    unique("customerId", ID),
+    unique("transactionDate", Kind::Timestamp),
     optional("paymentMethod", NAME),
     required("totalAmount", Kind::Float { min: 0.0, max: 1e15 }),
 ];
 
 static TRAFFIC: [Field; 3] =
-    [required("pageUrl", NAME), required("visitCount", COUNT), required("lastVisit", Kind::Timestamp)];
+    [required("pageUrl", NAME), required("visitCount", COUNT), unique("lastVisit", Kind::Timestamp)];
 
 static FEEDBACK: [Field; 6] = [
-    required("feedbackId", ID),
-    required("customerId", ID),
+    unique("feedbackId", ID),
+    unique("customerId", ID),
     required("productId", ID),
     required("rating", Kind::Integer { min: 1, max: 5 }),
     optional("comment", NAME),
-    required("feedbackDate", Kind::Timestamp),
+    unique("feedbackDate", Kind::Timestamp),
 ];
 
 #[cfg(test)]
@@ -189,6 +204,14 @@ mod tests {
                 // The hive columns of the path must not repeat as columns of the files.
                 assert!(!["YEAR", "MONTH", "DAY", "HOUR"].contains(&column.as_str()), "{event}: {column}");
             }
+        }
+    }
+
+    #[test]
+    fn every_event_says_when_it_happened_and_fits() {
+        for event in Event::ALL {
+            assert!(event.fields().len() <= FIELDS_MAX, "{event}");
+            assert_eq!(event.fields()[event.time_field()].kind, Kind::Timestamp, "{event}");
         }
     }
 

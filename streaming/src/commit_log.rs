@@ -23,7 +23,10 @@ use lake::{
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{range::ClosedRange, rows::File};
+use crate::{
+    file::{File, FileOf},
+    range::ClosedRange,
+};
 
 /// The first and the longest pause between two tries to reach the bucket.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -46,12 +49,26 @@ pub struct Head {
 /// What Kafka says of a partition.
 #[derive(Clone, Copy, Debug)]
 pub struct InKafka {
-    /// The id of its topic.
-    pub topic_id: Uuid,
+    /// The id of its topic, if the brokers tell.
+    pub topic_id: Option<Uuid>,
     /// The first offset.
     pub low: i64,
     /// The offset after the last one.
     pub high: i64,
+}
+
+/// A file of a range that lies where nobody looks.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// What it holds.
+    pub of: FileOf,
+    object: String,
+    generation: i64,
+    rows: u64,
+    bytes: u64,
+    crc32c: u32,
+    first_offset: i64,
+    last_offset: i64,
 }
 
 /// How a commit ended.
@@ -74,25 +91,29 @@ impl CommitLogs {
     }
 
     /// Finds where the log ends, for a new owner of the partition: begins it if it is new, publishes what its last
-    /// commit left unpublished, and writes down what Kafka has dropped unread.
+    /// commit left unpublished, and writes down what Kafka has dropped unread. A `hint` at the start of one of the last
+    /// manifests saves reading all their names.
     ///
     /// # Errors
     /// The topic is not the one that the log is about, or the log is broken.
-    pub async fn take_over(&self, log: &LogId, kafka: InKafka) -> anyhow::Result<Head> {
-        let last = self.last(log).await?;
+    pub async fn take_over(&self, log: &LogId, kafka: InKafka, hint: Option<i64>) -> anyhow::Result<Head> {
+        let last = self.last(log, hint).await?;
         let genesis: Genesis = match &last {
             Some(_) => self.read(&log.genesis()).await?,
             None => self.begin(log, kafka).await?,
         };
-        // A log from before the id was written down has none; the offsets below tell most of the same.
-        if !genesis.topic_id.is_empty() && genesis.topic_id != kafka.topic_id.to_string() {
+        // Where either has none, the offsets below tell most of the same.
+        if let Some(id) = kafka.topic_id
+            && !genesis.topic_id.is_empty()
+            && genesis.topic_id != id.to_string()
+        {
             bail!(
                 "{}/{}: the commit log is about the topic with the id {}, but Kafka's topic of that name has the id {}: it \
                  was made anew. If that is so, raise STREAMCOMMERCE_TOPIC_EPOCH (now {}); nothing was read",
                 log.topic,
                 log.partition,
                 genesis.topic_id,
-                kafka.topic_id,
+                id,
                 log.epoch
             );
         }
@@ -128,13 +149,40 @@ impl CommitLogs {
         Ok(head)
     }
 
-    /// Commits a range: its files become visible, once, whoever else tries.
+    /// Uploads a file of a range to where nobody looks: at its end, or before to make room.
+    ///
+    /// # Errors
+    /// The bucket refuses. One that cannot be reached is tried until it can.
+    pub async fn stage(&self, app: &str, file: &File) -> anyhow::Result<Staged> {
+        let object = layout::staging(app, Uuid::new_v4());
+        let uploaded = patiently("upload", &object, || async {
+            match self.bucket.create(&object, file.data.clone()).await {
+                Ok(written) => Ok((written.generation, written.crc32c)),
+                // The name is ours alone: an earlier try came through, and only its reply was lost.
+                Err(Error::Precondition { .. }) => {
+                    let found = self.bucket.stat(&object).await?;
+                    found
+                        .map(|found| (found.generation, found.crc32c))
+                        .ok_or(Error::NotFound { object: object.clone() })
+                }
+                Err(error) => Err(error),
+            }
+        });
+        let (generation, crc32c) = uploaded.await?;
+        let &File { of, rows, first_offset, last_offset, .. } = file;
+        Ok(Staged { of, object, generation, rows, bytes: file.data.len() as u64, crc32c, first_offset, last_offset })
+    }
+
+    /// Commits a range, with what was staged of it before: its files become visible, once, whoever else tries.
     ///
     /// # Errors
     /// A file of the range is in neither of its two places, or the log is broken. A bucket that cannot be reached is
     /// no error: it is tried until it can.
-    pub async fn commit(&self, range: ClosedRange) -> anyhow::Result<CommitEnd> {
-        let manifest = self.upload(&range).await?;
+    pub async fn commit(&self, range: ClosedRange, staged: Vec<Staged>) -> anyhow::Result<CommitEnd> {
+        let app = range.log.app.as_str();
+        let mut all = staged;
+        all.extend(try_join_all(range.files.iter().map(|file| self.stage(app, file))).await?);
+        let manifest = manifest(&range, all);
         if let Some(fault) = manifest.fault() {
             bail!(
                 "{}/{}: refused to commit {}..{}: {fault}",
@@ -173,13 +221,13 @@ impl CommitLogs {
     }
 
     async fn publish_file(&self, file: &Committed) -> anyhow::Result<()> {
-        let moved = patiently("publish", &file.published, async || {
+        let moved = patiently("publish", &file.published, || async {
             self.bucket.move_new(&file.staging, file.staging_generation, &file.published).await
         });
         if moved.await? == Moved::Done {
             return Ok(());
         }
-        let found = patiently("stat", &file.published, async || self.bucket.stat(&file.published).await).await?;
+        let found = patiently("stat", &file.published, || async { self.bucket.stat(&file.published).await }).await?;
         match found {
             Some(object) if object.crc32c == file.crc32c => Ok(()),
             Some(_) => bail!("{} holds something else than its manifest says", file.published),
@@ -187,14 +235,16 @@ impl CommitLogs {
         }
     }
 
-    /// The last manifest of a log.
-    async fn last(&self, log: &LogId) -> anyhow::Result<Option<Manifest>> {
+    /// The last manifest of a log. Names sort as their offsets do; a hint that leads nowhere is none.
+    async fn last(&self, log: &LogId, hint: Option<i64>) -> anyhow::Result<Option<Manifest>> {
         let folder = log.folder();
-        let objects = patiently("list", &folder, async || self.bucket.list(&folder, "").await).await?;
-        let Some(start) = objects.iter().filter_map(|object| layout::start_of_manifest(&object.name)).max() else {
-            return Ok(None);
-        };
-        self.read(&log.manifest(start)).await.map(Some)
+        for from in hint.map(|start| log.manifest(start)).into_iter().chain([String::new()]) {
+            let objects = patiently("list", &folder, || async { self.bucket.list(&folder, &from).await }).await?;
+            if let Some(start) = objects.iter().filter_map(|object| layout::start_of_manifest(&object.name)).max() {
+                return self.read(&log.manifest(start)).await.map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Writes the genesis; if there is one, it stands.
@@ -203,7 +253,7 @@ impl CommitLogs {
             v: manifest::VERSION,
             log: log.clone(),
             start: kafka.low,
-            topic_id: kafka.topic_id.to_string(),
+            topic_id: kafka.topic_id.map(|id| id.to_string()).unwrap_or_default(),
             created_at: Utc::now(),
         };
         match self.create(&log.genesis(), &genesis).await? {
@@ -213,20 +263,7 @@ impl CommitLogs {
     }
 
     async fn write_gap(&self, log: &LogId, head: Head, low: i64) -> anyhow::Result<Head> {
-        let length = u64::try_from(low - head.next)?;
-        let gap = Manifest {
-            v: manifest::VERSION,
-            log: log.clone(),
-            kind: RangeKind::Gap,
-            start: head.next,
-            end: low,
-            prev_start: head.last_start,
-            ingestion_time: Utc::now(),
-            writer: Uuid::new_v4(),
-            files: Vec::new(),
-            dead_letters: Vec::new(),
-            counts: Counts { absent: length, ..Counts::default() },
-        };
+        let gap = without_records(log, RangeKind::Gap, head, low)?;
         let written = match self.create_manifest(&gap).await? {
             None => gap,
             Some(theirs) => {
@@ -237,55 +274,26 @@ impl CommitLogs {
         Ok(Head { next: written.end, last_start: Some(written.start) })
     }
 
-    /// Uploads the files of a range to where nobody looks, and describes them.
-    async fn upload(&self, range: &ClosedRange) -> anyhow::Result<Manifest> {
-        let part = |number| Part { log: &range.log, start: range.start, end: range.end, number };
-        let rows = range.rows.iter().map(|file| (file, layout::events(range.event, range.ingestion_time, part(0))));
-        let dead = range.dead_letters.iter();
-        let dead = dead.map(|file| (file, layout::dead_letters(range.event, range.ingestion_time, part(0))));
-        let app = range.log.app.as_str();
-        let upload = |(file, published)| self.upload_file(app, file, published);
-        let (files, dead_letters) = futures::try_join!(try_join_all(rows.map(upload)), try_join_all(dead.map(upload)))?;
-        Ok(Manifest {
-            v: manifest::VERSION,
-            log: range.log.clone(),
-            kind: range.kind,
-            start: range.start,
-            end: range.end,
-            prev_start: range.prev_start,
-            ingestion_time: range.ingestion_time,
-            writer: Uuid::new_v4(),
-            files,
-            dead_letters,
-            counts: range.counts,
-        })
-    }
-
-    async fn upload_file(&self, app: &str, file: &File, published: String) -> anyhow::Result<Committed> {
-        let staging = layout::staging(app, Uuid::new_v4());
-        let uploaded =
-            patiently("upload", &staging, async || match self.bucket.create(&staging, file.data.clone()).await {
-                Ok(written) => Ok((written.generation, written.crc32c)),
-                // The name is ours alone: an earlier try came through, and only its reply was lost.
-                Err(Error::Precondition { .. }) => {
-                    let found = self.bucket.stat(&staging).await?;
-                    found
-                        .map(|object| (object.generation, object.crc32c))
-                        .ok_or(Error::NotFound { object: staging.clone() })
-                }
-                Err(error) => Err(error),
-            });
-        let (staging_generation, crc32c) = uploaded.await?;
-        Ok(Committed {
-            staging,
-            staging_generation,
-            published,
-            rows: file.rows,
-            bytes: file.data.len() as u64,
-            crc32c,
-            first_offset: file.first_offset,
-            last_offset: file.last_offset,
-        })
+    /// Writes down that an operator leaves out what comes next, up to an offset. How many offsets; none if somebody
+    /// committed at the same time.
+    ///
+    /// # Errors
+    /// The log has not begun, or is beyond that offset already.
+    pub async fn skip(&self, log: &LogId, to: i64) -> anyhow::Result<Option<i64>> {
+        let head = match self.last(log, None).await? {
+            Some(last) => Head { next: last.end, last_start: Some(last.start) },
+            None => Head { next: self.read::<Genesis>(&log.genesis()).await?.start, last_start: None },
+        };
+        if to <= head.next {
+            bail!(
+                "{}/{}: everything before {} is committed: there is nothing to skip",
+                log.topic,
+                log.partition,
+                head.next
+            );
+        }
+        let skip = without_records(log, RangeKind::Skip, head, to)?;
+        Ok(self.create_manifest(&skip).await?.is_none().then_some(to - head.next))
     }
 
     /// The commit. None if the manifest is ours, else the one that was faster.
@@ -302,18 +310,76 @@ impl CommitLogs {
 
     async fn create(&self, object: &str, contents: &impl Serialize) -> anyhow::Result<Created> {
         let json = Bytes::from(serde_json::to_vec_pretty(contents)?);
-        patiently("create", object, async || match self.bucket.create(object, json.clone()).await {
-            Ok(_) => Ok(Created::New),
-            Err(Error::Precondition { .. }) => Ok(Created::Exists),
-            Err(error) => Err(error),
+        patiently("create", object, || async {
+            match self.bucket.create(object, json.clone()).await {
+                Ok(_) => Ok(Created::New),
+                Err(Error::Precondition { .. }) => Ok(Created::Exists),
+                Err(error) => Err(error),
+            }
         })
         .await
     }
 
     async fn read<T: DeserializeOwned>(&self, object: &str) -> anyhow::Result<T> {
-        let contents = patiently("read", object, async || self.bucket.read(object).await).await?;
+        let contents = patiently("read", object, || async { self.bucket.read(object).await }).await?;
         let contents = contents.with_context(|| format!("{object} was there and is not any more"))?;
         serde_json::from_slice(&contents).with_context(|| format!("{object} cannot be read"))
+    }
+}
+
+/// A range of which nothing was read.
+fn without_records(log: &LogId, kind: RangeKind, from: Head, end: i64) -> anyhow::Result<Manifest> {
+    Ok(Manifest {
+        v: manifest::VERSION,
+        log: log.clone(),
+        kind,
+        start: from.next,
+        end,
+        prev_start: from.last_start,
+        ingestion_time: Utc::now(),
+        writer: Uuid::new_v4(),
+        files: Vec::new(),
+        dead_letters: Vec::new(),
+        counts: Counts { absent: u64::try_from(end - from.next)?, ..Counts::default() },
+    })
+}
+
+/// What a range commits. Files of one name lie in the folders of different hours; within a folder they are numbered.
+fn manifest(range: &ClosedRange, mut staged: Vec<Staged>) -> Manifest {
+    staged.sort_by_key(|file| (file.of, file.first_offset));
+    let (mut files, mut dead_letters) = (Vec::new(), Vec::new());
+    let mut before = None;
+    for file in staged {
+        let number = before.filter(|(of, _)| *of == file.of).map_or(0, |(_, number)| number + 1);
+        before = Some((file.of, number));
+        let part = Part { log: &range.log, start: range.start, end: range.end, number };
+        let (published, list) = match file.of {
+            FileOf::Rows(hour) => (layout::events(range.event, hour.start(), part), &mut files),
+            FileOf::DeadLetters(hour) => (layout::dead_letters(range.event, hour.start(), part), &mut dead_letters),
+        };
+        list.push(Committed {
+            staging: file.object,
+            staging_generation: file.generation,
+            published,
+            rows: file.rows,
+            bytes: file.bytes,
+            crc32c: file.crc32c,
+            first_offset: file.first_offset,
+            last_offset: file.last_offset,
+        });
+    }
+    Manifest {
+        v: manifest::VERSION,
+        log: range.log.clone(),
+        kind: range.kind,
+        start: range.start,
+        end: range.end,
+        prev_start: range.prev_start,
+        ingestion_time: range.ingestion_time,
+        writer: Uuid::new_v4(),
+        files,
+        dead_letters,
+        counts: range.counts,
     }
 }
 
@@ -324,7 +390,10 @@ enum Created {
 }
 
 /// Tries until the bucket answers. What it answers may still be an error that trying again does not mend.
-async fn patiently<T>(what: &'static str, object: &str, call: impl AsyncFn() -> Result<T, Error>) -> anyhow::Result<T> {
+async fn patiently<T, F>(what: &'static str, object: &str, call: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let mut pause = BACKOFF.0;
     loop {
         match call().await {

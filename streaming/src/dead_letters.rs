@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::{
     decode::Broken,
-    rows::{File, Position, micros, micros_builder, parquet},
+    file::{File, FileOf, Hour, OpenFile, Properties},
+    rows::{Position, micros, micros_builder},
 };
 
 /// The dead letters of one file.
@@ -27,37 +28,41 @@ pub struct DeadLetters {
     values: BinaryBuilder,
     codes: StringBuilder,
     messages: StringBuilder,
-    count: u64,
-    first_offset: i64,
-    last_offset: i64,
+    bytes: usize,
 }
 
-/// What else a record brought.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a record brought.
+#[derive(Clone, Copy)]
 pub struct Envelope<'a> {
     /// Its key.
     pub key: Option<&'a [u8]>,
-    /// Its headers.
-    pub headers: &'a [(String, Vec<u8>)],
+    /// Its headers. Asked for only if it is a dead letter: most have none, and to look costs.
+    pub headers: &'a dyn Fn() -> Vec<(String, Vec<u8>)>,
     /// Its value.
     pub value: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    /// A value alone.
+    #[must_use]
+    pub fn bare(value: &'a [u8]) -> Self {
+        Self { key: None, headers: &Vec::new, value }
+    }
 }
 
 impl Default for DeadLetters {
     fn default() -> Self {
         Self {
-            topics: StringBuilder::new(),
-            partitions: Int32Builder::new(),
-            offsets: Int64Builder::new(),
+            topics: StringBuilder::with_capacity(0, 0),
+            partitions: Int32Builder::with_capacity(0),
+            offsets: Int64Builder::with_capacity(0),
             timestamps: micros_builder(),
-            keys: BinaryBuilder::new(),
-            headers: StringBuilder::new(),
-            values: BinaryBuilder::new(),
-            codes: StringBuilder::new(),
-            messages: StringBuilder::new(),
-            count: 0,
-            first_offset: 0,
-            last_offset: 0,
+            keys: BinaryBuilder::with_capacity(0, 0),
+            headers: StringBuilder::with_capacity(0, 0),
+            values: BinaryBuilder::with_capacity(0, 0),
+            codes: StringBuilder::with_capacity(0, 0),
+            messages: StringBuilder::with_capacity(0, 0),
+            bytes: 0,
         }
     }
 }
@@ -70,28 +75,27 @@ impl DeadLetters {
         self.offsets.append_value(at.offset);
         self.timestamps.append_option(at.timestamp_ms.map(|millis| millis.saturating_mul(1_000)));
         self.keys.append_option(envelope.key);
-        self.headers.append_value(headers_json(envelope.headers));
+        self.headers.append_value(headers_json(&(envelope.headers)()));
         self.values.append_value(envelope.value);
         self.codes.append_value(broken.code.as_str());
         self.messages.append_value(&broken.message);
-        if self.count == 0 {
-            self.first_offset = at.offset;
-        }
-        self.last_offset = at.offset;
-        self.count += 1;
+        self.bytes += envelope.value.len() + envelope.key.map_or(0, <[u8]>::len) + broken.message.len() + OVERHEAD;
     }
 
-    /// How many there are.
+    /// About how many bytes they hold in memory.
     #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
+    pub fn held(&self) -> usize {
+        self.bytes
     }
 
-    /// Makes the file.
+    /// Makes the file, if there are any.
     ///
     /// # Errors
     /// Parquet refuses.
-    pub fn into_file(mut self) -> anyhow::Result<File> {
+    pub fn into_file(mut self, hour: Hour) -> anyhow::Result<Option<File>> {
+        if self.bytes == 0 {
+            return Ok(None);
+        }
         let schema = Schema::new(vec![
             Field::new("kafka_topic", DataType::Utf8, false),
             Field::new("kafka_partition", DataType::Int32, false),
@@ -114,11 +118,16 @@ impl DeadLetters {
             Arc::new(self.codes.finish()),
             Arc::new(self.messages.finish()),
         ];
-        let batch = RecordBatch::try_new(Arc::new(schema), arrays)?;
-        let data = parquet(&batch, self.first_offset, self.last_offset)?;
-        Ok(File { data, rows: self.count, first_offset: self.first_offset, last_offset: self.last_offset })
+        let schema = Arc::new(schema);
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
+        let mut file = OpenFile::new(FileOf::DeadLetters(hour), schema, &Properties::of_dead_letters())?;
+        file.append(&batch)?;
+        file.finish().map(Some)
     }
 }
+
+/// What a dead letter holds besides its bytes: its place, its code, its headers.
+const OVERHEAD: usize = 128;
 
 /// Headers as a JSON list of name and value, for they may repeat; bytes that are no text are shown as text would be.
 fn headers_json(headers: &[(String, Vec<u8>)]) -> String {

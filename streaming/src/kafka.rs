@@ -8,10 +8,11 @@ use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    consumer::Consumer,
     types::RDKafkaErrorCode,
 };
 
-use crate::settings::KafkaOptions;
+use crate::settings::{KafkaOptions, Mechanism, Security};
 
 /// How long a question to the brokers may take.
 pub const ASK: Duration = Duration::from_secs(30);
@@ -25,8 +26,39 @@ pub fn config(options: &KafkaOptions) -> ClientConfig {
         .set("client.id", "streamcommerce")
         // A broker that restarts is back in a moment.
         .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "2000");
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("security.protocol", protocol(options.security));
+    if let Some(ca) = &options.ca {
+        config.set("ssl.ca.location", ca.display().to_string());
+    }
+    if let Some(user) = options.sasl_username.as_ref().filter(|_| uses_sasl(options.security)) {
+        config
+            .set("sasl.mechanism", mechanism(options.sasl_mechanism))
+            .set("sasl.username", user)
+            .set("sasl.password", options.sasl_password.0.as_deref().unwrap_or_default());
+    }
     config
+}
+
+fn protocol(security: Security) -> &'static str {
+    match security {
+        Security::Plaintext => "plaintext",
+        Security::Ssl => "ssl",
+        Security::SaslPlaintext => "sasl_plaintext",
+        Security::SaslSsl => "sasl_ssl",
+    }
+}
+
+fn uses_sasl(security: Security) -> bool {
+    matches!(security, Security::SaslPlaintext | Security::SaslSsl)
+}
+
+fn mechanism(mechanism: Mechanism) -> &'static str {
+    match mechanism {
+        Mechanism::Plain => "PLAIN",
+        Mechanism::ScramSha256 => "SCRAM-SHA-256",
+        Mechanism::ScramSha512 => "SCRAM-SHA-512",
+    }
 }
 
 /// Makes the topics that are not there, and waits until the brokers know all of them.
@@ -58,6 +90,17 @@ pub async fn ensure_topics(options: &KafkaOptions, partitions: i32) -> anyhow::R
         }
     }
     Ok(())
+}
+
+/// The partitions of a topic.
+///
+/// # Errors
+/// The brokers do not answer, or there is no such topic.
+pub fn partitions(client: &impl Consumer, topic: &str) -> anyhow::Result<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), ASK)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    let found = found.with_context(|| format!("Kafka has no topic {topic}"))?;
+    Ok(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
 }
 
 fn is_known(admin: &AdminClient<DefaultClientContext>, event: Event) -> anyhow::Result<bool> {

@@ -1,14 +1,20 @@
 //! Kafka → decode → validate → Parquet on Google Cloud Storage, exactly once as any reader of the bucket sees it; and
 //! the simulated shop that produces the events.
 //!
-//! A record's way: [`worker`] polls it, [`range`] puts it into the open range of its Kafka partition, where
-//! [`decode`] makes it a row of [`rows`] or a row of [`dead_letters`]; when the range closes, [`commit_log`] uploads,
-//! commits and publishes it.
+//! A record's way: [`worker`] polls it, [`range`] puts it into the open range of its Kafka partition, where [`decode`]
+//! makes it a row of [`rows`] or one of [`dead_letters`], encoded into a [file](mod@file); when the range closes, [`owned`] lets
+//! [`commit_log`] upload, commit and publish it. Which partitions are ours is the matter of `assignment`.
 
+mod assignment;
+pub mod commands;
 pub mod commit_log;
 pub mod dead_letters;
 pub mod decode;
+pub mod file;
+pub mod http;
 pub mod kafka;
+pub mod metrics;
+pub mod owned;
 pub mod producer;
 pub mod range;
 pub mod rows;

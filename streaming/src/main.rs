@@ -1,16 +1,28 @@
 //! The program `streaming`.
 
+mod show;
+
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
+use anyhow::Context;
 use bucket::Bucket;
+use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
+use lake::{Event, layout::LogId};
 use streaming::{
-    kafka, producer,
-    settings::{ProducerOptions, WorkerOptions},
+    commands::{
+        dead_letters::{self, Wanted},
+        skip, status, verify,
+    },
+    http, kafka,
+    metrics::Metrics,
+    producer,
+    settings::{BucketOptions, KafkaOptions, LogOptions, ProducerOptions, WorkerOptions},
     worker,
 };
 use tokio::{
@@ -36,6 +48,105 @@ enum Command {
     Produce(ProducerOptions),
     /// Makes the topics that are not there, and the local emulator's bucket.
     Prepare(PrepareOptions),
+    /// How far each partition is: committed, in Kafka, and what lies between.
+    Status(BooksOptions),
+    /// Holds the bucket against its manifests, and these against Kafka; fails if anything is wrong.
+    Verify(VerifyOptions),
+    /// Leaves out what is not committed of a partition, up to an offset; the commit log says so.
+    Skip(SkipOptions),
+    /// Records that could not become rows.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+}
+
+/// Where the books are, and the log that they are about.
+#[derive(Debug, clap::Args)]
+struct BooksOptions {
+    #[command(flatten)]
+    kafka: KafkaOptions,
+    #[command(flatten)]
+    bucket: BucketOptions,
+    #[command(flatten)]
+    logs: LogOptions,
+    /// How it is shown.
+    #[arg(short, long, value_enum, default_value_t = show::Output::Table)]
+    output: show::Output,
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyOptions {
+    #[command(flatten)]
+    books: BooksOptions,
+    /// Reads every file, and looks for every offset.
+    #[arg(long)]
+    deep: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct SkipOptions {
+    #[command(flatten)]
+    books: BooksOptions,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// The partition.
+    #[arg(long)]
+    partition: i32,
+    /// The offset to go on at.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    to: i64,
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqCommand {
+    /// How many there are, by topic and reason.
+    List(DlqOptions),
+    /// The records themselves.
+    Show {
+        #[command(flatten)]
+        dlq: DlqOptions,
+        /// The one at this place: partition and offset, as in 0/1234.
+        #[arg(long, value_parser = place)]
+        at: Option<(i32, i64)>,
+        /// At most so many.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
+    /// Produces them anew, each file once; they say where they stood first.
+    Replay(DlqOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct DlqOptions {
+    #[command(flatten)]
+    books: BooksOptions,
+    /// Of this topic.
+    #[arg(long)]
+    topic: Option<String>,
+    /// With this reason, for example `missing_field`.
+    #[arg(long)]
+    code: Option<String>,
+    /// Read since this instant.
+    #[arg(long)]
+    since: Option<DateTime<Utc>>,
+}
+
+impl DlqOptions {
+    fn wanted(&self, at: Option<(i32, i64)>) -> anyhow::Result<Wanted> {
+        let event = self.topic.as_deref().map(event_of).transpose()?;
+        Ok(Wanted { event, code: self.code.clone(), since: self.since, at })
+    }
+}
+
+fn event_of(topic: &str) -> anyhow::Result<Event> {
+    let known = Event::ALL.map(Event::topic).join(", ");
+    Event::of_topic(topic).with_context(|| format!("there is no event with the topic {topic:?}; there are {known}"))
+}
+
+fn place(text: &str) -> Result<(i32, i64), String> {
+    let parsed =
+        text.split_once('/').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
+    parsed.ok_or_else(|| format!("{text:?} is not a partition and an offset, as in 0/1234"))
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +174,7 @@ fn main() -> ExitCode {
         ended
     });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -71,25 +182,65 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
     match command {
         Command::Worker(options) => {
+            options.check()?;
             let bucket = Bucket::open(&options.bucket.settings()).await?;
-            work(options, bucket, stop).await
+            work(options, bucket, stop).await?;
         }
         Command::Produce(options) => {
             let produced = producer::run(&options, stop).await?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&produced)?)?;
-            Ok(())
         }
         Command::Prepare(options) => {
             kafka::ensure_topics(&options.worker.kafka, options.partitions).await?;
             if options.worker.bucket.gcs_endpoint.is_some() {
                 Bucket::open(&options.worker.bucket.settings()).await?.ensure().await?;
             }
-            Ok(())
+        }
+        Command::Status(BooksOptions { kafka, bucket, logs, output }) => {
+            let bucket = Bucket::open(&bucket.settings()).await?;
+            show::status(&status::status(&bucket, &kafka, &logs.app, logs.epoch).await?, output)?;
+        }
+        Command::Verify(VerifyOptions { books, deep }) => {
+            let BooksOptions { kafka, bucket, logs, output } = books;
+            let bucket = Bucket::open(&bucket.settings()).await?;
+            let verdict = verify::verify(&bucket, Some(&kafka), &logs.app, logs.epoch, deep).await?;
+            show::verdict(&verdict, output)?;
+            if !verdict.faults.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Skip(SkipOptions { books, topic, partition, to }) => {
+            let topic = event_of(&topic)?.topic().to_owned();
+            let log = LogId { app: books.logs.app, topic, epoch: books.logs.epoch, partition };
+            let skipped = skip::skip(&Bucket::open(&books.bucket.settings()).await?, &log, to).await?;
+            writeln!(std::io::stdout(), "{skipped} offsets of {}/{partition} are left out, up to {to}", log.topic)?;
+        }
+        Command::Dlq(command) => dlq(command).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
+    let (DlqCommand::List(dlq) | DlqCommand::Show { dlq, .. } | DlqCommand::Replay(dlq)) = &command;
+    let BooksOptions { kafka, bucket, logs, output } = &dlq.books;
+    let bucket = Bucket::open(&bucket.settings()).await?;
+    match &command {
+        DlqCommand::List(_) => {
+            let found = dead_letters::list(&bucket, &logs.app, logs.epoch, &dlq.wanted(None)?).await?;
+            show::summaries(&found, *output)
+        }
+        DlqCommand::Show { at, limit, .. } => {
+            let found = dead_letters::show(&bucket, &logs.app, logs.epoch, &dlq.wanted(*at)?, *limit).await?;
+            show::letters(&found, *output)
+        }
+        DlqCommand::Replay(_) => {
+            let replayed = dead_letters::replay(&bucket, kafka, &logs.app, logs.epoch, &dlq.wanted(None)?).await?;
+            Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&replayed)?)?)
         }
     }
 }
@@ -97,6 +248,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
 /// Until it has stopped, or has been stopping for as long as it may.
 async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -> anyhow::Result<()> {
     let (runtime, drain) = (Handle::current(), Duration::from_secs(options.drain_secs));
+    let metrics = Arc::new(Metrics::default());
+    if let Some(address) = options.listen {
+        tokio::spawn(http::serve(address, Arc::clone(&metrics)).await?);
+    }
     let too_late = {
         let stop = stop.clone();
         async move {
@@ -105,7 +260,7 @@ async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -
         }
     };
     tokio::select! {
-        ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, &stop)) => ended?,
+        ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, metrics, &stop)) => ended?,
         () = too_late => anyhow::bail!(
             "stopped without committing all that was read: {drain:?} were not enough (is the bucket there?). It will be \
              read again; --drain-secs gives more time"

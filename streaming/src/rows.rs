@@ -1,26 +1,18 @@
-//! Rows of one event, in Arrow builders, and the Parquet file that they become.
+//! Rows that were read and are not encoded yet, of one event, in Arrow builders.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+        ArrayRef, Float64Builder, Int32Array, Int64Builder, RecordBatch, StringArray, StringBuilder,
+        TimestampMicrosecondArray, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lake::event::{Event, Kind};
-use parquet::{
-    arrow::ArrowWriter,
-    basic::{Compression, ZstdLevel},
-    file::{
-        metadata::KeyValue,
-        properties::{EnabledStatistics, WriterProperties},
-    },
-};
 
-use crate::decode::Cell;
+use crate::decode::{Cell, Cells};
 
 /// Where a record stood in Kafka.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +27,14 @@ pub struct Position<'a> {
     pub timestamp_ms: Option<i64>,
 }
 
-/// The rows of one file.
+/// The rows of one Kafka partition.
 #[derive(Debug)]
 pub struct Rows {
     event: Event,
     columns: Vec<Column>,
-    topics: StringBuilder,
-    partitions: Int32Builder,
     offsets: Int64Builder,
     timestamps: TimestampMicrosecondBuilder,
-    count: u64,
-    first_offset: i64,
-    last_offset: i64,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -57,75 +45,44 @@ enum Column {
     Timestamp(TimestampMicrosecondBuilder),
 }
 
-/// A file that is finished.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// Its contents.
-    pub data: Bytes,
-    /// Its rows.
-    pub rows: u64,
-    /// The first offset in it.
-    pub first_offset: i64,
-    /// The last offset in it.
-    pub last_offset: i64,
-}
-
 impl Rows {
     /// No rows yet.
     #[must_use]
     pub fn new(event: Event) -> Self {
         let columns = event.fields().iter().map(|field| Column::new(field.kind)).collect();
-        Self {
-            event,
-            columns,
-            topics: StringBuilder::new(),
-            partitions: Int32Builder::new(),
-            offsets: Int64Builder::new(),
-            timestamps: micros_builder(),
-            count: 0,
-            first_offset: 0,
-            last_offset: 0,
-        }
+        Self { event, columns, offsets: Int64Builder::with_capacity(0), timestamps: micros_builder(), count: 0 }
     }
 
     /// Adds a row.
-    pub fn push(&mut self, cells: Vec<Cell>, at: Position<'_>) {
+    pub fn push(&mut self, cells: &Cells<'_>, at: Position<'_>) {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
-            column.push(cell);
+            column.push(*cell);
         }
-        self.topics.append_value(at.topic);
-        self.partitions.append_value(at.partition);
         self.offsets.append_value(at.offset);
         self.timestamps.append_option(at.timestamp_ms.map(|millis| millis.saturating_mul(1_000)));
-        if self.count == 0 {
-            self.first_offset = at.offset;
-        }
-        self.last_offset = at.offset;
         self.count += 1;
     }
 
     /// How many rows there are.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Makes the file; every row carries `ingestion_time`.
+    /// Takes the rows, which all carry `ingested`.
     ///
     /// # Errors
-    /// Parquet refuses.
-    pub fn into_file(mut self, ingestion_time: DateTime<Utc>) -> anyhow::Result<File> {
+    /// Arrow refuses.
+    pub fn take(&mut self, topic: &str, partition: i32, ingested: DateTime<Utc>) -> anyhow::Result<RecordBatch> {
+        let count = std::mem::take(&mut self.count);
         let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
-        let mut ingested = micros_builder();
-        ingested.append_value_n(ingestion_time.timestamp_micros(), usize::try_from(self.count)?);
-        arrays.push(Arc::new(self.topics.finish()));
-        arrays.push(Arc::new(self.partitions.finish()));
+        let ingested = TimestampMicrosecondArray::from_value(ingested.timestamp_micros(), count);
+        arrays.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(topic, count))));
+        arrays.push(Arc::new(Int32Array::from_value(partition, count)));
         arrays.push(Arc::new(self.offsets.finish()));
         arrays.push(Arc::new(self.timestamps.finish()));
-        arrays.push(Arc::new(ingested.finish()));
-        let batch = RecordBatch::try_new(schema(self.event), arrays)?;
-        let data = parquet(&batch, self.first_offset, self.last_offset)?;
-        Ok(File { data, rows: self.count, first_offset: self.first_offset, last_offset: self.last_offset })
+        arrays.push(Arc::new(ingested.with_data_type(micros())));
+        Ok(RecordBatch::try_new(schema(self.event), arrays)?)
     }
 }
 
@@ -136,30 +93,14 @@ pub fn schema(event: Event) -> SchemaRef {
         event.fields().iter().map(|field| Field::new(field.name, data_type(field.kind), true)).collect();
     fields.push(Field::new("kafka_topic", DataType::Utf8, false));
     fields.push(Field::new("kafka_partition", DataType::Int32, false));
-    fields.push(Field::new("kafka_offset", DataType::Int64, false));
+    fields.push(Field::new(OFFSET_COLUMN, DataType::Int64, false));
     fields.push(Field::new("kafka_timestamp", micros(), true));
     fields.push(Field::new("ingestion_time", micros(), false));
     Arc::new(Schema::new(fields))
 }
 
-/// Writes a batch as one Parquet file: zstd, page statistics, and the offsets in the footer.
-///
-/// # Errors
-/// Parquet refuses.
-pub(crate) fn parquet(batch: &RecordBatch, first_offset: i64, last_offset: i64) -> anyhow::Result<Bytes> {
-    let footer = [("first_offset", first_offset), ("last_offset", last_offset)];
-    let footer = footer.map(|(key, offset)| KeyValue::new(format!("streamcommerce.{key}"), offset.to_string()));
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_key_value_metadata(Some(footer.into()))
-        .build();
-    let mut data = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut data, batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    writer.close()?;
-    Ok(data.into())
-}
+/// The column that says where in its Kafka partition a record stood.
+pub(crate) const OFFSET_COLUMN: &str = "kafka_offset";
 
 /// Microseconds, UTC: what `BigQuery` reads as TIMESTAMP.
 pub(crate) fn micros() -> DataType {
@@ -167,7 +108,7 @@ pub(crate) fn micros() -> DataType {
 }
 
 pub(crate) fn micros_builder() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::new().with_data_type(micros())
+    TimestampMicrosecondBuilder::with_capacity(0).with_data_type(micros())
 }
 
 fn data_type(kind: Kind) -> DataType {
@@ -179,18 +120,19 @@ fn data_type(kind: Kind) -> DataType {
     }
 }
 
+/// Builders begin empty: most of many open partitions hold few rows.
 impl Column {
     fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Text { .. } => Self::Text(StringBuilder::new()),
-            Kind::Integer { .. } => Self::Integer(Int64Builder::new()),
-            Kind::Float { .. } => Self::Float(Float64Builder::new()),
+            Kind::Text { .. } => Self::Text(StringBuilder::with_capacity(0, 0)),
+            Kind::Integer { .. } => Self::Integer(Int64Builder::with_capacity(0)),
+            Kind::Float { .. } => Self::Float(Float64Builder::with_capacity(0)),
             Kind::Timestamp => Self::Timestamp(micros_builder()),
         }
     }
 
     /// Decoding gives each field its own kind of cell or none, so anything else here is null.
-    fn push(&mut self, cell: Cell) {
+    fn push(&mut self, cell: Cell<'_>) {
         match (self, cell) {
             (Self::Text(column), Cell::Text(text)) => column.append_value(text),
             (Self::Integer(column), Cell::Integer(number)) => column.append_value(number),
@@ -210,33 +152,5 @@ impl Column {
             Self::Float(column) => Arc::new(column.finish()),
             Self::Timestamp(column) => Arc::new(column.finish()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-    use super::*;
-    use crate::decode::decode;
-
-    #[test]
-    fn a_file_holds_what_was_pushed() {
-        let now = "2026-11-22T13:00:00Z".parse().unwrap();
-        let mut rows = Rows::new(Event::Traffic);
-        for offset in [5, 6, 9] {
-            let json = format!(r#"{{"pageUrl":"/home","visitCount":{offset},"lastVisit":"2026-11-22T12:00:00"}}"#);
-            let at = Position { topic: "website_traffic", partition: 1, offset, timestamp_ms: Some(7) };
-            rows.push(decode(Event::Traffic, json.as_bytes(), now).unwrap(), at);
-        }
-        let file = rows.into_file(now).unwrap();
-        assert_eq!((file.rows, file.first_offset, file.last_offset), (3, 5, 9));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file.data).unwrap();
-        let names: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
-        assert_eq!(names, Event::Traffic.columns().collect::<Vec<_>>());
-        let batch = reader.build().unwrap().next().unwrap().unwrap();
-        assert_eq!(batch.num_rows(), 3);
-        let offsets = batch.column_by_name("kafka_offset").unwrap();
-        assert_eq!(offsets.as_ref(), &arrow::array::Int64Array::from(vec![5, 6, 9]) as &dyn arrow::array::Array);
     }
 }

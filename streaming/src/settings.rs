@@ -10,6 +10,61 @@ pub struct KafkaOptions {
     /// The brokers, as host:port, separated by commas.
     #[arg(long, env = "STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS")]
     pub bootstrap_servers: String,
+    /// How the brokers are spoken to.
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
+    pub security: Security,
+    /// A file with the certificates of the brokers' authorities, in PEM; without it, the system's.
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_CA")]
+    pub ca: Option<std::path::PathBuf>,
+    /// How it says who it is, with SASL.
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SASL_MECHANISM", value_enum, default_value_t = Mechanism::ScramSha512)]
+    pub sasl_mechanism: Mechanism,
+    /// Who it is, with SASL.
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SASL_USERNAME")]
+    pub sasl_username: Option<String>,
+    /// Its password, by the environment alone: arguments can be read by everybody on the machine.
+    #[arg(skip)]
+    pub sasl_password: Password,
+}
+
+/// How brokers are spoken to: Kafka's `security.protocol`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Security {
+    /// In clear.
+    Plaintext,
+    /// Encrypted.
+    Ssl,
+    /// In clear, but for the password with SCRAM.
+    SaslPlaintext,
+    /// Encrypted, and it says who it is.
+    SaslSsl,
+}
+
+/// Kafka's `sasl.mechanism`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Mechanism {
+    /// The password itself: only with encryption.
+    Plain,
+    /// SCRAM with SHA-256.
+    ScramSha256,
+    /// SCRAM with SHA-512.
+    ScramSha512,
+}
+
+/// A password that is not shown, from `STREAMCOMMERCE_KAFKA_SASL_PASSWORD`.
+#[derive(Clone)]
+pub struct Password(pub Option<String>);
+
+impl Default for Password {
+    fn default() -> Self {
+        Self(std::env::var("STREAMCOMMERCE_KAFKA_SASL_PASSWORD").ok())
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("***")
+    }
 }
 
 /// The bucket.
@@ -31,6 +86,17 @@ impl BucketOptions {
     }
 }
 
+/// Which commit logs.
+#[derive(Clone, Debug, Args)]
+pub struct LogOptions {
+    /// The name of the application: workers of one name share the work and the commit log.
+    #[arg(long, env = "STREAMCOMMERCE_APP", default_value = "streamcommerce")]
+    pub app: String,
+    /// The incarnation of the topics; raise it when they were made anew.
+    #[arg(long, env = "STREAMCOMMERCE_TOPIC_EPOCH", default_value_t = 1)]
+    pub epoch: u32,
+}
+
 /// The worker.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerOptions {
@@ -40,15 +106,27 @@ pub struct WorkerOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it")]
     pub bucket: BucketOptions,
-    /// The name of the application: workers of one name share the work and the commit log.
-    #[arg(long, env = "STREAMCOMMERCE_APP", default_value = "streamcommerce")]
-    pub app: String,
-    /// The incarnation of the topics; raise it when they were made anew.
-    #[arg(long, env = "STREAMCOMMERCE_TOPIC_EPOCH", default_value_t = 1)]
-    pub epoch: u32,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it")]
+    pub logs: LogOptions,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it")]
     pub rotation: Rotation,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it")]
+    pub placement: Placement,
+    /// The most bytes that it may hold, Kafka's queue included; beyond, it reads no further until uploads are done.
+    #[arg(long, env = "STREAMCOMMERCE_MEMORY_BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(16 << 20..))]
+    pub memory_bytes: u64,
+    /// A name that stays when the worker is restarted: within the session timeout nobody else takes its partitions.
+    #[arg(long, env = "STREAMCOMMERCE_INSTANCE")]
+    pub instance: Option<String>,
+    /// Where /metrics, /healthz and /readyz are served, for example 127.0.0.1:9464; without it, nowhere.
+    #[arg(long, env = "STREAMCOMMERCE_STREAMING_LISTEN")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// It stops when of the last thousand records more than this share, from 0 to 1, were dead letters.
+    #[arg(long, env = "STREAMCOMMERCE_MAX_INVALID")]
+    pub max_invalid: Option<f64>,
     /// How many seconds it may take to commit what was read when it is stopped; what is left is read again.
     #[arg(long, env = "STREAMCOMMERCE_DRAIN_SECS", default_value_t = 25)]
     pub drain_secs: u64,
@@ -58,17 +136,45 @@ pub struct WorkerOptions {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Rotation {
     /// After so many records.
-    #[arg(long, env = "STREAMCOMMERCE_ROTATE_ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "STREAMCOMMERCE_ROTATE_ROWS", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub rotate_rows: u64,
-    /// After so many bytes of records.
-    #[arg(long, env = "STREAMCOMMERCE_ROTATE_BYTES", default_value_t = 128 << 20, value_parser = clap::value_parser!(u64).range(1..))]
-    pub rotate_bytes: u64,
+    /// When its files have so many bytes: BigQuery likes 64 to 512 MB.
+    #[arg(long, env = "STREAMCOMMERCE_FILE_BYTES", default_value_t = 128 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub file_bytes: u64,
     /// So many seconds after its first record, by the wall clock.
     #[arg(long, env = "STREAMCOMMERCE_ROTATE_SECS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub rotate_secs: u64,
-    /// All ranges are closed when together they hold so many bytes.
-    #[arg(long, env = "STREAMCOMMERCE_MEMORY_BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(1..))]
-    pub memory_bytes: u64,
+}
+
+/// Into which hour's folder a row goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Args)]
+pub struct Placement {
+    /// By which clock.
+    #[arg(long, env = "STREAMCOMMERCE_TIME_OF", value_enum, default_value_t = TimeOf::Ingestion)]
+    pub time_of: TimeOf,
+    /// Records that are older than so many hours are dead letters; not for --time-of ingestion.
+    #[arg(long, env = "STREAMCOMMERCE_ALLOWED_LATENESS_HOURS")]
+    pub allowed_lateness_hours: Option<u32>,
+    /// Records from further ahead than so many hours are dead letters; not for --time-of ingestion.
+    #[arg(long, env = "STREAMCOMMERCE_MAX_AHEAD_HOURS", default_value_t = 24)]
+    pub max_ahead_hours: u32,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { time_of: TimeOf::Ingestion, allowed_lateness_hours: None, max_ahead_hours: 24 }
+    }
+}
+
+/// A clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum TimeOf {
+    /// When the range was begun in which it was read: one hour, and one file, per range.
+    Ingestion,
+    /// The timestamp of the Kafka record.
+    Record,
+    /// The field of the event that says when it happened.
+    Event,
 }
 
 impl Rotation {
@@ -76,6 +182,23 @@ impl Rotation {
     #[must_use]
     pub fn age(&self) -> Duration {
         Duration::from_secs(self.rotate_secs)
+    }
+}
+
+impl WorkerOptions {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// A number lies outside of its bounds, or two settings do not go together.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(share) = self.max_invalid {
+            anyhow::ensure!((0.0..=1.0).contains(&share), "--max-invalid must lie between 0 and 1, not {share}");
+        }
+        anyhow::ensure!(
+            self.placement.time_of != TimeOf::Ingestion || self.placement.allowed_lateness_hours.is_none(),
+            "--allowed-lateness-hours needs --time-of record or event: nothing is late by the time of its ingestion"
+        );
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::settings::{KafkaOptions, Security};
+
 /// The first version of Metadata that may be asked by name and tells ids is 10; every broker since 2.8 knows 12.
 const VERSION: i16 = 12;
 
@@ -27,16 +29,20 @@ const ASK: Duration = Duration::from_secs(10);
 /// More than the metadata of one topic ever is.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The id of a topic, from the first of the brokers that answers.
+/// The id of a topic, from the first of the brokers that answers; none if they do not speak to just anybody: then only
+/// the offsets tell that a topic was made anew.
 ///
 /// # Errors
 /// No broker answers, or there is no such topic.
-pub async fn topic_id(bootstrap_servers: &str, topic: &str) -> anyhow::Result<Uuid> {
+pub async fn topic_id(kafka: &KafkaOptions, topic: &str) -> anyhow::Result<Option<Uuid>> {
+    if kafka.security != Security::Plaintext {
+        return Ok(None);
+    }
     let mut last = anyhow::anyhow!("no broker is named");
-    for broker in bootstrap_servers.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
+    for broker in kafka.bootstrap_servers.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
         let asked = tokio::time::timeout(ASK, ask(broker, topic)).await;
         match asked.map_err(anyhow::Error::from).flatten() {
-            Ok(id) => return Ok(id),
+            Ok(id) => return Ok(Some(id)),
             Err(error) => last = error.context(format!("the broker {broker} does not tell the id of {topic}")),
         }
     }

@@ -1,284 +1,315 @@
-//! `streaming worker`: one thread that polls, decodes and decides; uploads overlap while it waits for a commit.
-//!
-//! Start offsets come from the commit log and are set in the assignment callback, before the first fetch. A revoked
-//! partition's open range is dropped: its next owner reads it again from the last commit.
+//! `streaming worker`: one thread that polls and decodes. Uploads and commits go on beside it; when more is held than
+//! may be, it reads no further.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bucket::Bucket;
 use chrono::Utc;
-use futures::future::try_join_all;
-use lake::{Event, layout::LogId};
+use lake::Event;
 use rdkafka::{
-    ClientContext, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    Message, Offset,
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Headers},
-    types::{RDKafkaErrorCode, RDKafkaRespErr},
+    types::RDKafkaErrorCode,
 };
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    commit_log::{CommitEnd, CommitLogs, InKafka},
+    assignment::{Assigned, Partition, hint},
+    commit_log::{CommitEnd, CommitLogs},
     dead_letters::Envelope,
+    decode::Decoder,
     kafka,
-    range::OpenRange,
+    metrics::Metrics,
+    owned::{Done, Owned, Uploader},
     rows::Position,
-    settings::{Rotation, WorkerOptions},
-    topic_id::topic_id,
+    settings::WorkerOptions,
 };
 
-/// The longest wait for a record: how late a stop or a rotation by age may be noticed.
-const POLL_MAX: Duration = Duration::from_millis(200);
+/// The longest wait for a record: how late a stop, an age or a commit may be noticed.
+const POLL_MAX: Duration = Duration::from_millis(100);
 
-type Partition = (String, i32);
+/// Commits, ages and memory are looked after this often, or after so many records.
+const TEND_EVERY: Duration = Duration::from_millis(20);
+const TEND_RECORDS: u32 = 4_096;
 
-/// What the assignment callback and the poll loop share. Both run on the one thread, the callback inside of a poll.
-struct Assigned {
-    logs: CommitLogs,
-    runtime: Handle,
-    app: String,
-    epoch: u32,
-    bootstrap_servers: String,
-    ranges: Mutex<HashMap<Partition, OpenRange>>,
-    /// Why a partition could not be taken over.
-    refused: Mutex<Option<anyhow::Error>>,
-}
+/// Kafka throws out who does not poll; whoever waits for the bucket for longer polls with everything paused.
+const WAIT_UNPOLLED: Duration = Duration::from_secs(60);
+
+/// The share of dead letters is taken over so many records.
+const INVALID_OVER: u64 = 1_000;
 
 /// Works until `stop`, then commits what it has read. Blocks: call it from a thread of its own.
 ///
 /// # Errors
 /// A partition cannot be taken over, or a commit cannot be made whole.
-pub fn run(options: &WorkerOptions, bucket: Bucket, runtime: &Handle, stop: &CancellationToken) -> anyhow::Result<()> {
-    let context = Assigned {
-        logs: CommitLogs::new(bucket),
-        runtime: runtime.clone(),
-        app: options.app.clone(),
-        epoch: options.epoch,
-        bootstrap_servers: options.kafka.bootstrap_servers.clone(),
-        ranges: Mutex::default(),
-        refused: Mutex::default(),
-    };
-    let consumer: BaseConsumer<Assigned> = kafka::config(&options.kafka)
-        .set("group.id", &options.app)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("auto.offset.reset", "error")
-        .set("session.timeout.ms", "10000")
-        .set("topic.metadata.refresh.interval.ms", "10000")
-        // A full queue must not stall the fetcher for its default of a second.
-        .set("fetch.queue.backoff.ms", "20")
-        .set("queued.max.messages.kbytes", "65536")
-        .create_with_context(context)
-        .context("cannot make the Kafka consumer")?;
-    consumer.subscribe(&Event::ALL.map(Event::topic))?;
-    let worker = Worker { consumer, rotation: options.rotation };
+pub fn run(
+    options: &WorkerOptions,
+    bucket: Bucket,
+    runtime: &Handle,
+    metrics: Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut worker = Worker::start(options, bucket, runtime, metrics)?;
     while !stop.is_cancelled() {
-        worker.poll_once()?;
-        worker.commit_due(false)?;
+        worker.turn()?;
     }
     tracing::info!("stopping: committing what was read");
-    worker.commit_due(true)?;
+    let all = worker.shared().owned().drain().collect();
+    worker.shared().finish(&worker.consumer, all, Duration::from_secs(options.drain_secs))?;
     worker.consumer.unsubscribe();
     Ok(())
 }
 
-struct Worker {
+struct Worker<'o> {
+    options: &'o WorkerOptions,
     consumer: BaseConsumer<Assigned>,
-    rotation: Rotation,
+    decoders: HashMap<&'static str, Decoder>,
+    budget: usize,
+    tended: Instant,
+    since_tended: u32,
+    /// Since when more is held than may be.
+    full_since: Option<Instant>,
+    is_paused: bool,
+    lately: Lately,
 }
 
-impl Worker {
+/// The records read lately, and how many of them were dead letters.
+#[derive(Default)]
+struct Lately {
+    read: u64,
+    invalid: u64,
+}
+
+impl<'o> Worker<'o> {
+    fn start(
+        options: &'o WorkerOptions,
+        bucket: Bucket,
+        runtime: &Handle,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        // What Kafka's client has fetched ahead is held, too.
+        let queue = options.memory_bytes / 4;
+        let budget = usize::try_from(options.memory_bytes - queue)?;
+        let context = Assigned {
+            uploader: Uploader::new(CommitLogs::new(bucket), runtime.clone(), metrics),
+            kafka: options.kafka.clone(),
+            app: options.logs.app.clone(),
+            epoch: options.logs.epoch,
+            placement: options.placement,
+            owned: Mutex::default(),
+            refused: Mutex::default(),
+        };
+        let mut config = kafka::config(&options.kafka);
+        if let Some(instance) = &options.instance {
+            config.set("group.instance.id", instance);
+        }
+        let consumer: BaseConsumer<Assigned> = config
+            .set("group.id", &options.logs.app)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("auto.offset.reset", "error")
+            .set("session.timeout.ms", "10000")
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            .set("statistics.interval.ms", "5000")
+            // A full queue must not stall the fetcher for its default of a second.
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.max.messages.kbytes", (queue >> 10).to_string())
+            .create_with_context(context)
+            .context("cannot make the Kafka consumer")?;
+        consumer.subscribe(&Event::ALL.map(Event::topic))?;
+        Ok(Self {
+            options,
+            consumer,
+            decoders: Event::ALL.into_iter().map(|event| (event.topic(), Decoder::new(event))).collect(),
+            budget,
+            tended: Instant::now(),
+            since_tended: 0,
+            full_since: None,
+            is_paused: false,
+            lately: Lately::default(),
+        })
+    }
+
     fn shared(&self) -> &Assigned {
         self.consumer.context()
     }
 
-    fn poll_once(&self) -> anyhow::Result<()> {
-        let wait = self.shared().ranges().values().filter_map(|range| range.until_due(&self.rotation)).min();
-        let polled = self.consumer.poll(wait.map_or(POLL_MAX, |wait| wait.min(POLL_MAX)));
-        if let Some(refused) = self.shared().refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    /// Reads a record if there is room, and looks after the rest when it is time.
+    fn turn(&mut self) -> anyhow::Result<()> {
+        let read = if self.full_since.is_some() { self.wait_for_room()? } else { self.poll(POLL_MAX)? };
+        self.since_tended += 1;
+        if !read || self.since_tended >= TEND_RECORDS || self.tended.elapsed() >= TEND_EVERY {
+            self.tend()?;
+            (self.tended, self.since_tended) = (Instant::now(), 0);
+        }
+        Ok(())
+    }
+
+    /// Whether there was a record.
+    fn poll(&mut self, wait: Duration) -> anyhow::Result<bool> {
+        let Self { consumer, decoders, lately, .. } = self;
+        let polled = consumer.poll(wait);
+        if let Some(refused) = consumer.context().refused() {
             return Err(refused);
         }
         match polled {
-            None => Ok(()),
-            Some(Ok(message)) => {
-                self.read(&message);
-                Ok(())
-            }
-            Some(Err(error)) => self.judge(&error),
+            None => Ok(false),
+            Some(Ok(message)) => read(consumer.context(), decoders, lately, &message).map(|()| true),
+            Some(Err(error)) => judge(&error).map(|()| false),
         }
     }
 
-    fn read(&self, message: &BorrowedMessage<'_>) {
-        let partition = (message.topic().to_owned(), message.partition());
-        let mut ranges = self.shared().ranges();
-        // A record of a partition that was revoked meanwhile, or of one that was read already.
-        let Some(range) = ranges.get_mut(&partition).filter(|range| message.offset() >= range.next()) else { return };
-        let at = Position {
-            topic: message.topic(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-        };
-        let headers = headers(message);
-        let envelope = message.payload().map(|value| Envelope { key: message.key(), headers: &headers, value });
-        range.read(envelope, at, Utc::now());
+    /// Reads nothing until uploads have made room. Nothing is polled meanwhile, for pausing throws away what was fetched
+    /// ahead; but who waits long must show that he lives.
+    fn wait_for_room(&mut self) -> anyhow::Result<bool> {
+        let since = self.full_since.map_or(Duration::ZERO, |since| since.elapsed());
+        if since > WAIT_UNPOLLED {
+            if !self.is_paused {
+                tracing::warn!(?since, "the bucket is slow: the memory is full, and nothing is read");
+                self.consumer.pause(&self.consumer.assignment()?)?;
+                self.is_paused = true;
+            }
+            self.poll(Duration::ZERO)?;
+        }
+        self.shared().uploader.wait(POLL_MAX);
+        Ok(false)
     }
 
-    /// Most errors of a poll mend themselves: a broker is away, a topic is not there yet.
-    fn judge(&self, error: &KafkaError) -> anyhow::Result<()> {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(anyhow::anyhow!("Kafka does not hold the offset at which the commit log ends: {error}"))
-            }
-            Some(RDKafkaErrorCode::Fatal) => Err(anyhow::anyhow!("{error}")),
-            _ => {
-                tracing::warn!(%error, "Kafka does not answer; waiting");
-                Ok(())
-            }
-        }
+    fn tend(&mut self) -> anyhow::Result<()> {
+        self.take_ended()?;
+        self.begin_due()?;
+        self.keep_within_budget()?;
+        self.watch_dead_letters()
     }
 
-    /// Closes and commits the ranges that are due (all of them at the end, or when memory is short), at the same time.
-    fn commit_due(&self, all: bool) -> anyhow::Result<()> {
-        let mut closed = Vec::new();
-        {
-            let mut ranges = self.shared().ranges();
-            let held: u64 = ranges.values().map(OpenRange::bytes).sum();
-            let all = all || held >= self.rotation.memory_bytes;
-            for range in ranges.values_mut().filter(|range| all || range.is_due(&self.rotation)) {
-                closed.extend(range.close()?);
+    fn take_ended(&self) -> anyhow::Result<()> {
+        let mut ended = Vec::new();
+        for (name, owned) in self.shared().owned().iter_mut() {
+            if let Some((done, end)) = owned.ended(&self.shared().uploader.runtime)? {
+                ended.push((name.clone(), done, end));
             }
         }
-        if closed.is_empty() {
-            return Ok(());
-        }
-        let logs = &self.shared().logs;
-        let commits = closed.into_iter().map(|range| async {
-            let (partition, end, start) = ((range.log.topic.clone(), range.log.partition), range.end, range.start);
-            let (valid, invalid) = (range.counts.valid, range.counts.invalid);
-            let committed = logs.commit(range).await?;
-            tracing::info!(
-                topic = partition.0,
-                partition = partition.1,
-                start,
-                end,
-                valid,
-                invalid,
-                ?committed,
-                "range"
-            );
-            anyhow::Ok((partition, start, end, committed))
-        });
-        for (partition, start, end, committed) in self.shared().runtime.block_on(try_join_all(commits))? {
-            match committed {
-                CommitEnd::Committed => self.hint(&partition, end, start),
-                CommitEnd::Lost { end } => self.go_on_after(&partition, start, end)?,
+        for (name, done, end) in ended {
+            let Done { start, end: to, counts } = done;
+            let (valid, invalid) = (counts.valid, counts.invalid);
+            tracing::info!(topic = name.0, partition = name.1, start, end = to, valid, invalid, ended = ?end, "range");
+            match end {
+                CommitEnd::Committed => hint(&self.consumer, &name, done, CommitMode::Async),
+                CommitEnd::Lost { end } => self.go_on_after(&name, start, end)?,
             }
         }
         Ok(())
-    }
-
-    /// Tells Kafka how far we are, for people who look at its lag. The commit log is the truth.
-    fn hint(&self, partition: &Partition, end: i64, start: i64) {
-        let mut offsets = TopicPartitionList::new();
-        let mut element = offsets.add_partition(&partition.0, partition.1);
-        element.set_metadata(start.to_string());
-        let committed =
-            element.set_offset(Offset::Offset(end)).and_then(|()| self.consumer.commit(&offsets, CommitMode::Async));
-        if let Err(error) = committed {
-            tracing::debug!(%error, "Kafka was not told how far we are");
-        }
     }
 
     /// Somebody else has committed beyond our start: drop what was read since, and read on where they ended.
-    fn go_on_after(&self, partition: &Partition, last_start: i64, end: i64) -> anyhow::Result<()> {
-        if let Some(range) = self.shared().ranges().get_mut(partition) {
-            let event = Event::of_topic(&partition.0).context("a topic that was never subscribed")?;
-            *range = OpenRange::new(event, self.shared().log(partition), end, Some(last_start));
-            self.consumer.seek(&partition.0, partition.1, Offset::Offset(end), kafka::ASK)?;
+    fn go_on_after(&self, name: &Partition, last_start: i64, end: i64) -> anyhow::Result<()> {
+        if let Some(owned) = self.shared().owned().get_mut(name) {
+            *owned = self.shared().range(name, end, Some(last_start))?;
+            self.consumer.seek(&name.0, name.1, Offset::Offset(end), kafka::ASK)?;
         }
         Ok(())
     }
-}
 
-impl Assigned {
-    fn ranges(&self) -> MutexGuard<'_, HashMap<Partition, OpenRange>> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self, (topic, partition): &Partition) -> LogId {
-        LogId { app: self.app.clone(), topic: topic.clone(), epoch: self.epoch, partition: *partition }
-    }
-
-    /// Sets the start offsets of new partitions, from their commit logs.
-    fn take_over(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> anyhow::Result<()> {
-        let mut taken = Vec::new();
-        for element in partitions.elements() {
-            let partition = (element.topic().to_owned(), element.partition());
-            let (low, high) = watermarks(consumer, &partition)?;
-            let topic_id = self.runtime.block_on(topic_id(&self.bootstrap_servers, &partition.0))?;
-            taken.push((partition, InKafka { topic_id, low, high }));
-        }
-        let heads = taken.iter().map(|(partition, kafka)| async {
-            anyhow::Ok((partition.clone(), self.logs.take_over(&self.log(partition), *kafka).await?))
-        });
-        for (partition, head) in self.runtime.block_on(try_join_all(heads))? {
-            let event = Event::of_topic(&partition.0).context("a topic that was never subscribed")?;
-            partitions.set_partition_offset(&partition.0, partition.1, Offset::Offset(head.next))?;
-            tracing::info!(topic = partition.0, partition = partition.1, from = head.next, "assigned");
-            let range = OpenRange::new(event, self.log(&partition), head.next, head.last_start);
-            self.ranges().insert(partition, range);
-        }
-        Ok(())
-    }
-}
-
-/// Asks a few times: a broker that restarts, or elects a leader, is back in a moment.
-fn watermarks(consumer: &BaseConsumer<Assigned>, partition: &Partition) -> anyhow::Result<(i64, i64)> {
-    const TIMES: u32 = 10;
-    const APART: Duration = Duration::from_secs(1);
-    for _ in 1..TIMES {
-        match consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK) {
-            Ok(watermarks) => return Ok(watermarks),
-            Err(error) => tracing::warn!(topic = partition.0, partition = partition.1, %error, "no watermarks yet"),
-        }
-        std::thread::sleep(APART);
-    }
-    Ok(consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK)?)
-}
-
-impl ClientContext for Assigned {}
-
-impl ConsumerContext for Assigned {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let done = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self
-                .take_over(consumer, partitions)
-                .and_then(|()| consumer.incremental_assign(partitions).map_err(Into::into)),
-            _ => {
-                for element in partitions.elements() {
-                    let dropped = self.ranges().remove(&(element.topic().to_owned(), element.partition()));
-                    if dropped.is_some_and(|range| !range.is_empty()) {
-                        tracing::info!(
-                            topic = element.topic(),
-                            partition = element.partition(),
-                            "revoked; its new owner reads the open range again"
-                        );
-                    }
-                }
-                consumer.incremental_unassign(partitions).map_err(Into::into)
+    fn begin_due(&self) -> anyhow::Result<()> {
+        let uploader = &self.shared().uploader;
+        for owned in self.shared().owned().values_mut() {
+            if !owned.is_committing() && owned.range.is_due(&self.options.rotation) {
+                owned.commit(uploader)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Finishes the biggest files before their time while too much is held.
+    fn keep_within_budget(&mut self) -> anyhow::Result<()> {
+        let uploader = self.shared().uploader.clone();
+        let (held, open_files) = {
+            let mut owned = self.shared().owned();
+            let sum = |owned: &HashMap<Partition, Owned>| owned.values().map(|owned| owned.range.held()).sum::<usize>();
+            let mut open = sum(&owned);
+            // Half of it open, half of it on its way: what is uploaded must not stand still while more is read.
+            while open > self.budget / 2 {
+                let biggest = owned.values_mut().max_by_key(|owned| owned.range.held());
+                if !biggest.map_or(Ok(false), |biggest| biggest.make_room(&uploader))? {
+                    break;
+                }
+                open = sum(&owned);
+            }
+            (open + uploader.in_flight(), owned.values().map(|owned| owned.range.open_files()).sum())
         };
-        if let Err(error) = done {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        uploader.metrics.tick(held, self.budget, open_files);
+        match held >= self.budget {
+            true => self.full_since = self.full_since.or_else(|| Some(Instant::now())),
+            false => {
+                self.full_since = None;
+                if std::mem::take(&mut self.is_paused) {
+                    self.consumer.resume(&self.consumer.assignment()?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn watch_dead_letters(&mut self) -> anyhow::Result<()> {
+        if self.lately.read < INVALID_OVER {
+            return Ok(());
+        }
+        let Lately { read, invalid } = std::mem::take(&mut self.lately);
+        let share = invalid as f64 / read as f64;
+        match self.options.max_invalid {
+            Some(most) if share > most => bail!(
+                "{invalid} of the last {read} records were dead letters, more than --max-invalid {most} allows; look at \
+                 them with `streaming dlq list`. What was read and is not committed is read again"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(
+    assigned: &Assigned,
+    decoders: &mut HashMap<&'static str, Decoder>,
+    lately: &mut Lately,
+    message: &BorrowedMessage<'_>,
+) -> anyhow::Result<()> {
+    let name = (message.topic().to_owned(), message.partition());
+    let mut owned = assigned.owned();
+    // A record of a partition that was revoked meanwhile, or of one that was read already.
+    let Some(range) = owned.get_mut(&name).map(|owned| &mut owned.range) else { return Ok(()) };
+    let Some(decoder) = decoders.get_mut(message.topic()).filter(|_| message.offset() >= range.next()) else {
+        return Ok(());
+    };
+    let timestamp_ms = message.timestamp().to_millis();
+    let (partition, offset) = (message.partition(), message.offset());
+    let at = Position { topic: message.topic(), partition, offset, timestamp_ms };
+    let headers = || headers(message);
+    let envelope = message.payload().map(|value| Envelope { key: message.key(), headers: &headers, value });
+    let before = range.invalid();
+    range.read(decoder, envelope, at, Utc::now())?;
+    lately.read += 1;
+    lately.invalid += range.invalid() - before;
+    Ok(())
+}
+
+/// Most errors of a poll mend themselves: a broker is away, a topic is not there yet.
+fn judge(error: &KafkaError) -> anyhow::Result<()> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            bail!("Kafka does not hold the offset at which the commit log ends: {error}")
+        }
+        Some(RDKafkaErrorCode::Fatal) => bail!("{error}"),
+        _ => {
+            tracing::warn!(%error, "Kafka does not answer; waiting");
+            Ok(())
         }
     }
 }

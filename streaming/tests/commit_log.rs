@@ -15,13 +15,15 @@ use local::{gcs, ports::Ports};
 use streaming::{
     commit_log::{CommitEnd, CommitLogs, Head, InKafka},
     dead_letters::Envelope,
+    decode::Decoder,
     range::{ClosedRange, OpenRange},
     rows::Position,
+    settings::Placement,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const TOPIC_ID: Uuid = Uuid::from_u128(7);
+const TOPIC_ID: Option<Uuid> = Some(Uuid::from_u128(7));
 const KAFKA: InKafka = InKafka { topic_id: TOPIC_ID, low: 0, high: 1_000 };
 
 struct World {
@@ -68,12 +70,13 @@ fn log() -> LogId {
 
 /// A range of `records` records from `head` on, every tenth of them broken.
 fn range(head: Head, records: i64) -> ClosedRange {
-    let mut open = OpenRange::new(Event::Traffic, log(), head.next, head.last_start);
+    let mut open = OpenRange::new(Event::Traffic, log(), Placement::default(), head.next, head.last_start);
+    let mut decoder = Decoder::new(Event::Traffic);
     for offset in head.next..head.next + records {
         let good = br#"{"pageUrl":"/home","visitCount":1,"lastVisit":"2026-11-22T12:00:00"}"#.as_slice();
         let value = if offset % 10 == 9 { b"{".as_slice() } else { good };
         let at = Position { topic: "website_traffic", partition: 0, offset, timestamp_ms: Some(0) };
-        open.read(Some(Envelope { value, ..Envelope::default() }), at, Utc::now());
+        open.read(&mut decoder, Some(Envelope::bare(value)), at, Utc::now()).unwrap();
     }
     open.close().unwrap().unwrap()
 }
@@ -81,12 +84,12 @@ fn range(head: Head, records: i64) -> ClosedRange {
 #[tokio::test]
 async fn ranges_follow_each_other_and_their_files_become_visible() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 7, high: 1_000 }).await.unwrap();
+    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 7, high: 1_000 }, None).await.unwrap();
     assert_eq!(head, Head { next: 7, last_start: None });
-    assert_eq!(world.logs.commit(range(head, 13)).await.unwrap(), CommitEnd::Committed);
-    let next = world.logs.take_over(&log(), KAFKA).await.unwrap();
+    assert_eq!(world.logs.commit(range(head, 13), Vec::new()).await.unwrap(), CommitEnd::Committed);
+    let next = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
     assert_eq!(next, Head { next: 20, last_start: Some(7) });
-    assert_eq!(world.logs.commit(range(next, 5)).await.unwrap(), CommitEnd::Committed);
+    assert_eq!(world.logs.commit(range(next, 5), Vec::new()).await.unwrap(), CommitEnd::Committed);
     let (first, second) = (world.manifest(7).await, world.manifest(20).await);
     assert_eq!((first.end, second.prev_start), (second.start, Some(first.start)));
     assert_eq!((first.counts.valid, first.counts.invalid), (11, 2));
@@ -98,8 +101,9 @@ async fn ranges_follow_each_other_and_their_files_become_visible() {
 #[tokio::test]
 async fn of_two_owners_one_commits_and_the_other_goes_on_after_it() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
-    let ends = tokio::join!(world.logs.commit(range(head, 30)), world.logs.commit(range(head, 50)));
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    let ends =
+        tokio::join!(world.logs.commit(range(head, 30), Vec::new()), world.logs.commit(range(head, 50), Vec::new()));
     let ends = [ends.0.unwrap(), ends.1.unwrap()];
     let committed = world.manifest(0).await;
     let lost = ends.iter().filter(|end| **end == CommitEnd::Lost { end: committed.end }).count();
@@ -112,12 +116,12 @@ async fn of_two_owners_one_commits_and_the_other_goes_on_after_it() {
 #[tokio::test]
 async fn what_was_committed_and_not_published_is_published_by_the_next_owner() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
-    assert_eq!(world.logs.commit(range(head, 20)).await.unwrap(), CommitEnd::Committed);
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    assert_eq!(world.logs.commit(range(head, 20), Vec::new()).await.unwrap(), CommitEnd::Committed);
     // As it was between the manifest and the publishing: the file still lies in staging.
     let mut manifest = world.manifest(0).await;
     let data = world.bucket.read(&manifest.files[0].published).await.unwrap().unwrap();
-    let next = world.logs.take_over(&log(), KAFKA).await.unwrap();
+    let next = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
     manifest.start = next.next;
     manifest.end = next.next + 20;
     manifest.writer = uuid::Uuid::new_v4();
@@ -132,7 +136,7 @@ async fn what_was_committed_and_not_published_is_published_by_the_next_owner() {
     let json = Bytes::from(serde_json::to_vec(&manifest).unwrap());
     world.bucket.create(&log().manifest(next.next), json).await.unwrap();
 
-    let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
     assert_eq!(head.next, 40);
     assert!(world.names("events_data/traffic/late").await.len() == 1 && world.names("_staging/").await.is_empty());
     // Publishing again is done already.
@@ -142,8 +146,8 @@ async fn what_was_committed_and_not_published_is_published_by_the_next_owner() {
 #[tokio::test]
 async fn a_file_that_is_nowhere_stops_the_partition() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
-    world.logs.commit(range(head, 5)).await.unwrap();
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    world.logs.commit(range(head, 5), Vec::new()).await.unwrap();
     let mut manifest = world.manifest(0).await;
     manifest.files[0].published = "events_data/traffic/gone.parquet".to_owned();
     let error = world.logs.publish(&manifest).await.unwrap_err().to_string();
@@ -153,16 +157,20 @@ async fn a_file_that_is_nowhere_stops_the_partition() {
 #[tokio::test]
 async fn a_topic_made_anew_is_refused_and_a_loss_is_written_down() {
     let world = World::new().await;
-    let head = world.logs.take_over(&log(), KAFKA).await.unwrap();
-    world.logs.commit(range(head, 50)).await.unwrap();
-    let refused =
-        world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 0, high: 10 }).await.unwrap_err().to_string();
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    world.logs.commit(range(head, 50), Vec::new()).await.unwrap();
+    let refused = world
+        .logs
+        .take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 0, high: 10 }, None)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("STREAMCOMMERCE_TOPIC_EPOCH"), "{refused}");
     // One that has outgrown the old head is known by its id alone.
-    let other = InKafka { topic_id: Uuid::from_u128(8), low: 0, high: 1_000 };
-    let refused = world.logs.take_over(&log(), other).await.unwrap_err().to_string();
-    assert!(refused.contains(&TOPIC_ID.to_string()) && refused.contains("made anew"), "{refused}");
-    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 80, high: 100 }).await.unwrap();
+    let other = InKafka { topic_id: Some(Uuid::from_u128(8)), low: 0, high: 1_000 };
+    let refused = world.logs.take_over(&log(), other, None).await.unwrap_err().to_string();
+    assert!(refused.contains(&Uuid::from_u128(7).to_string()) && refused.contains("made anew"), "{refused}");
+    let head = world.logs.take_over(&log(), InKafka { topic_id: TOPIC_ID, low: 80, high: 100 }, None).await.unwrap();
     assert_eq!(head, Head { next: 80, last_start: Some(50) });
     let gap = world.manifest(50).await;
     assert_eq!((gap.kind, gap.end, gap.counts.absent), (RangeKind::Gap, 80, 30));

@@ -46,10 +46,52 @@ async fn every_event_arrives_once() {
     load_and_compare(&world, after).await;
 
     bad_input_is_refused(&world).await;
+    the_books_of_the_bucket_are_whole(&world, after).await;
 
     worker.stop(Duration::from_secs(10)).await;
     standalone.stop(Duration::from_secs(10)).await;
     world.stop().await;
+}
+
+/// `streaming status`, `verify` and `dlq` say what is there; a replay brings back what it was told of, once.
+async fn the_books_of_the_bucket_are_whole(world: &World, committed: Committed) {
+    let books = async |arguments: &[&str]| -> serde_json::Value {
+        let output = world.stack.streaming("books", arguments).unwrap().output().await.unwrap();
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{output}"))
+    };
+    let sum = |rows: &serde_json::Value, of: &str| -> u64 {
+        rows.as_array().unwrap().iter().map(|row| row[of].as_u64().unwrap()).sum()
+    };
+    let status = books(&["status", "-o", "json"]).await;
+    assert_eq!((sum(&status, "lag"), sum(&status, "rows")), (0, committed.valid), "{status}");
+    let verdict = books(&["verify", "--deep", "-o", "json"]).await;
+    assert_eq!(verdict["faults"], serde_json::json!([]));
+    assert_eq!((&verdict["rows"], &verdict["dead_letters"]), (&committed.valid.into(), &committed.invalid.into()));
+
+    let listed = books(&["dlq", "list", "-o", "json"]).await;
+    assert_eq!(sum(&listed, "count"), committed.invalid, "{listed}");
+    let place = format!("{}/{}", listed[0]["example"][0], listed[0]["example"][1]);
+    let topic = listed[0]["topic"].as_str().unwrap();
+    let shown = books(&["dlq", "show", "--topic", topic, "--at", &place, "-o", "json"]).await;
+    assert_eq!((&shown[0]["code"], shown.as_array().unwrap().len()), (&listed[0]["code"], 1), "{shown}");
+
+    let of_topic: u64 = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["topic"] == topic)
+        .map(|row| row["count"].as_u64().unwrap())
+        .sum();
+    let replayed = books(&["dlq", "replay", "--topic", topic]).await;
+    assert_eq!(replayed["records"], of_topic);
+    assert_eq!(books(&["dlq", "replay", "--topic", topic]).await["records"], 0, "replayed twice");
+    let after = world.committed(committed.read + of_topic).await.unwrap();
+    assert_eq!((after.valid, after.invalid), (committed.valid, committed.invalid + of_topic), "they are still broken");
+    let again = books(&["dlq", "show", "--topic", topic, "--limit", "10000", "-o", "json"]).await;
+    let origin = |letter: &&serde_json::Value| {
+        letter["headers"].as_array().unwrap().iter().any(|header| header[0] == "streamcommerce-replay-of")
+    };
+    assert_eq!(again.as_array().unwrap().iter().filter(origin).count() as u64, of_topic);
 }
 
 /// As the broker tells it: one for all partitions of a topic, another one for another topic.

@@ -1,0 +1,213 @@
+//! Which partitions this worker has, and how they come and go.
+//!
+//! Start offsets come from the commit log and are set in the assignment callback, before the first fetch. What is
+//! revoked is committed, if that is done in time; else its next owner reads it again. The callbacks run inside of a
+//! poll, on the poll loop's thread.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use futures::future::{join_all, try_join_all};
+use lake::{Event, layout::LogId};
+use rdkafka::{
+    ClientContext, Offset, Statistics, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    types::RDKafkaRespErr,
+};
+use uuid::Uuid;
+
+use crate::{
+    commit_log::InKafka,
+    kafka,
+    owned::{Done, Owned, Uploader},
+    range::OpenRange,
+    settings::{KafkaOptions, Placement},
+    topic_id::topic_id,
+};
+
+/// A partition of a topic.
+pub(crate) type Partition = (String, i32);
+
+/// How long a revoke may wait for commits: the others of the group wait with it.
+const REVOKE: Duration = Duration::from_secs(10);
+
+/// What the callbacks and the poll loop share.
+pub(crate) struct Assigned {
+    pub(crate) uploader: Uploader,
+    pub(crate) kafka: KafkaOptions,
+    pub(crate) app: String,
+    pub(crate) epoch: u32,
+    pub(crate) placement: Placement,
+    pub(crate) owned: Mutex<HashMap<Partition, Owned>>,
+    /// Why a partition could not be taken over, or given away whole.
+    pub(crate) refused: Mutex<Option<anyhow::Error>>,
+}
+
+impl Assigned {
+    pub(crate) fn owned(&self) -> MutexGuard<'_, HashMap<Partition, Owned>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first thing that went wrong in a callback.
+    pub(crate) fn refused(&self) -> Option<anyhow::Error> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// An open range for a partition, from where its log ends.
+    pub(crate) fn range(&self, (topic, partition): &Partition, next: i64, last: Option<i64>) -> anyhow::Result<Owned> {
+        let event = Event::of_topic(topic).context("a topic that was never subscribed")?;
+        let log = LogId { app: self.app.clone(), topic: topic.clone(), epoch: self.epoch, partition: *partition };
+        Ok(Owned::new(OpenRange::new(event, log, self.placement, next, last)))
+    }
+
+    /// Sets the start offsets of new partitions, from their commit logs.
+    fn take_over(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> anyhow::Result<()> {
+        let (runtime, logs) = (&self.uploader.runtime, &self.uploader.logs);
+        let (hints, mut ids) = (hints(consumer, partitions), BTreeMap::<String, Option<Uuid>>::new());
+        let mut taken = Vec::new();
+        for element in partitions.elements() {
+            let partition = (element.topic().to_owned(), element.partition());
+            let (low, high) = watermarks(consumer, &partition)?;
+            let id = match ids.get(&partition.0) {
+                Some(id) => *id,
+                None => runtime.block_on(topic_id(&self.kafka, &partition.0))?,
+            };
+            ids.insert(partition.0.clone(), id);
+            let owned = self.range(&partition, 0, None)?;
+            let hint = hints.get(&partition).copied();
+            taken.push((partition, owned.range.log().clone(), InKafka { topic_id: id, low, high }, hint));
+        }
+        let heads = taken.iter().map(|(partition, log, kafka, hint)| async move {
+            anyhow::Ok((partition, logs.take_over(log, *kafka, *hint).await?))
+        });
+        for (partition, head) in runtime.block_on(try_join_all(heads))? {
+            partitions.set_partition_offset(&partition.0, partition.1, Offset::Offset(head.next))?;
+            tracing::info!(topic = partition.0, partition = partition.1, from = head.next, "assigned");
+            self.owned().insert(partition.clone(), self.range(partition, head.next, head.last_start)?);
+        }
+        self.uploader.metrics.assigned();
+        Ok(())
+    }
+
+    /// Commits what was read of partitions that go to somebody else, as far as that is done in time. Safe without: the
+    /// commit log has one winner.
+    fn give_away(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> anyhow::Result<()> {
+        let elements = partitions.elements();
+        let names: Vec<_> = elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        for (topic, partition) in &names {
+            self.uploader.metrics.revoked(topic, *partition);
+        }
+        let owned: Vec<_> = {
+            let mut owned = self.owned();
+            names.iter().filter_map(|name| Some((name.clone(), owned.remove(name)?))).collect()
+        };
+        // Whoever was thrown out has nothing to give.
+        if consumer.assignment_lost() {
+            tracing::warn!(partitions = owned.len(), "lost; their new owners read the open ranges again");
+            return Ok(());
+        }
+        self.finish(consumer, owned, REVOKE)
+    }
+
+    /// Commits all that was read of these partitions, within that time; what is left is read again by whoever has them
+    /// next.
+    pub(crate) fn finish(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        owned: Vec<(Partition, Owned)>,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let finish = owned
+            .into_iter()
+            .map(|(name, owned)| async { (name, tokio::time::timeout(patience, owned.finish(&self.uploader)).await) });
+        for (name, finished) in self.uploader.runtime.block_on(join_all(finish)) {
+            match finished {
+                Ok(done) => {
+                    if let Some(done) = done? {
+                        hint(consumer, &name, done, CommitMode::Sync);
+                    }
+                }
+                Err(_) => tracing::warn!(
+                    topic = name.0,
+                    partition = name.1,
+                    ?patience,
+                    "not committed in time; what is open is read again"
+                ),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells Kafka how far we are, for people who look at its lag and for a quick start. The commit log is the truth.
+pub(crate) fn hint(consumer: &BaseConsumer<Assigned>, (topic, partition): &Partition, done: Done, mode: CommitMode) {
+    let mut offsets = TopicPartitionList::new();
+    let mut element = offsets.add_partition(topic, *partition);
+    element.set_metadata(done.start.to_string());
+    let committed = element.set_offset(Offset::Offset(done.end)).and_then(|()| consumer.commit(&offsets, mode));
+    if let Err(error) = committed {
+        tracing::debug!(%error, "Kafka was not told how far we are");
+    }
+}
+
+/// The starts of the last manifests, as Kafka was told. Perhaps of another log, perhaps old.
+fn hints(consumer: &BaseConsumer<Assigned>, partitions: &TopicPartitionList) -> HashMap<Partition, i64> {
+    let committed = match consumer.committed_offsets(partitions.clone(), kafka::ASK) {
+        Ok(committed) => committed,
+        Err(error) => {
+            tracing::warn!(%error, "Kafka does not tell the committed offsets; reading the whole commit logs");
+            return HashMap::new();
+        }
+    };
+    let hint = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        Some(((element.topic().to_owned(), element.partition()), element.metadata().parse().ok()?))
+    };
+    committed.elements().iter().filter_map(hint).collect()
+}
+
+/// Asks a few times: a broker that restarts, or elects a leader, is back in a moment.
+fn watermarks(consumer: &BaseConsumer<Assigned>, partition: &Partition) -> anyhow::Result<(i64, i64)> {
+    const TIMES: u32 = 10;
+    const APART: Duration = Duration::from_secs(1);
+    for _ in 1..TIMES {
+        match consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK) {
+            Ok(watermarks) => return Ok(watermarks),
+            Err(error) => tracing::warn!(topic = partition.0, partition = partition.1, %error, "no watermarks yet"),
+        }
+        std::thread::sleep(APART);
+    }
+    Ok(consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK)?)
+}
+
+impl ClientContext for Assigned {
+    fn stats(&self, statistics: Statistics) {
+        for ((topic, partition), owned) in self.owned().iter() {
+            let known = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(partition));
+            // Before the first answer it is -1001.
+            if let Some(high) = known.map(|known| known.hi_offset).filter(|high| *high >= 0) {
+                let range = &owned.range;
+                self.uploader.metrics.lag(topic, *partition, (high - range.next()).max(0), range.timestamp_ms());
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Assigned {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let done = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self
+                .take_over(consumer, partitions)
+                .and_then(|()| consumer.incremental_assign(partitions).map_err(Into::into)),
+            _ => self
+                .give_away(consumer, partitions)
+                .and_then(|()| consumer.incremental_unassign(partitions).map_err(Into::into)),
+        };
+        if let Err(error) = done {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the worker tells of itself, in Prometheus' form.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use chrono::Utc;
+use lake::manifest::Counts;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::decode::Code;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OfTopic {
+    topic: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OfCode {
+    topic: String,
+    code: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OfPartition {
+    topic: String,
+    partition: i32,
+}
+
+/// The figures of one worker. Records count when they are committed.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    records: Family<OfTopic, Counter>,
+    rows: Family<OfTopic, Counter>,
+    tombstones: Family<OfTopic, Counter>,
+    dead_letters: Family<OfCode, Counter>,
+    bytes: Family<OfTopic, Counter>,
+    commits: Counter,
+    lost_commits: Counter,
+    commit_secs: Histogram,
+    upload_secs: Histogram,
+    lag: Family<OfPartition, Gauge>,
+    lag_secs: Family<OfPartition, Gauge<f64, AtomicU64>>,
+    held: Gauge,
+    budget: Gauge,
+    open_files: Gauge,
+    /// When the poll loop last came round, in milliseconds since 1970.
+    alive_at: AtomicI64,
+    has_assignment: AtomicBool,
+}
+
+/// A loop that has not come round for so long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let secs = || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0]);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("streamcommerce_streaming"),
+            records: Family::default(),
+            rows: Family::default(),
+            tombstones: Family::default(),
+            dead_letters: Family::default(),
+            bytes: Family::default(),
+            commits: Counter::default(),
+            lost_commits: Counter::default(),
+            commit_secs: secs(),
+            upload_secs: secs(),
+            lag: Family::default(),
+            lag_secs: Family::default(),
+            held: Gauge::default(),
+            budget: Gauge::default(),
+            open_files: Gauge::default(),
+            alive_at: AtomicI64::new(Utc::now().timestamp_millis()),
+            has_assignment: AtomicBool::new(false),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("records", "Records of committed ranges", self.records.clone());
+        registry.register("rows", "Records that became rows", self.rows.clone());
+        registry.register("tombstones", "Records without a value", self.tombstones.clone());
+        registry.register("dead_letters", "Records that could not become rows, by reason", self.dead_letters.clone());
+        registry.register("record", "Bytes of committed records", self.bytes.clone());
+        registry.register("commits", "Committed ranges", self.commits.clone());
+        registry.register("lost_commits", "Ranges that somebody else had committed", self.lost_commits.clone());
+        let secs = Unit::Seconds;
+        registry.register_with_unit("commit", "From a closed range to readers", secs, self.commit_secs.clone());
+        registry.register_with_unit("upload", "Uploads before a commit", Unit::Seconds, self.upload_secs.clone());
+        registry.register("lag_records", "Records that Kafka has and that are not read", self.lag.clone());
+        registry.register_with_unit("lag", "Age of the last record read, behind", Unit::Seconds, self.lag_secs.clone());
+        registry.register_with_unit("held", "Held in memory, without Kafka's queue", Unit::Bytes, self.held.clone());
+        registry.register_with_unit("budget", "What may be held", Unit::Bytes, self.budget.clone());
+        registry.register("open_files", "Files that are being written", self.open_files.clone());
+    }
+
+    pub(crate) fn committed(
+        &self,
+        topic: &str,
+        counts: Counts,
+        bytes: u64,
+        broken: &BTreeMap<Code, u64>,
+        took: Duration,
+    ) {
+        let of = OfTopic { topic: topic.to_owned() };
+        self.records.get_or_create(&of).inc_by(counts.read);
+        self.rows.get_or_create(&of).inc_by(counts.valid);
+        self.tombstones.get_or_create(&of).inc_by(counts.tombstone);
+        self.bytes.get_or_create(&of).inc_by(bytes);
+        for (code, count) in broken {
+            let of = OfCode { topic: topic.to_owned(), code: code.as_str() };
+            self.dead_letters.get_or_create(&of).inc_by(*count);
+        }
+        self.commits.inc();
+        self.commit_secs.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn uploaded(&self, took: Duration) {
+        self.upload_secs.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn lost(&self) {
+        self.lost_commits.inc();
+    }
+
+    pub(crate) fn tick(&self, held: usize, budget: usize, open_files: usize) {
+        self.alive_at.store(Utc::now().timestamp_millis(), Ordering::Relaxed);
+        let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.held.set(gauge(held));
+        self.budget.set(gauge(budget));
+        self.open_files.set(gauge(open_files));
+    }
+
+    pub(crate) fn assigned(&self) {
+        self.has_assignment.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn revoked(&self, topic: &str, partition: i32) {
+        let of = OfPartition { topic: topic.to_owned(), partition };
+        self.lag.remove(&of);
+        self.lag_secs.remove(&of);
+    }
+
+    /// How far a partition is read: how many records Kafka has beyond, and Kafka's timestamp of the last one read.
+    pub(crate) fn lag(&self, topic: &str, partition: i32, lag: i64, timestamp_ms: Option<i64>) {
+        let behind = timestamp_ms.filter(|_| lag > 0).map_or(0, |at| Utc::now().timestamp_millis() - at);
+        let of = OfPartition { topic: topic.to_owned(), partition };
+        self.lag.get_or_create(&of).set(lag);
+        self.lag_secs.get_or_create(&of).set(behind.max(0) as f64 / 1_000.0);
+    }
+
+    /// Whether the poll loop comes round.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let since = Utc::now().timestamp_millis() - self.alive_at.load(Ordering::Relaxed);
+        since < i64::try_from(HANGS_AFTER.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether it has joined the others: it has been told which partitions are its, be it none.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.has_assignment.load(Ordering::Relaxed) && self.is_alive()
+    }
+
+    /// All of it, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// Never: it is written into memory.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
