@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Does the fault harness find what it is there to find? Builds it from copies of the sources, each with one guard of the
-# engine taken out, and plays up to 50 rounds: every copy must go red. The first build takes some minutes.
+# Do the fault harnesses find what they are there to find? Builds them from copies of the sources, each with one guard
+# taken out, and plays up to 50 rounds: every copy must go red. The first build takes some minutes.
+# `bench/guards.sh stream-faults` is about the streaming worker alone, `bench/guards.sh faults` about the engine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROUNDS=${ROUNDS:-50}
 SEED=${SEED:-1}
+ONLY=${1:-}
 undetected=0
 
 cargo build --quiet --bin local --bin streamcommerce
@@ -27,18 +29,20 @@ replace() {
     TEXT=$2 INSTEAD=$3 perl -0pi -e 's/\Q$ENV{TEXT}\E/$ENV{INSTEAD}/' "$copy/$1"
 }
 
+# play HARNESS NAME
 play() {
+    if [ -n "$ONLY" ] && [ "$ONLY" != "$1" ]; then return; fi
     # The statement is another one, so the offline cache does not have it.
     target/debug/local with-postgres -- bash -c '
         set -euo pipefail
         target/debug/streamcommerce --database-url "$DATABASE_URL" db migrate > /dev/null
         cd "$1" && SQLX_OFFLINE=false CARGO_TARGET_DIR="$2" cargo build --quiet --release -p bench
     ' _ "$copy" "$PWD/target/guards/build"
-    if out=$(cd target/guards && build/release/bench faults --rounds "$ROUNDS" --seed "$SEED" 2>&1); then
-        echo "$1: still green after $ROUNDS rounds"
+    if out=$(cd target/guards && build/release/bench "$1" --rounds "$ROUNDS" --seed "$SEED" 2>&1); then
+        echo "$2: still green after $ROUNDS rounds"
         undetected=1
     else
-        echo "$1: red: $(grep -A3 '^Error' <<<"$out" | tr -s ' \n' ' ' | cut -c1-240)"
+        echo "$2: red: $(grep -A3 '^Error' <<<"$out" | tr -s ' \n' ' ' | cut -c1-240)"
     fi
 }
 
@@ -46,16 +50,31 @@ play() {
 fresh
 replace orchestrator/src/store/instances.rs 't.instance_key = o.instance_key and t.attempt = o.attempt and' 't.instance_key = o.instance_key and'
 replace orchestrator/src/store/instances.rs "from ended where state not in ('up_for_reschedule', 'deferred')" "from ended where state not in ('up_for_reschedule', 'deferred') on conflict do nothing"
-play "attempt fence"
+play faults "attempt fence"
 
 # Whoever settles holds the run.
 fresh
 replace orchestrator/src/store/runs.rs 'begin; select from dag_run where run_key = {} for no key update' 'begin; select from dag_run where run_key = {}'
-play "run lock"
+play faults "run lock"
 
 # Only what belongs to a process that is not alive is rescued.
 fresh
 replace orchestrator/src/store/rescue.rs "in ('running', 'restarting') and p.state is distinct from 'alive'" "in ('running', 'restarting')"
-play "lease check"
+play faults "lease check"
+
+# A manifest is created only if there is none.
+fresh
+replace bucket/src/lib.rs '.set_if_generation_match(0)' ''
+play stream-faults "create-only manifest"
+
+# Whoever takes a partition over publishes what its last manifest names.
+fresh
+replace streaming/src/commit_log.rs 'self.publish(&last).await?;' ''
+play stream-faults "publish from the manifest"
+
+# It is read from where the commit log ends, whatever Kafka says.
+fresh
+replace streaming/src/assignment.rs 'Offset::Offset(head.next)' 'Offset::Stored'
+play stream-faults "start offset from the log"
 
 exit $undetected

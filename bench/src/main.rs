@@ -5,7 +5,9 @@ mod engine;
 mod faults;
 mod history;
 mod idle;
+mod stage;
 mod stopwatch;
+mod stream_faults;
 mod streaming;
 
 use std::{io::Write, process::ExitCode};
@@ -28,6 +30,11 @@ enum Command {
     Idle(idle::Options),
     /// The streaming worker: how fast records become files.
     Streaming(streaming::Options),
+    /// The same for the streaming worker: whether the bucket is right.
+    StreamFaults(stream_faults::Options),
+    /// A worker of `stream-faults`, to be killed.
+    #[command(hide = true)]
+    StreamNode(Box<::streaming::settings::WorkerOptions>),
     /// A process of `faults`, to be killed.
     #[command(hide = true)]
     Node(faults::node::Options),
@@ -37,6 +44,8 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(ended) = idle::be_many() {
         return Ok(ended);
     }
+    // One TLS provider for everything, before anything connects. Fails only if there is one already.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     // The main thread starts the children: the kernel ends them with it.
     tokio::runtime::Runtime::new()?.block_on(bench())?;
     Ok(ExitCode::SUCCESS)
@@ -47,7 +56,9 @@ async fn bench() -> anyhow::Result<()> {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
-        Command::Streaming(options) => serde_json::to_string(&streaming::run(&options)?)?,
+        Command::Streaming(options) => serde_json::to_string(&streaming::run(&options).await?)?,
+        Command::StreamFaults(options) => serde_json::to_string(&Box::pin(stream_faults::run(&options)).await?)?,
+        Command::StreamNode(options) => return stream_faults::work(*options).await,
         Command::Node(options) => return faults::node::run(&options).await,
     };
     writeln!(std::io::stdout(), "{line}")?;

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    process::ExitStatus,
     time::Duration,
 };
 
@@ -147,6 +148,23 @@ impl Child {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}\n{}", self.name, self.log_tail()),
         }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait()?)
+    }
+
+    /// Waits until it has ended by itself, or was killed.
+    ///
+    /// # Errors
+    /// It has not, after `patience`.
+    pub async fn wait_for_end(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let ended = tokio::time::timeout(patience, self.process.wait()).await;
+        Ok(ended.with_context(|| format!("{} has not ended after {patience:?}", self.name))??)
     }
 
     /// Waits until `is_healthy` says so.

@@ -24,6 +24,8 @@ pub struct Produced {
     pub records: u64,
     /// Broken ones among them.
     pub invalid: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
 }
 
 /// Records between two looks at the clock when there is no rate to keep.
@@ -50,6 +52,7 @@ pub async fn run(options: &ProducerOptions, stop: CancellationToken) -> anyhow::
             let message = message(event, is_invalid);
             send(&producer, event, &message).await?;
             produced.records += 1;
+            produced.bytes += message.value.len() as u64;
             produced.invalid += u64::from(is_invalid);
         }
         round += 1;

@@ -27,6 +27,21 @@ pub struct KafkaOptions {
     pub sasl_password: Password,
 }
 
+impl KafkaOptions {
+    /// Brokers that speak in clear to anybody.
+    #[must_use]
+    pub fn at(bootstrap_servers: &str) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            security: Security::Plaintext,
+            ca: None,
+            sasl_mechanism: Mechanism::ScramSha512,
+            sasl_username: None,
+            sasl_password: Password(None),
+        }
+    }
+}
+
 /// How brokers are spoken to: Kafka's `security.protocol`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Security {
@@ -118,6 +133,9 @@ pub struct WorkerOptions {
     /// The most bytes that it may hold, Kafka's queue included; beyond, it reads no further until uploads are done.
     #[arg(long, env = "STREAMCOMMERCE_MEMORY_BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(16 << 20..))]
     pub memory_bytes: u64,
+    /// A worker that Kafka has not heard for so long has lost its partitions.
+    #[arg(long, env = "STREAMCOMMERCE_SESSION_TIMEOUT_SECS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub session_timeout_secs: u32,
     /// A name that stays when the worker is restarted: within the session timeout nobody else takes its partitions.
     #[arg(long, env = "STREAMCOMMERCE_INSTANCE")]
     pub instance: Option<String>,

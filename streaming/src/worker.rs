@@ -117,7 +117,8 @@ impl<'o> Worker<'o> {
             .set("enable.auto.offset.store", "false")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "error")
-            .set("session.timeout.ms", "10000")
+            .set("session.timeout.ms", (options.session_timeout_secs * 1_000).to_string())
+            .set("heartbeat.interval.ms", (options.session_timeout_secs * 300).to_string())
             .set("topic.metadata.refresh.interval.ms", "10000")
             .set("statistics.interval.ms", "5000")
             // A full queue must not stall the fetcher for its default of a second.
@@ -294,7 +295,7 @@ fn read(
     let headers = || headers(message);
     let envelope = message.payload().map(|value| Envelope { key: message.key(), headers: &headers, value });
     let before = range.invalid();
-    range.read(decoder, envelope, at, Utc::now())?;
+    range.read(decoder, envelope, at, Utc::now)?;
     lately.read += 1;
     lately.invalid += range.invalid() - before;
     Ok(())

@@ -76,7 +76,7 @@ fn range(head: Head, records: i64) -> ClosedRange {
         let good = br#"{"pageUrl":"/home","visitCount":1,"lastVisit":"2026-11-22T12:00:00"}"#.as_slice();
         let value = if offset % 10 == 9 { b"{".as_slice() } else { good };
         let at = Position { topic: "website_traffic", partition: 0, offset, timestamp_ms: Some(0) };
-        open.read(&mut decoder, Some(Envelope::bare(value)), at, Utc::now()).unwrap();
+        open.read(&mut decoder, Some(Envelope::bare(value)), at, Utc::now).unwrap();
     }
     open.close().unwrap().unwrap()
 }

@@ -112,11 +112,12 @@ fn convert(event: Event, records: &Records) -> anyhow::Result<Vec<File>> {
     let rotation = Rotation { rotate_rows: u64::MAX, file_bytes: 128 << 20, rotate_secs: 3_600 };
     let mut range = OpenRange::new(event, log, Placement::default(), 0, None);
     let (mut decoder, mut files) = (Decoder::new(event), Vec::new());
+    let made = Utc::now().timestamp_millis();
     for (offset, record) in (0_i64..).zip(records.iter()) {
-        let now = Utc::now();
-        let at = Position { topic: event.topic(), partition: 0, offset, timestamp_ms: Some(now.timestamp_millis()) };
-        range.read(&mut decoder, Some(Envelope::bare(record)), at, now)?;
-        if range.is_due(&rotation) {
+        let at = Position { topic: event.topic(), partition: 0, offset, timestamp_ms: Some(made + offset / 1_000) };
+        range.read(&mut decoder, Some(Envelope::bare(record)), at, Utc::now)?;
+        // As often as the worker looks.
+        if offset % 4_096 == 0 && range.is_due(&rotation) {
             files.extend(range.close()?.into_iter().flat_map(|closed| closed.files));
         }
     }

@@ -1,9 +1,12 @@
 //! The streaming worker: how fast records become files.
 
+mod end_to_end;
 mod in_process;
+mod startup;
 
 use clap::{Args, ValueEnum};
 use lake::Event;
+use local::state::State;
 use serde::Serialize;
 
 #[derive(Debug, Args)]
@@ -25,6 +28,10 @@ enum Case {
     Transactions,
     /// The same with views: about 86 bytes each.
     Views,
+    /// Kafka → committed objects, all four events, through a worker of its own process.
+    EndToEnd,
+    /// From the start of a worker to its first commit, with 10,000 manifests in the log.
+    Startup,
 }
 
 /// What was measured, and the limit.
@@ -45,10 +52,19 @@ pub(crate) struct Line {
     dead_letters_read_back: u64,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Line> {
-    let event = match options.case {
-        Case::Transactions => Event::Transactions,
-        Case::Views => Event::Views,
-    };
-    in_process::run(event, options.megabytes * 1_000_000, options.invalid)
+pub(crate) async fn run(options: &Options) -> anyhow::Result<serde_json::Value> {
+    let bytes = options.megabytes * 1_000_000;
+    Ok(match options.case {
+        Case::Transactions => serde_json::to_value(in_process::run(Event::Transactions, bytes, options.invalid)?)?,
+        Case::Views => serde_json::to_value(in_process::run(Event::Views, bytes, options.invalid)?)?,
+        Case::EndToEnd => serde_json::to_value(end_to_end::run(bytes, options.invalid).await?)?,
+        Case::Startup => serde_json::to_value(startup::run().await?)?,
+    })
+}
+
+/// A folder for what is started.
+fn state(name: &str) -> anyhow::Result<(std::path::PathBuf, State)> {
+    let folder = std::env::current_dir()?.join("target").join(format!("{name}-{}", std::process::id()));
+    let state = State::take(&folder)?;
+    Ok((folder, state))
 }

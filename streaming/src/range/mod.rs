@@ -152,7 +152,8 @@ impl OpenRange {
         self.opened.is_none()
     }
 
-    /// Reads a record: a row, a dead letter, or a tombstone that is only counted.
+    /// Reads a record: a row, a dead letter, or a tombstone that is only counted. The first one of the range asks what
+    /// time it is.
     ///
     /// # Errors
     /// Parquet refuses.
@@ -161,9 +162,9 @@ impl OpenRange {
         decoder: &mut Decoder,
         envelope: Option<Envelope<'_>>,
         at: Position<'_>,
-        now: DateTime<Utc>,
+        now: impl FnOnce() -> DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let (ingested, _) = *self.opened.get_or_insert_with(|| (now, Instant::now()));
+        let (ingested, _) = *self.opened.get_or_insert_with(|| (now(), Instant::now()));
         self.counts.absent += u64::try_from(at.offset - self.next).unwrap_or(0);
         self.counts.read += 1;
         self.next = at.offset + 1;

@@ -13,7 +13,7 @@ fn now() -> DateTime<Utc> {
 
 fn read(range: &mut OpenRange, offset: i64, timestamp_ms: Option<i64>, value: Option<&[u8]>) {
     let at = Position { topic: "website_traffic", partition: 0, offset, timestamp_ms };
-    range.read(&mut Decoder::new(Event::Traffic), value.map(Envelope::bare), at, now()).unwrap();
+    range.read(&mut Decoder::new(Event::Traffic), value.map(Envelope::bare), at, now).unwrap();
 }
 
 #[test]
