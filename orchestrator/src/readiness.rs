@@ -162,18 +162,15 @@ fn decide_teardown(counts: Counts, setups: Setups) -> Decision {
     }
 }
 
-/// The table of Airflow's rules, one arm each, in its order: what decides early, then what lets the task run.
+/// The table of Airflow's rules, in its order: what decides early or against it; where nothing does, all have to end.
 fn decide_by_rule(rule: TriggerRule, counts: Counts) -> Decision {
     use Decision::{Run, Skip, UpstreamFailed};
     let Counts { upstream, success, skipped, .. } = counts;
     let (failures, all_ended) = (counts.failures(), counts.all_ended());
-    let run_if = |may_run: bool| if may_run { Run } else { Decision::Wait };
     match rule {
         TriggerRule::AllSuccess if failures > 0 => UpstreamFailed,
         TriggerRule::AllSuccess if skipped > 0 => Skip,
-        TriggerRule::AllSuccess => run_if(success >= upstream),
         TriggerRule::AllFailed if success + skipped > 0 => Skip,
-        TriggerRule::AllFailed => run_if(failures >= upstream),
         TriggerRule::OneSuccess if success > 0 => Run,
         TriggerRule::OneSuccess if all_ended && skipped >= upstream => Skip,
         TriggerRule::OneSuccess if all_ended => UpstreamFailed,
@@ -183,19 +180,11 @@ fn decide_by_rule(rule: TriggerRule, counts: Counts) -> Decision {
         TriggerRule::OneDone if all_ended => Skip,
         TriggerRule::NoneFailed | TriggerRule::NoneFailedMinOneSuccess if failures > 0 => UpstreamFailed,
         TriggerRule::NoneFailedMinOneSuccess if skipped >= upstream => Skip,
-        TriggerRule::NoneFailed | TriggerRule::NoneFailedMinOneSuccess => run_if(success + skipped >= upstream),
         TriggerRule::NoneSkipped | TriggerRule::AllDoneMinOneSuccess if skipped > 0 => Skip,
         TriggerRule::AllSkipped if success + failures > 0 => Skip,
-        TriggerRule::AllSkipped => run_if(skipped >= upstream),
         TriggerRule::AllDoneMinOneSuccess if all_ended && success == 0 => UpstreamFailed,
-        _ => run_if(all_ended && !rule.is_about_one()),
-    }
-}
-
-impl TriggerRule {
-    /// Whether one upstream task is enough to run.
-    fn is_about_one(self) -> bool {
-        matches!(self, Self::OneSuccess | Self::OneFailed | Self::OneDone)
+        _ if all_ended => Run,
+        _ => Decision::Wait,
     }
 }
 
@@ -249,6 +238,13 @@ mod tests {
             assert_eq!(decided, expected, "{rule:?} over {COLUMNS:?}");
         }
         assert!(TriggerRule::ALL.iter().all(|rule| TABLE.iter().any(|(tested, _)| tested == rule)));
+    }
+
+    #[test]
+    fn a_rule_is_called_what_it_is_written_as() {
+        let names: Vec<_> = TriggerRule::ALL.iter().map(|rule| serde_json::to_value(rule).unwrap()).collect();
+        assert_eq!(names, TriggerRule::ALL.map(TriggerRule::as_str));
+        assert_eq!(TriggerRule::NoneFailedMinOneSuccess.as_str(), "none_failed_min_one_success");
     }
 
     #[test]

@@ -102,6 +102,21 @@ mod tests {
         assert!(after_clear < Duration::from_secs(20), "{after_clear:?}");
     }
 
+    #[test]
+    fn tries_that_failed_together_do_not_come_back_together() {
+        let policy =
+            RetryPolicy { retries: 3, delay: Duration::from_secs(1_000), backoff: Some(1.0), ..RetryPolicy::default() };
+        let identities = (0..50).map(|index| identity(&"d".into(), &"r".into(), Node(1), index));
+        let delays: std::collections::BTreeSet<_> = identities
+            .map(|identity| {
+                let failed = FailedTry { identity: &identity, try_number: 1, max_tries: 3 };
+                delay_before_next_try(&policy, failed).unwrap()
+            })
+            .collect();
+        assert!(delays.len() > 40, "{delays:?}");
+        assert_eq!(identity(&"d".into(), &"r".into(), Node(1), 2), "d#1#r#2");
+    }
+
     proptest! {
         #[test]
         fn backoff_lies_between_once_and_twice_its_base(

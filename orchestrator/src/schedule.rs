@@ -457,4 +457,66 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_schedule_in_a_few_words() {
+        for (schedule, summary) in [
+            (Schedule::None, "no schedule"),
+            (Schedule::cron("5 4 * * *"), "5 4 * * *"),
+            (Schedule::cron_in("5 4 * * *", "Europe/Amsterdam"), "5 4 * * * (Europe/Amsterdam)"),
+            (Schedule::crons_in(["5 4 * * *", "@daily"], "UTC"), "5 4 * * *, @daily"),
+            (Schedule::crons_in(["5 4 * * *", "@daily"], "Asia/Tokyo"), "5 4 * * *, @daily (Asia/Tokyo)"),
+            (Schedule::every(Duration::from_secs(90)), "every 90 s"),
+            (Schedule::all_assets(["a", "b"]), "a and b"),
+            (Schedule::any_asset(["a", "b"]), "a or b"),
+            (Schedule::Once, "@once"),
+            (Schedule::Continuous, "@continuous"),
+        ] {
+            assert_eq!(schedule.summary(), summary);
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_assets_names_some() {
+        for (none, some) in [
+            (Schedule::all_assets([]), Schedule::all_assets(["a", "b"])),
+            (Schedule::any_asset([]), Schedule::any_asset(["a", "b"])),
+        ] {
+            assert_eq!(none.parse().unwrap_err(), ScheduleError::NoAsset);
+            assert!(matches!(some.parse(), Ok(Timetable::None)));
+            assert_eq!(some.assets(), ["a", "b"]);
+        }
+        assert!(Schedule::Once.assets().is_empty());
+    }
+
+    #[test]
+    fn the_slot_that_stands_written_stays_while_the_timetable_has_it() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let (written, now) = (at("2026-03-02T00:00:00Z"), at("2026-03-05T12:00:00Z"));
+        let daily = Schedule::cron("@daily").parse().unwrap();
+        let next = Some(at("2026-03-06T00:00:00Z"));
+        let never_run = Window::default();
+        assert_eq!(daily.upcoming(never_run, None, Some(written), now), Some(written));
+        assert_eq!(daily.upcoming(never_run, None, Some(at("2026-03-02T01:00:00Z")), now), next, "another timetable");
+        assert_eq!(daily.upcoming(never_run, None, None, now), next);
+        let started = Window { start: Some(at("2026-03-04T00:00:00Z")), catchup: true, ..Window::default() };
+        assert_eq!(daily.upcoming(started, None, Some(written), now), started.start, "its start date counts");
+        let last = Some(at("2026-03-04T00:00:00Z"));
+        assert_eq!(daily.upcoming(never_run, last, Some(written), now), Some(at("2026-03-05T00:00:00Z")));
+        let once = Schedule::Once.parse().unwrap();
+        assert_eq!(once.next_slot(never_run, None, now), Some(now));
+        assert_eq!(once.next_slot(never_run, Some(written), now), None);
+    }
+
+    #[test]
+    fn the_slots_between_two_instants() {
+        let at = |day: u32| DateTime::parse_from_rfc3339(&format!("2026-03-{day:02}T00:00:00Z")).unwrap().to_utc();
+        let daily = Schedule::cron("@daily").parse().unwrap();
+        let slots = |window, from, to, most| daily.slots(window, at(from), at(to), most).unwrap();
+        assert_eq!(slots(Window::default(), 2, 4, 10), [at(2), at(3), at(4)]);
+        assert_eq!(slots(Window::default(), 2, 4, 2), [at(2), at(3)]);
+        let window = Window { start: Some(at(3)), end: Some(at(5)), catchup: false };
+        assert_eq!(slots(window, 1, 9, 10), [at(3), at(4), at(5)]);
+        assert!(Schedule::Once.parse().unwrap().slots(window, at(1), at(9), 10).is_none());
+    }
 }

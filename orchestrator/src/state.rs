@@ -249,4 +249,38 @@ mod tests {
     fn no_state_becomes_itself() {
         assert!(TaskState::ALL.into_iter().all(|state| !state.may_become(state)));
     }
+
+    #[test]
+    fn a_state_is_called_what_it_is_written_as() {
+        for state in TaskState::ALL {
+            assert_eq!(
+                (serde_json::to_value(state).unwrap(), state.to_string()),
+                (state.as_str().into(), state.as_str().into())
+            );
+        }
+        for state in RunState::ALL {
+            assert_eq!(
+                (serde_json::to_value(state).unwrap(), state.to_string()),
+                (state.as_str().into(), state.as_str().into())
+            );
+        }
+        for run in [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered] {
+            assert_eq!(serde_json::to_value(run).unwrap(), run.as_str());
+        }
+    }
+
+    #[test]
+    fn what_has_ended_and_what_has_failed() {
+        let names = |which: fn(TaskState) -> bool| {
+            TaskState::ALL
+                .into_iter()
+                .filter(|state| which(*state))
+                .map(TaskState::as_str)
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let finished = ["failed", "removed", "skipped", "success", "upstream_failed"];
+        assert!(names(TaskState::is_finished).into_iter().eq(finished));
+        assert!(names(TaskState::is_failure).into_iter().eq(["failed", "upstream_failed"]));
+        assert_eq!(RunState::ALL.map(RunState::is_finished), [false, false, true, true]);
+    }
 }
