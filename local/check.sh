@@ -83,7 +83,7 @@ memory_gb=$(($(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo) / 1000 / 
 
 # Before the build, so that nobody waits ten minutes to hear it. `make test` takes ports that are free.
 if [ "$goal" = up ]; then
-    for port in WEB:8080 POSTGRES:15432 KAFKA:18092 KAFKA_CONTROLLER:18093 GCS:14443 BIGQUERY:19050 BIGQUERY_GRPC:19060; do
+    for port in WEB:8080 POSTGRES:15432 KAFKA:18092 KAFKA_CONTROLLER:18093 GCS:14443 BIGQUERY:19050 BIGQUERY_GRPC:19060 STREAMING:9464; do
         setting=STREAMCOMMERCE_${port%%:*}_PORT
         number=${!setting:-${port##*:}}
         if (exec 3<>"/dev/tcp/127.0.0.1/$number") 2>/dev/null; then

@@ -27,6 +27,8 @@ pub struct Ports {
     pub bigquery: u16,
     /// The BigQuery emulator's gRPC side, which nobody uses.
     pub bigquery_grpc: u16,
+    /// The streaming worker's metrics.
+    pub streaming: u16,
 }
 
 impl Ports {
@@ -44,6 +46,7 @@ impl Ports {
             gcs: port("STREAMCOMMERCE_GCS_PORT", 14443)?,
             bigquery: port("STREAMCOMMERCE_BIGQUERY_PORT", 19050)?,
             bigquery_grpc: port("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", 19060)?,
+            streaming: port("STREAMCOMMERCE_STREAMING_PORT", 9464)?,
         })
     }
 
@@ -53,7 +56,7 @@ impl Ports {
     /// The machine has none left.
     pub fn free() -> anyhow::Result<Self> {
         // All are held until the last one is known, so that no two are the same.
-        let held = (0..7).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
+        let held = (0..8).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
         let ports =
             held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self {
@@ -64,6 +67,7 @@ impl Ports {
             gcs: ports[4],
             bigquery: ports[5],
             bigquery_grpc: ports[6],
+            streaming: ports[7],
         })
     }
 
@@ -97,6 +101,7 @@ impl Ports {
             ("STREAMCOMMERCE_GCS_PORT", self.gcs),
             ("STREAMCOMMERCE_BIGQUERY_PORT", self.bigquery),
             ("STREAMCOMMERCE_BIGQUERY_GRPC_PORT", self.bigquery_grpc),
+            ("STREAMCOMMERCE_STREAMING_PORT", self.streaming),
         ];
         let is_taken = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
         wanted

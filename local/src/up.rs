@@ -10,7 +10,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{child::Child, ports::Ports, stack::Stack, state::State};
+use crate::{
+    child::Child,
+    ports::{HOST, Ports},
+    stack::Stack,
+    state::State,
+};
 
 /// The flagship.
 const DAG: &str = "load_to_bigquery";
@@ -55,8 +60,9 @@ pub async fn run(checkout: &Path, state: &Path) -> anyhow::Result<()> {
     };
     tell("it runs");
     say(&format!(
-        "\n   the pages:  {}\n   the logs:   {}\n   Ctrl-C stops it\n",
+        "\n   the pages:  {}\n   streaming:  http://{HOST}:{}/metrics\n   the logs:   {}\n   Ctrl-C stops it\n",
         stack.web(),
+        stack.ports().streaming,
         stack.state().logs().display()
     ));
     let watched = tokio::select! {
@@ -77,7 +83,9 @@ impl Programs {
         let dag = format!("{}/api/v2/dags/{DAG}", stack.web());
         let is_up = async || reqwest::get(&dag).await.is_ok_and(|response| response.status().is_success());
         standalone.wait_until(WEB_START, is_up).await?;
-        let worker = stack.streaming("streaming-worker", &["worker", "--rotate-secs", "15"])?.spawn(Signal::SIGTERM)?;
+        let listen = format!("{HOST}:{}", stack.ports().streaming);
+        let worker = ["worker", "--rotate-secs", "15", "--listen", &listen];
+        let worker = stack.streaming("streaming-worker", &worker)?.spawn(Signal::SIGTERM)?;
         let shop = stack.streaming("streaming-produce", &["produce"])?.spawn(Signal::SIGTERM)?;
         Ok(Self { standalone, worker, shop })
     }

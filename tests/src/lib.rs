@@ -8,7 +8,7 @@ use lake::{Event, Genesis, Manifest, layout};
 use local::{
     bigquery::PROJECT,
     child::Child,
-    ports::Ports,
+    ports::{HOST, Ports},
     stack::{BUCKET, Stack},
     state::{State, postgres_data_of_root},
 };
@@ -66,12 +66,31 @@ impl World {
         Ok(standalone)
     }
 
-    /// Starts `streaming worker`, which commits every other second.
+    /// Starts `streaming worker`, which commits every other second, and waits until it has its partitions.
     ///
     /// # Errors
     /// It does not start.
-    pub fn worker(&self) -> anyhow::Result<Child> {
-        self.stack.streaming("worker", &["worker", "--rotate-secs", "2"])?.spawn(Signal::SIGTERM)
+    pub async fn worker(&self) -> anyhow::Result<Child> {
+        let listen = format!("{HOST}:{}", self.stack.ports().streaming);
+        let arguments = ["worker", "--rotate-secs", "2", "--listen", &listen];
+        let mut worker = self.stack.streaming("worker", &arguments)?.spawn(Signal::SIGTERM)?;
+        let is_ready =
+            async || reqwest::get(format!("http://{listen}/readyz")).await.is_ok_and(|said| said.status() == 200);
+        worker.wait_until(PATIENCE, is_ready).await?;
+        Ok(worker)
+    }
+
+    /// What the streaming worker tells Prometheus: the sum of a figure over its labels.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn figure(&self, name: &str) -> anyhow::Result<f64> {
+        let text =
+            reqwest::get(format!("http://{HOST}:{}/metrics", self.stack.ports().streaming)).await?.text().await?;
+        let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let values: Vec<f64> = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        ensure!(!values.is_empty(), "there is no {name} in\n{text}");
+        Ok(values.iter().sum())
     }
 
     /// Produces so many events per topic, a share of them broken, and waits until Kafka has them.

@@ -9,14 +9,14 @@ use tests::{DAG, World};
 async fn a_killed_program_loses_nothing() {
     let mut world = World::start("crashes").await.unwrap();
     let standalone = world.standalone().await.unwrap();
-    let worker = world.worker().unwrap();
+    let worker = world.worker().await.unwrap();
 
     // The worker dies while it reads and commits.
     let first = world.produce(2_000, "0.02").await.unwrap();
     world.committed(1).await.unwrap();
     worker.kill().await;
     let second = world.produce(500, "0").await.unwrap();
-    let worker = world.worker().unwrap();
+    let worker = world.worker().await.unwrap();
     let committed = world.committed(first + second).await.unwrap();
     assert_eq!(committed.read, first + second, "a record was read twice, or never");
 

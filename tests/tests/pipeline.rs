@@ -15,7 +15,7 @@ const PROD: &str = "prod_streamcommerce";
 async fn every_event_arrives_once() {
     let world = World::start("pipeline").await.unwrap();
     let standalone = world.standalone().await.unwrap();
-    let worker = world.worker().unwrap();
+    let worker = world.worker().await.unwrap();
 
     // A run with nothing to load succeeds, and dbt has its sources.
     let empty = world.trigger(DAG).await.unwrap();
@@ -67,6 +67,14 @@ async fn the_books_of_the_bucket_are_whole(world: &World, committed: Committed) 
     let verdict = books(&["verify", "--deep", "-o", "json"]).await;
     assert_eq!(verdict["faults"], serde_json::json!([]));
     assert_eq!((&verdict["rows"], &verdict["dead_letters"]), (&committed.valid.into(), &committed.invalid.into()));
+
+    for (name, expected) in [
+        ("rows_total", committed.valid),
+        ("dead_letters_total", committed.invalid),
+        ("commit_seconds_count", world.figure("streamcommerce_streaming_commits_total").await.unwrap() as u64),
+    ] {
+        assert_eq!(world.figure(&format!("streamcommerce_streaming_{name}")).await.unwrap() as u64, expected, "{name}");
+    }
 
     let listed = books(&["dlq", "list", "-o", "json"]).await;
     assert_eq!(sum(&listed, "count"), committed.invalid, "{listed}");

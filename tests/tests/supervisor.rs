@@ -123,6 +123,7 @@ impl Place {
             ("POSTGRES", self.ports.postgres),
             ("KAFKA", self.ports.kafka),
             ("KAFKA_CONTROLLER", self.ports.kafka_controller),
+            ("STREAMING", self.ports.streaming),
             ("GCS", self.ports.gcs),
             ("BIGQUERY", self.ports.bigquery),
             ("BIGQUERY_GRPC", self.ports.bigquery_grpc),
