@@ -31,6 +31,9 @@ use crate::{
 /// The first and the longest pause between two tries to reach the bucket.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// A connection that has silently gone must not hold a commit for ever; a big file on a slow line may take its time.
+const ANSWER: Duration = Duration::from_secs(300);
+
 /// The commit logs of one application.
 #[derive(Clone, Debug)]
 pub struct CommitLogs {
@@ -396,12 +399,13 @@ where
 {
     let mut pause = BACKOFF.0;
     loop {
-        match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(Error::Failed { reason, .. }) => {
+        match tokio::time::timeout(ANSWER, call()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Error::Failed { reason, .. })) => {
                 tracing::warn!(what, object, reason, "the bucket does not answer; trying again");
             }
-            Err(error) => return Err(error.into()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => tracing::warn!(what, object, after = ?ANSWER, "the bucket does not answer; trying again"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(BACKOFF.1);

@@ -63,7 +63,8 @@ pub fn run(
     }
     tracing::info!("stopping: committing what was read");
     let all = worker.shared().owned().drain().collect();
-    worker.shared().finish(&worker.consumer, all, Duration::from_secs(options.drain_secs))?;
+    // Who calls knows how long it may take.
+    worker.shared().finish(&worker.consumer, all, Duration::MAX)?;
     worker.consumer.unsubscribe();
     Ok(())
 }
@@ -127,6 +128,7 @@ impl<'o> Worker<'o> {
             .create_with_context(context)
             .context("cannot make the Kafka consumer")?;
         consumer.subscribe(&Event::ALL.map(Event::topic))?;
+        tracing::info!(app = options.logs.app, epoch = options.logs.epoch, budget, "subscribed");
         Ok(Self {
             options,
             consumer,

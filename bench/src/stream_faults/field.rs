@@ -85,6 +85,8 @@ impl Field {
                 tokio::time::sleep(Duration::from_millis(after)).await;
                 let is_open = self.is_open().await?;
                 self.workers[victim].signal(Signal::SIGKILL)?;
+                // Else it might seem to live when the dead are brought back.
+                self.workers[victim].child.wait_for_end(HIT_WITHIN).await?;
                 is_open
             }
             Fault::Freeze => self.freeze(victim).await?,
