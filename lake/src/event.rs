@@ -25,7 +25,7 @@ pub struct Field {
     pub kind: Kind,
     /// Whether an event without it is broken.
     pub is_required: bool,
-    /// Whether no value comes twice: a dictionary would only cost.
+    /// Whether hardly a value comes twice in a file: a dictionary would only cost.
     pub is_unique: bool,
 }
 

@@ -57,11 +57,14 @@ impl Assigned {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn log(&self, (topic, partition): &Partition) -> LogId {
+        LogId { app: self.app.clone(), topic: topic.clone(), epoch: self.epoch, partition: *partition }
+    }
+
     /// An open range for a partition, from where its log ends.
-    pub(crate) fn range(&self, (topic, partition): &Partition, next: i64, last: Option<i64>) -> anyhow::Result<Owned> {
-        let event = Event::of_topic(topic).context("a topic that was never subscribed")?;
-        let log = LogId { app: self.app.clone(), topic: topic.clone(), epoch: self.epoch, partition: *partition };
-        Ok(Owned::new(OpenRange::new(event, log, self.placement, next, last)))
+    pub(crate) fn range(&self, partition: &Partition, next: i64, last: Option<i64>) -> anyhow::Result<Owned> {
+        let event = Event::of_topic(&partition.0).context("a topic that was never subscribed")?;
+        Ok(Owned::new(OpenRange::new(event, self.log(partition), self.placement, next, last)))
     }
 
     /// Sets the start offsets of new partitions, from their commit logs.
@@ -77,12 +80,11 @@ impl Assigned {
                 None => runtime.block_on(topic_id(&self.kafka, &partition.0))?,
             };
             ids.insert(partition.0.clone(), id);
-            let owned = self.range(&partition, 0, None)?;
             let hint = hints.get(&partition).copied();
-            taken.push((partition, owned.range.log().clone(), InKafka { topic_id: id, low, high }, hint));
+            taken.push((partition, InKafka { topic_id: id, low, high }, hint));
         }
-        let heads = taken.iter().map(|(partition, log, kafka, hint)| async move {
-            anyhow::Ok((partition, logs.take_over(log, *kafka, *hint).await?))
+        let heads = taken.iter().map(|(partition, kafka, hint)| async move {
+            anyhow::Ok((partition, logs.take_over(&self.log(partition), *kafka, *hint).await?))
         });
         for (partition, head) in runtime.block_on(try_join_all(heads))? {
             partitions.set_partition_offset(&partition.0, partition.1, Offset::Offset(head.next))?;

@@ -17,8 +17,9 @@ use lake::{Event, layout::LogId};
 use streaming::{
     commands::{
         dead_letters::{self, Wanted},
-        skip, status, verify,
+        status, verify,
     },
+    commit_log::CommitLogs,
     http, kafka,
     metrics::Metrics,
     producer,
@@ -202,11 +203,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Status(BooksOptions { kafka, bucket, logs, output }) => {
+            kafka.check()?;
             let bucket = Bucket::open(&bucket.settings()).await?;
             show::status(&status::status(&bucket, &kafka, &logs.app, logs.epoch).await?, output)?;
         }
         Command::Verify(VerifyOptions { books, deep }) => {
             let BooksOptions { kafka, bucket, logs, output } = books;
+            kafka.check()?;
             let bucket = Bucket::open(&bucket.settings()).await?;
             let verdict = verify::verify(&bucket, Some(&kafka), &logs.app, logs.epoch, deep).await?;
             show::verdict(&verdict, output)?;
@@ -217,7 +220,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Skip(SkipOptions { books, topic, partition, to }) => {
             let topic = event_of(&topic)?.topic().to_owned();
             let log = LogId { app: books.logs.app, topic, epoch: books.logs.epoch, partition };
-            let skipped = skip::skip(&Bucket::open(&books.bucket.settings()).await?, &log, to).await?;
+            let logs = CommitLogs::new(Bucket::open(&books.bucket.settings()).await?);
+            let skipped = logs
+                .skip(&log, to)
+                .await?
+                .context("somebody has committed at the same time: look at `streaming status`, then try again")?;
             writeln!(std::io::stdout(), "{skipped} offsets of {}/{partition} are left out, up to {to}", log.topic)?;
         }
         Command::Dlq(command) => dlq(command).await?,
@@ -228,6 +235,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
     let (DlqCommand::List(dlq) | DlqCommand::Show { dlq, .. } | DlqCommand::Replay(dlq)) = &command;
     let BooksOptions { kafka, bucket, logs, output } = &dlq.books;
+    kafka.check()?;
     let bucket = Bucket::open(&bucket.settings()).await?;
     match &command {
         DlqCommand::List(_) => {

@@ -93,7 +93,7 @@ impl Metrics {
         registry.register("rows", "Records that became rows", self.rows.clone());
         registry.register("tombstones", "Records without a value", self.tombstones.clone());
         registry.register("dead_letters", "Records that could not become rows, by reason", self.dead_letters.clone());
-        registry.register("record", "Bytes of committed records", self.bytes.clone());
+        registry.register_with_unit("read", "Values of committed records", Unit::Bytes, self.bytes.clone());
         registry.register("commits", "Committed ranges", self.commits.clone());
         registry.register("lost_commits", "Ranges that somebody else had committed", self.lost_commits.clone());
         let secs = Unit::Seconds;

@@ -28,6 +28,23 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// It is to say who it is and does not know, or would say its password in clear.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let uses_sasl = matches!(self.security, Security::SaslPlaintext | Security::SaslSsl);
+        anyhow::ensure!(
+            !uses_sasl || (self.sasl_username.is_some() && self.sasl_password.0.is_some()),
+            "SASL needs --sasl-username and STREAMCOMMERCE_KAFKA_SASL_PASSWORD"
+        );
+        anyhow::ensure!(
+            self.security != Security::SaslPlaintext || self.sasl_mechanism != Mechanism::Plain,
+            "SASL PLAIN without encryption would send the password in clear: use --security sasl-ssl, or SCRAM"
+        );
+        Ok(())
+    }
+
     /// Brokers that speak in clear to anybody.
     #[must_use]
     pub fn at(bootstrap_servers: &str) -> Self {
@@ -209,6 +226,7 @@ impl WorkerOptions {
     /// # Errors
     /// A number lies outside of its bounds, or two settings do not go together.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.kafka.check()?;
         if let Some(share) = self.max_invalid {
             anyhow::ensure!((0.0..=1.0).contains(&share), "--max-invalid must lie between 0 and 1, not {share}");
         }
@@ -246,6 +264,7 @@ impl ProducerOptions {
     /// # Errors
     /// A number lies outside of its bounds.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.kafka.check()?;
         anyhow::ensure!(
             (0.0..=1.0).contains(&self.invalid),
             "--invalid must lie between 0 and 1, not {}",
@@ -253,5 +272,32 @@ impl ProducerOptions {
         );
         anyhow::ensure!(self.rate >= 0.0 && self.rate.is_finite(), "--rate must be 0 or more, not {}", self.rate);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_says_who_he_is_knows_it_and_does_not_shout() {
+        let options = |security, mechanism, password: Option<&str>| KafkaOptions {
+            security,
+            sasl_mechanism: mechanism,
+            sasl_username: Some("shop".to_owned()),
+            sasl_password: Password(password.map(ToOwned::to_owned)),
+            ..KafkaOptions::at("127.0.0.1:9092")
+        };
+        for (security, mechanism, password, is_right) in [
+            (Security::Plaintext, Mechanism::Plain, None, true),
+            (Security::SaslSsl, Mechanism::Plain, Some("s3cr3t"), true),
+            (Security::SaslSsl, Mechanism::Plain, None, false),
+            (Security::SaslPlaintext, Mechanism::Plain, Some("s3cr3t"), false),
+            (Security::SaslPlaintext, Mechanism::ScramSha512, Some("s3cr3t"), true),
+        ] {
+            let options = options(security, mechanism, password);
+            assert_eq!(options.check().is_ok(), is_right, "{options:?}");
+            assert!(!format!("{options:?}").contains("s3cr3t"));
+        }
     }
 }

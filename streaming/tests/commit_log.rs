@@ -71,14 +71,18 @@ fn log() -> LogId {
 /// A range of `records` records from `head` on, every tenth of them broken.
 fn range(head: Head, records: i64) -> ClosedRange {
     let mut open = OpenRange::new(Event::Traffic, log(), Placement::default(), head.next, head.last_start);
+    read(&mut open, records);
+    open.close().unwrap().unwrap()
+}
+
+fn read(open: &mut OpenRange, records: i64) {
     let mut decoder = Decoder::new(Event::Traffic);
-    for offset in head.next..head.next + records {
+    for offset in open.next()..open.next() + records {
         let good = br#"{"pageUrl":"/home","visitCount":1,"lastVisit":"2026-11-22T12:00:00"}"#.as_slice();
         let value = if offset % 10 == 9 { b"{".as_slice() } else { good };
         let at = Position { topic: "website_traffic", partition: 0, offset, timestamp_ms: Some(0) };
         open.read(&mut decoder, Some(Envelope::bare(value)), at, Utc::now).unwrap();
     }
-    open.close().unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -175,4 +179,64 @@ async fn a_topic_made_anew_is_refused_and_a_loss_is_written_down() {
     let gap = world.manifest(50).await;
     assert_eq!((gap.kind, gap.end, gap.counts.absent), (RangeKind::Gap, 80, 30));
     assert_eq!(gap.fault(), None);
+}
+
+#[tokio::test]
+async fn what_was_uploaded_to_make_room_is_committed_with_its_range_and_not_before() {
+    let world = World::new().await;
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    let mut open = OpenRange::new(Event::Traffic, log(), Placement::default(), head.next, head.last_start);
+    let mut staged = Vec::new();
+    for _ in 0..2 {
+        read(&mut open, 30);
+        while let Some(file) = open.roll().unwrap() {
+            staged.push(world.logs.stage("shop", &file).await.unwrap());
+        }
+    }
+    read(&mut open, 20);
+    assert!(world.names("events_data/").await.is_empty() && world.names("_dlq/").await.is_empty());
+    assert_eq!(world.logs.commit(open.close().unwrap().unwrap(), staged).await.unwrap(), CommitEnd::Committed);
+    let manifest = world.manifest(0).await;
+    let rows: Vec<_> = manifest.files.iter().map(|file| (file.first_offset, file.rows)).collect();
+    let dead: Vec<_> = manifest.dead_letters.iter().map(|file| (file.first_offset, file.rows)).collect();
+    assert_eq!((rows, dead), (vec![(0, 27), (30, 27), (60, 18)], vec![(9, 3), (39, 3), (69, 2)]));
+    assert!(
+        manifest
+            .files
+            .iter()
+            .zip(["000", "001", "002"])
+            .all(|(file, number)| file.published.contains(&format!(".{number}.parquet")))
+    );
+    assert_eq!((world.names("events_data/").await.len(), world.names("_dlq/").await.len()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_hint_is_believed_only_as_far_as_the_log_goes() {
+    let world = World::new().await;
+    let mut head = world.logs.take_over(&log(), KAFKA, Some(77)).await.unwrap();
+    assert_eq!(head.next, 0, "a hint of another log");
+    for _ in 0..3 {
+        world.logs.commit(range(head, 10), Vec::new()).await.unwrap();
+        head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    }
+    for hint in [None, Some(0), Some(10), Some(20), Some(25), Some(500)] {
+        let found = world.logs.take_over(&log(), KAFKA, hint).await.unwrap();
+        assert_eq!(found, Head { next: 30, last_start: Some(20) }, "{hint:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_skips_is_written_down_and_drops_what_was_read_of_it() {
+    let world = World::new().await;
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    world.logs.commit(range(head, 10), Vec::new()).await.unwrap();
+    let head = world.logs.take_over(&log(), KAFKA, None).await.unwrap();
+    let open = range(head, 20);
+    assert!(world.logs.skip(&log(), 10).await.is_err(), "there is nothing to skip");
+    assert_eq!(world.logs.skip(&log(), 100).await.unwrap(), Some(90));
+    assert_eq!(world.logs.commit(open, Vec::new()).await.unwrap(), CommitEnd::Lost { end: 100 });
+    let skip = world.manifest(10).await;
+    assert_eq!((skip.kind, skip.end, skip.counts.absent, skip.fault()), (RangeKind::Skip, 100, 90, None));
+    assert_eq!(world.logs.take_over(&log(), KAFKA, None).await.unwrap(), Head { next: 100, last_start: Some(10) });
+    assert_eq!(world.names("events_data/").await.len(), 1);
 }

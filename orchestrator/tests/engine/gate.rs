@@ -5,6 +5,8 @@ use std::sync::Arc;
 use orchestrator::prelude::*;
 use tokio::sync::{Semaphore, watch};
 
+use super::world::PATIENCE;
+
 #[derive(Clone)]
 pub struct Gate {
     begun: Arc<watch::Sender<usize>>,
@@ -41,7 +43,9 @@ impl Gate {
 
     /// Waits until a body has begun: its row is `running` before that, from the claim on.
     pub async fn begun(&self) {
-        self.begun.subscribe().wait_for(|times| *times > 0).await.unwrap();
+        let mut begun = self.begun.subscribe();
+        let begun = tokio::time::timeout(PATIENCE, begun.wait_for(|times| *times > 0)).await;
+        begun.expect("no body has begun").unwrap();
     }
 
     /// Lets so many bodies end.

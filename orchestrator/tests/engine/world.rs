@@ -32,7 +32,7 @@ pub struct WorkerAtWork {
 }
 
 /// Long enough for the slowest machine, short enough to end a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 impl World {
     pub async fn new(pool: PgPool, dags: Vec<Dag>) -> Self {

@@ -98,8 +98,8 @@ pub struct Summary {
 /// The bucket cannot be reached.
 pub async fn list(bucket: &Bucket, app: &str, epoch: u32, wanted: &Wanted) -> anyhow::Result<Vec<Summary>> {
     let mut found: BTreeMap<(String, String), Summary> = BTreeMap::new();
-    for (_, letters) in files(bucket, app, epoch, wanted).await? {
-        for letter in letters {
+    for file in files(bucket, app, epoch, wanted).await? {
+        for letter in letters(bucket, &file, wanted).await? {
             let new = || Summary {
                 topic: letter.topic.clone(),
                 code: letter.code.clone(),
@@ -124,8 +124,15 @@ pub async fn show(
     wanted: &Wanted,
     limit: usize,
 ) -> anyhow::Result<Vec<DeadLetter>> {
-    let files = files(bucket, app, epoch, wanted).await?;
-    Ok(files.into_iter().flat_map(|(_, letters)| letters).take(limit).collect())
+    let mut found = Vec::new();
+    for file in files(bucket, app, epoch, wanted).await? {
+        found.extend(letters(bucket, &file, wanted).await?);
+        if found.len() >= limit {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// The header that says where a replayed record stood first: its identity, also when it fails again.
@@ -158,7 +165,8 @@ pub async fn replay(
     let mut config: ClientConfig = kafka::config(kafka);
     let producer: FutureProducer = config.set("enable.idempotence", "true").create()?;
     let mut replayed = Replayed::default();
-    for (file, letters) in files(bucket, app, epoch, wanted).await? {
+    for file in files(bucket, app, epoch, wanted).await? {
+        let letters = letters(bucket, &file, wanted).await?;
         let mark = format!("_replays/{app}/{}.json", file.published);
         match bucket.create(&mark, Bytes::from(serde_json::to_vec(&Utc::now())?)).await {
             Ok(_) => {}
@@ -193,13 +201,8 @@ async fn send(producer: &FutureProducer, letter: &DeadLetter) -> anyhow::Result<
     Ok(())
 }
 
-/// The files with dead letters that are wanted, and those in them.
-async fn files(
-    bucket: &Bucket,
-    app: &str,
-    epoch: u32,
-    wanted: &Wanted,
-) -> anyhow::Result<Vec<(Committed, Vec<DeadLetter>)>> {
+/// The files with dead letters that are wanted.
+async fn files(bucket: &Bucket, app: &str, epoch: u32, wanted: &Wanted) -> anyhow::Result<Vec<Committed>> {
     let mut found = Vec::new();
     for event in Event::ALL.into_iter().filter(|event| wanted.event.is_none_or(|wanted| wanted == *event)) {
         for log in log::of_topic(bucket, app, event, epoch).await? {
@@ -208,16 +211,19 @@ async fn files(
             }
             for manifest in log.manifests {
                 let ingested = manifest.ingestion_time;
-                for file in manifest.dead_letters.into_iter().filter(|file| wanted.takes_file(file, ingested)) {
-                    let data = bucket.read(&file.published).await?;
-                    let data = data.with_context(|| format!("{} is not published yet", file.published))?;
-                    let letters = read(data).with_context(|| format!("{} cannot be read", file.published))?;
-                    found.push((file, letters.into_iter().filter(|letter| wanted.takes(letter)).collect()));
-                }
+                found.extend(manifest.dead_letters.into_iter().filter(|file| wanted.takes_file(file, ingested)));
             }
         }
     }
     Ok(found)
+}
+
+/// Those of a file that are wanted. One file at a time: there may be more of them than memory.
+async fn letters(bucket: &Bucket, file: &Committed, wanted: &Wanted) -> anyhow::Result<Vec<DeadLetter>> {
+    let data = bucket.read(&file.published).await?;
+    let data = data.with_context(|| format!("{} is not published yet", file.published))?;
+    let letters = read(data).with_context(|| format!("{} cannot be read", file.published))?;
+    Ok(letters.into_iter().filter(|letter| wanted.takes(letter)).collect())
 }
 
 fn read(data: Bytes) -> anyhow::Result<Vec<DeadLetter>> {
@@ -243,7 +249,7 @@ fn letter(batch: &RecordBatch, row: usize) -> anyhow::Result<DeadLetter> {
         topic: text("kafka_topic")?,
         partition: column("kafka_partition")?.as_primitive::<Int32Type>().value(row),
         offset: column("kafka_offset")?.as_primitive::<Int64Type>().value(row),
-        timestamp: timestamps.iter().nth(row).flatten().and_then(DateTime::from_timestamp_micros),
+        timestamp: (!timestamps.is_null(row)).then(|| timestamps.value(row)).and_then(DateTime::from_timestamp_micros),
         code: text("code")?,
         message: text("message")?,
         headers: serde_json::from_str(&text("headers")?)?,

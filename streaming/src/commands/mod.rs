@@ -2,6 +2,5 @@
 
 pub mod dead_letters;
 pub mod log;
-pub mod skip;
 pub mod status;
 pub mod verify;

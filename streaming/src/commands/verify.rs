@@ -12,7 +12,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde::Serialize;
 
 use super::log::{self, Log};
-use crate::{kafka, rows::OFFSET_COLUMN, settings::KafkaOptions};
+use crate::{
+    kafka::{self, ASK},
+    rows::OFFSET_COLUMN,
+    settings::KafkaOptions,
+};
 
 /// Files that are read at the same time.
 const AT_ONCE: usize = 4;
@@ -48,6 +52,7 @@ pub async fn verify(
     deep: bool,
 ) -> anyhow::Result<Verdict> {
     let mut verdict = Verdict::default();
+    let kafka: Option<BaseConsumer> = kafka.map(|kafka| kafka::config(kafka).create()).transpose()?;
     for event in Event::ALL {
         let logs = log::of_topic(bucket, app, event, epoch).await?;
         let visible = visible(bucket, event, epoch).await?;
@@ -55,7 +60,7 @@ pub async fn verify(
         for log in &logs {
             verdict.partitions += 1;
             verdict.faults.extend(chain_faults(log));
-            if let Some(kafka) = kafka {
+            if let Some(kafka) = &kafka {
                 verdict.faults.extend(kafka_fault(kafka, log)?);
             }
             for manifest in &log.manifests {
@@ -113,10 +118,9 @@ fn chain_faults(log: &Log) -> Vec<String> {
     faults
 }
 
-fn kafka_fault(kafka: &KafkaOptions, log: &Log) -> anyhow::Result<Option<String>> {
-    let consumer: BaseConsumer = kafka::config(kafka).create()?;
+fn kafka_fault(kafka: &BaseConsumer, log: &Log) -> anyhow::Result<Option<String>> {
     let (topic, partition) = (&log.id.topic, log.id.partition);
-    let watermarks = consumer.fetch_watermarks(topic, partition, kafka::ASK);
+    let watermarks = kafka.fetch_watermarks(topic, partition, ASK);
     let (low, high) = watermarks.with_context(|| format!("Kafka says nothing of {topic}/{partition}"))?;
     let Some(next) = log.next() else { return Ok(None) };
     Ok(match next {

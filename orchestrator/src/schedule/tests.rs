@@ -1,0 +1,193 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn next(schedule: &Schedule, window: Window, last: Option<&str>, now: &str) -> Option<DateTime<Utc>> {
+    schedule.parse().unwrap().next_slot(window, last.map(at), at(now))
+}
+
+fn since(start: &str) -> Window {
+    Window { start: Some(at(start)), ..Window::default() }
+}
+
+#[test]
+fn without_catchup_only_the_latest_missed_slot_is_due() {
+    let every_ten = Schedule::cron("*/10 * * * *");
+    let window = since("2023-01-01T00:00:00Z");
+    assert_eq!(next(&every_ten, window, None, "2026-11-22T13:47:00Z"), Some(at("2026-11-22T13:40:00Z")));
+    assert_eq!(
+        next(&every_ten, window, Some("2026-11-22T10:00:00Z"), "2026-11-22T13:47:00Z"),
+        Some(at("2026-11-22T13:40:00Z"))
+    );
+    assert_eq!(
+        next(&every_ten, window, Some("2026-11-22T13:40:00Z"), "2026-11-22T13:47:00Z"),
+        Some(at("2026-11-22T13:50:00Z"))
+    );
+}
+
+#[test]
+fn with_catchup_no_slot_is_left_out() {
+    let window = Window { catchup: true, ..since("2026-01-01T00:30:00Z") };
+    let hourly = Schedule::cron("@hourly");
+    assert_eq!(next(&hourly, window, None, "2026-01-05T00:00:00Z"), Some(at("2026-01-01T01:00:00Z")));
+    assert_eq!(
+        next(&hourly, window, Some("2026-01-01T01:00:00Z"), "2026-01-05T00:00:00Z"),
+        Some(at("2026-01-01T02:00:00Z"))
+    );
+}
+
+#[test]
+fn without_a_start_date_the_first_slot_lies_ahead() {
+    let daily = Schedule::cron("0 6 * * *");
+    assert_eq!(next(&daily, Window::default(), None, "2026-11-22T13:47:00Z"), Some(at("2026-11-23T06:00:00Z")));
+}
+
+#[test]
+fn nothing_after_the_end_date_and_nothing_without_a_schedule() {
+    let window = Window { end: Some(at("2026-01-01T00:00:00Z")), ..Window::default() };
+    assert_eq!(next(&Schedule::cron("@daily"), window, None, "2026-01-01T00:00:01Z"), None);
+    assert_eq!(next(&Schedule::None, Window::default(), None, "2026-01-01T00:00:00Z"), None);
+}
+
+#[test]
+fn clocks_that_change() {
+    let schedule = Schedule::cron_in("30 2 * * *", "Europe/Amsterdam");
+    let table = [
+        ("2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"), // 02:30 does not exist: 03:00 local
+        ("2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"), // 02:30 exists twice: the first one
+        ("2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"), // and not the second
+    ];
+    for (now, expected) in table {
+        assert_eq!(next(&schedule, Window::default(), None, now), Some(at(expected)), "after {now}");
+    }
+}
+
+#[test]
+fn of_several_crons_the_next_one_fires_once_and_continuous_when_it_has_room() {
+    let both = Schedule::crons_in(["0 6 * * *", "0 18 * * *", "0 6 * * 1"], "UTC");
+    let window = since("2026-11-22T00:00:00Z");
+    let slots = [
+        ("2026-11-22T06:00:00Z", "2026-11-22T18:00:00Z"),
+        ("2026-11-22T18:00:00Z", "2026-11-23T06:00:00Z"),
+        ("2026-11-23T06:00:00Z", "2026-11-23T18:00:00Z"),
+    ];
+    for (last, expected) in slots {
+        assert_eq!(next(&both, window, Some(last), last), Some(at(expected)));
+    }
+    let now = "2026-11-22T13:47:00Z";
+    assert_eq!(next(&Schedule::Once, Window::default(), None, now), Some(at(now)));
+    assert_eq!(next(&Schedule::Once, window, None, now), window.start);
+    assert_eq!(next(&Schedule::Once, window, Some(now), now), None);
+    assert_eq!(next(&Schedule::Continuous, window, None, now), Some(at(now)));
+    assert!(next(&Schedule::Continuous, window, Some(now), now) > Some(at(now)));
+    let ended = Window { end: Some(at("2026-11-22T13:00:00Z")), ..window };
+    assert_eq!(next(&Schedule::Continuous, ended, None, now), None);
+}
+
+#[test]
+fn a_jitter_is_the_same_for_the_same_slot_and_never_too_long() {
+    let (dag, jitter) = (DagId::from("d"), Duration::from_secs(60));
+    let delays: Vec<_> = (0..100)
+        .map(|minute| delay_within(jitter, &dag, at("2026-11-22T00:00:00Z") + chrono::Duration::minutes(minute)))
+        .collect();
+    assert_eq!(delays[0], delay_within(jitter, &dag, at("2026-11-22T00:00:00Z")));
+    assert!(delays.iter().all(|delay| *delay <= jitter));
+    assert!(delays.iter().any(|delay| *delay > jitter / 2) && delays.iter().any(|delay| *delay < jitter / 2));
+}
+
+#[test]
+fn a_bad_schedule_says_what_is_wrong() {
+    assert!(matches!(Schedule::cron("61 * * * *").parse(), Err(ScheduleError::Cron { .. })));
+    assert_eq!(
+        Schedule::cron_in("@daily", "Mars/Olympus").parse().unwrap_err(),
+        ScheduleError::TimeZone("Mars/Olympus".to_owned())
+    );
+    assert_eq!(Schedule::every(Duration::ZERO).parse().unwrap_err(), ScheduleError::Interval);
+}
+
+proptest! {
+    #[test]
+    fn slots_go_forward_and_intervals_keep_their_grid(
+        seconds in 1_u64..100_000, start in 0_i64..2_000_000_000, ahead in 0_i64..100_000_000, catchup: bool,
+    ) {
+        let timetable = Schedule::every(Duration::from_secs(seconds)).parse().unwrap();
+        let start = DateTime::from_timestamp(start, 0).unwrap();
+        let now = start + chrono::Duration::seconds(ahead);
+        let window = Window { start: Some(start), end: None, catchup };
+        let first = timetable.next_slot(window, None, now).unwrap();
+        let second = timetable.next_slot(window, Some(first), now).unwrap();
+        prop_assert!(first >= start && second > first);
+        prop_assert_eq!((second - start).num_seconds() % seconds as i64, 0);
+        if catchup {
+            prop_assert_eq!(first, start);
+        } else {
+            prop_assert!(second > now);
+        }
+    }
+}
+
+#[test]
+fn a_schedule_in_a_few_words() {
+    for (schedule, summary) in [
+        (Schedule::None, "no schedule"),
+        (Schedule::cron("5 4 * * *"), "5 4 * * *"),
+        (Schedule::cron_in("5 4 * * *", "Europe/Amsterdam"), "5 4 * * * (Europe/Amsterdam)"),
+        (Schedule::crons_in(["5 4 * * *", "@daily"], "UTC"), "5 4 * * *, @daily"),
+        (Schedule::crons_in(["5 4 * * *", "@daily"], "Asia/Tokyo"), "5 4 * * *, @daily (Asia/Tokyo)"),
+        (Schedule::every(Duration::from_secs(90)), "every 90 s"),
+        (Schedule::all_assets(["a", "b"]), "a and b"),
+        (Schedule::any_asset(["a", "b"]), "a or b"),
+        (Schedule::Once, "@once"),
+        (Schedule::Continuous, "@continuous"),
+    ] {
+        assert_eq!(schedule.summary(), summary);
+    }
+}
+
+#[test]
+fn a_schedule_of_assets_names_some() {
+    for (none, some) in [
+        (Schedule::all_assets([]), Schedule::all_assets(["a", "b"])),
+        (Schedule::any_asset([]), Schedule::any_asset(["a", "b"])),
+    ] {
+        assert_eq!(none.parse().unwrap_err(), ScheduleError::NoAsset);
+        assert!(matches!(some.parse(), Ok(Timetable::None)));
+        assert_eq!(some.assets(), ["a", "b"]);
+    }
+    assert!(Schedule::Once.assets().is_empty());
+}
+
+#[test]
+fn the_slot_that_stands_written_stays_while_the_timetable_has_it() {
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let (written, now) = (at("2026-03-02T00:00:00Z"), at("2026-03-05T12:00:00Z"));
+    let daily = Schedule::cron("@daily").parse().unwrap();
+    let next = Some(at("2026-03-06T00:00:00Z"));
+    let never_run = Window::default();
+    assert_eq!(daily.upcoming(never_run, None, Some(written), now), Some(written));
+    assert_eq!(daily.upcoming(never_run, None, Some(at("2026-03-02T01:00:00Z")), now), next, "another timetable");
+    assert_eq!(daily.upcoming(never_run, None, None, now), next);
+    let started = Window { start: Some(at("2026-03-04T00:00:00Z")), catchup: true, ..Window::default() };
+    assert_eq!(daily.upcoming(started, None, Some(written), now), started.start, "its start date counts");
+    let last = Some(at("2026-03-04T00:00:00Z"));
+    assert_eq!(daily.upcoming(never_run, last, Some(written), now), Some(at("2026-03-05T00:00:00Z")));
+    let once = Schedule::Once.parse().unwrap();
+    assert_eq!(once.next_slot(never_run, None, now), Some(now));
+    assert_eq!(once.next_slot(never_run, Some(written), now), None);
+}
+
+#[test]
+fn the_slots_between_two_instants() {
+    let at = |day: u32| DateTime::parse_from_rfc3339(&format!("2026-03-{day:02}T00:00:00Z")).unwrap().to_utc();
+    let daily = Schedule::cron("@daily").parse().unwrap();
+    let slots = |window, from, to, most| daily.slots(window, at(from), at(to), most).unwrap();
+    assert_eq!(slots(Window::default(), 2, 4, 10), [at(2), at(3), at(4)]);
+    assert_eq!(slots(Window::default(), 2, 4, 2), [at(2), at(3)]);
+    let window = Window { start: Some(at(3)), end: Some(at(5)), catchup: false };
+    assert_eq!(slots(window, 1, 9, 10), [at(3), at(4), at(5)]);
+    assert!(Schedule::Once.parse().unwrap().slots(window, at(1), at(9), 10).is_none());
+}
