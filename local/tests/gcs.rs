@@ -116,6 +116,22 @@ async fn everything_is_there_after_a_restart_and_nothing_uncommitted() {
     server.stop().await;
 }
 
+/// The client sends what is bigger than 16 MiB in parts.
+#[tokio::test]
+async fn big_objects_arrive_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let bucket = server.bucket().await;
+    for megabytes in [15, 16, 17, 48, 50] {
+        let data: Bytes = (0..megabytes << 18).flat_map(u32::to_le_bytes).collect::<Vec<_>>().into();
+        let name = format!("big/{megabytes}");
+        bucket.create(&name, data.clone()).await.unwrap();
+        assert!(bucket.read(&name).await.unwrap().unwrap() == data, "{megabytes} MiB came back as something else");
+        assert!(matches!(bucket.create(&name, data).await, Err(Error::Precondition { .. })), "{megabytes} MiB");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn ranges_resumable_uploads_and_bad_names() {
     let folder = tempfile::tempdir().unwrap();

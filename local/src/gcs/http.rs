@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -31,13 +32,15 @@ const PAGE_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Emulator {
     inner: Mutex<(Disk, HashMap<String, Session>)>,
+    /// Where clients reach it. Google's send the name of the real service as `Host`, wherever they are pointed.
+    address: SocketAddr,
 }
 
 type Params = HashMap<String, String>;
 
 impl Emulator {
-    pub(super) fn new(disk: Disk) -> Self {
-        Self { inner: Mutex::new((disk, HashMap::new())) }
+    pub(super) fn new(disk: Disk, address: SocketAddr) -> Self {
+        Self { inner: Mutex::new((disk, HashMap::new())), address }
     }
 }
 
@@ -57,7 +60,8 @@ async fn handle(
     let answer = tokio::task::spawn_blocking(move || {
         let mut inner = emulator.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (disk, sessions) = &mut *inner;
-        let request = Request { method, path: uri.path(), params: &params, headers: &headers, body };
+        let address = emulator.address;
+        let request = Request { method, path: uri.path(), params: &params, headers: &headers, body, address };
         request.answer(disk, sessions).unwrap_or_else(IntoResponse::into_response)
     });
     answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -69,6 +73,7 @@ struct Request<'a> {
     params: &'a Params,
     headers: &'a HeaderMap,
     body: Bytes,
+    address: SocketAddr,
 }
 
 impl Request<'_> {
@@ -190,8 +195,8 @@ impl Request<'_> {
         let conditions = self.conditions("")?;
         conditions.check(disk.objects(bucket)?.get(&new.name))?;
         let id = format!("{}-{}", sessions.len(), chrono::Utc::now().timestamp_micros());
-        let host = self.header("host").unwrap_or_default();
-        let location = format!("http://{host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={id}");
+        let location =
+            format!("http://{}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={id}", self.address);
         let session = Session { bucket: bucket.to_owned(), new, conditions, received: Default::default() };
         sessions.insert(id, session);
         Ok((StatusCode::OK, [(header::LOCATION, location)]).into_response())

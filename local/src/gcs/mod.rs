@@ -26,7 +26,7 @@ pub async fn serve(root: &Path, port: u16, stop: CancellationToken) -> anyhow::R
     let listener = TcpListener::bind((crate::ports::HOST, port))
         .await
         .with_context(|| format!("the GCS emulator cannot listen on port {port}"))?;
-    let router = http::router(Arc::new(Emulator::new(disk)));
+    let router = http::router(Arc::new(Emulator::new(disk, listener.local_addr()?)));
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }
