@@ -5,17 +5,17 @@
 //! poll, on the poll loop's thread.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use anyhow::Context;
 use futures::future::{join_all, try_join_all};
 use lake::{Event, layout::LogId};
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
 use uuid::Uuid;
@@ -29,8 +29,23 @@ use crate::{
     topic_id::topic_id,
 };
 
-/// A partition of a topic.
-pub(crate) type Partition = (String, i32);
+/// A partition of an event's topic.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Partition {
+    pub(crate) event: Event,
+    pub(crate) number: i32,
+}
+
+impl Partition {
+    /// None if nobody has subscribed to that topic.
+    pub(crate) fn of(topic: &str, number: i32) -> Option<Self> {
+        Some(Self { event: Event::of_topic(topic)?, number })
+    }
+
+    pub(crate) fn topic(self) -> &'static str {
+        self.event.topic()
+    }
+}
 
 /// How long a revoke may wait for commits: the others of the group wait with it.
 const REVOKE: Duration = Duration::from_secs(10);
@@ -42,13 +57,13 @@ pub(crate) struct Assigned {
     pub(crate) app: String,
     pub(crate) epoch: u32,
     pub(crate) placement: Placement,
-    pub(crate) owned: Mutex<HashMap<Partition, Owned>>,
+    pub(crate) owned: Mutex<BTreeMap<Partition, Owned>>,
     /// Why a partition could not be taken over, or given away whole.
     pub(crate) refused: Mutex<Option<anyhow::Error>>,
 }
 
 impl Assigned {
-    pub(crate) fn owned(&self) -> MutexGuard<'_, HashMap<Partition, Owned>> {
+    pub(crate) fn owned(&self) -> MutexGuard<'_, BTreeMap<Partition, Owned>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,39 +72,36 @@ impl Assigned {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn log(&self, (topic, partition): &Partition) -> LogId {
-        LogId { app: self.app.clone(), topic: topic.clone(), epoch: self.epoch, partition: *partition }
+    fn log(&self, of: Partition) -> LogId {
+        LogId { app: self.app.clone(), topic: of.topic().to_owned(), epoch: self.epoch, partition: of.number }
     }
 
     /// An open range for a partition, from where its log ends.
-    pub(crate) fn range(&self, partition: &Partition, next: i64, last: Option<i64>) -> anyhow::Result<Owned> {
-        let event = Event::of_topic(&partition.0).context("a topic that was never subscribed")?;
-        Ok(Owned::new(OpenRange::new(event, self.log(partition), self.placement, next, last)))
+    pub(crate) fn range(&self, of: Partition, next: i64, last: Option<i64>) -> Owned {
+        Owned::new(OpenRange::new(of.event, self.log(of), self.placement, next, last))
     }
 
     /// Sets the start offsets of new partitions, from their commit logs.
     fn take_over(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> anyhow::Result<()> {
         let (runtime, logs) = (&self.uploader.runtime, &self.uploader.logs);
-        let (hints, mut ids) = (hints(consumer, partitions), BTreeMap::<String, Option<Uuid>>::new());
+        let (hints, mut ids) = (hints(consumer, partitions), BTreeMap::<Event, Option<Uuid>>::new());
         let mut taken = Vec::new();
-        for element in partitions.elements() {
-            let partition = (element.topic().to_owned(), element.partition());
-            let (low, high) = watermarks(consumer, &partition)?;
-            let id = match ids.get(&partition.0) {
+        for of in known(partitions) {
+            let (low, high) = watermarks(consumer, of)?;
+            let topic_id = match ids.get(&of.event) {
                 Some(id) => *id,
-                None => runtime.block_on(topic_id(&self.kafka, &partition.0))?,
+                None => runtime.block_on(topic_id(&self.kafka, of.topic()))?,
             };
-            ids.insert(partition.0.clone(), id);
-            let hint = hints.get(&partition).copied();
-            taken.push((partition, InKafka { topic_id: id, low, high }, hint));
+            ids.insert(of.event, topic_id);
+            taken.push((of, InKafka { topic_id, low, high }, hints.get(&of).copied()));
         }
-        let heads = taken.iter().map(|(partition, kafka, hint)| async move {
-            anyhow::Ok((partition, logs.take_over(&self.log(partition), *kafka, *hint).await?))
+        let heads = taken.iter().map(|(of, kafka, hint)| async move {
+            anyhow::Ok((*of, logs.take_over(&self.log(*of), *kafka, *hint).await?))
         });
-        for (partition, head) in runtime.block_on(try_join_all(heads))? {
-            partitions.set_partition_offset(&partition.0, partition.1, Offset::Offset(head.next))?;
-            tracing::info!(topic = partition.0, partition = partition.1, from = head.next, "assigned");
-            self.owned().insert(partition.clone(), self.range(partition, head.next, head.last_start)?);
+        for (of, head) in runtime.block_on(try_join_all(heads))? {
+            partitions.set_partition_offset(of.topic(), of.number, Offset::Offset(head.next))?;
+            tracing::info!(topic = of.topic(), partition = of.number, from = head.next, "assigned");
+            self.owned().insert(of, self.range(of, head.next, head.last_start));
         }
         self.uploader.metrics.assigned();
         Ok(())
@@ -98,14 +110,12 @@ impl Assigned {
     /// Commits what was read of partitions that go to somebody else, as far as that is done in time. Safe without: the
     /// commit log has one winner.
     fn give_away(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> anyhow::Result<()> {
-        let elements = partitions.elements();
-        let names: Vec<_> = elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
-        for (topic, partition) in &names {
-            self.uploader.metrics.revoked(topic, *partition);
+        for of in known(partitions) {
+            self.uploader.metrics.revoked(of.topic(), of.number);
         }
         let owned: Vec<_> = {
             let mut owned = self.owned();
-            names.iter().filter_map(|name| Some((name.clone(), owned.remove(name)?))).collect()
+            known(partitions).into_iter().filter_map(|of| Some((of, owned.remove(&of)?))).collect()
         };
         // Whoever was thrown out has nothing to give.
         if consumer.assignment_lost() {
@@ -125,17 +135,17 @@ impl Assigned {
     ) -> anyhow::Result<()> {
         let finish = owned
             .into_iter()
-            .map(|(name, owned)| async { (name, tokio::time::timeout(patience, owned.finish(&self.uploader)).await) });
-        for (name, finished) in self.uploader.runtime.block_on(join_all(finish)) {
+            .map(|(of, owned)| async move { (of, tokio::time::timeout(patience, owned.finish(&self.uploader)).await) });
+        for (of, finished) in self.uploader.runtime.block_on(join_all(finish)) {
             match finished {
                 Ok(done) => {
                     if let Some(done) = done? {
-                        hint(consumer, &name, done, CommitMode::Sync);
+                        hint(consumer, of, done, CommitMode::Sync);
                     }
                 }
                 Err(_) => tracing::warn!(
-                    topic = name.0,
-                    partition = name.1,
+                    topic = of.topic(),
+                    partition = of.number,
                     ?patience,
                     "not committed in time; what is open is read again"
                 ),
@@ -146,9 +156,9 @@ impl Assigned {
 }
 
 /// Tells Kafka how far we are, for people who look at its lag and for a quick start. The commit log is the truth.
-pub(crate) fn hint(consumer: &BaseConsumer<Assigned>, (topic, partition): &Partition, done: Done, mode: CommitMode) {
+pub(crate) fn hint(consumer: &BaseConsumer<Assigned>, of: Partition, done: Done, mode: CommitMode) {
     let mut offsets = TopicPartitionList::new();
-    let mut element = offsets.add_partition(topic, *partition);
+    let mut element = offsets.add_partition(of.topic(), of.number);
     element.set_metadata(done.start.to_string());
     let committed = element.set_offset(Offset::Offset(done.end)).and_then(|()| consumer.commit(&offsets, mode));
     if let Err(error) = committed {
@@ -156,43 +166,48 @@ pub(crate) fn hint(consumer: &BaseConsumer<Assigned>, (topic, partition): &Parti
     }
 }
 
+fn known(partitions: &TopicPartitionList) -> Vec<Partition> {
+    let of = |element: &TopicPartitionListElem<'_>| Partition::of(element.topic(), element.partition());
+    partitions.elements().iter().filter_map(of).collect()
+}
+
 /// The starts of the last manifests, as Kafka was told. Perhaps of another log, perhaps old.
-fn hints(consumer: &BaseConsumer<Assigned>, partitions: &TopicPartitionList) -> HashMap<Partition, i64> {
+fn hints(consumer: &BaseConsumer<Assigned>, partitions: &TopicPartitionList) -> BTreeMap<Partition, i64> {
     let committed = match consumer.committed_offsets(partitions.clone(), kafka::ASK) {
         Ok(committed) => committed,
         Err(error) => {
             tracing::warn!(%error, "Kafka does not tell the committed offsets; reading the whole commit logs");
-            return HashMap::new();
+            return BTreeMap::new();
         }
     };
-    let hint = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-        Some(((element.topic().to_owned(), element.partition()), element.metadata().parse().ok()?))
+    let hint = |element: &TopicPartitionListElem<'_>| {
+        Some((Partition::of(element.topic(), element.partition())?, element.metadata().parse().ok()?))
     };
     committed.elements().iter().filter_map(hint).collect()
 }
 
 /// Asks a few times: a broker that restarts, or elects a leader, is back in a moment.
-fn watermarks(consumer: &BaseConsumer<Assigned>, partition: &Partition) -> anyhow::Result<(i64, i64)> {
+fn watermarks(consumer: &BaseConsumer<Assigned>, of: Partition) -> anyhow::Result<(i64, i64)> {
     const TIMES: u32 = 10;
     const APART: Duration = Duration::from_secs(1);
     for _ in 1..TIMES {
-        match consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK) {
+        match consumer.fetch_watermarks(of.topic(), of.number, kafka::ASK) {
             Ok(watermarks) => return Ok(watermarks),
-            Err(error) => tracing::warn!(topic = partition.0, partition = partition.1, %error, "no watermarks yet"),
+            Err(error) => tracing::warn!(topic = of.topic(), partition = of.number, %error, "no watermarks yet"),
         }
         std::thread::sleep(APART);
     }
-    Ok(consumer.fetch_watermarks(&partition.0, partition.1, kafka::ASK)?)
+    Ok(consumer.fetch_watermarks(of.topic(), of.number, kafka::ASK)?)
 }
 
 impl ClientContext for Assigned {
     fn stats(&self, statistics: Statistics) {
-        for ((topic, partition), owned) in self.owned().iter() {
-            let known = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(partition));
+        for (of, owned) in self.owned().iter() {
+            let known = statistics.topics.get(of.topic()).and_then(|topic| topic.partitions.get(&of.number));
             // Before the first answer it is -1001.
             if let Some(high) = known.map(|known| known.hi_offset).filter(|high| *high >= 0) {
                 let range = &owned.range;
-                self.uploader.metrics.lag(topic, *partition, (high - range.next()).max(0), range.timestamp_ms());
+                self.uploader.metrics.lag(of.topic(), of.number, (high - range.next()).max(0), range.timestamp_ms());
             }
         }
     }

@@ -40,7 +40,7 @@ pub async fn run(options: &ProducerOptions, stop: CancellationToken) -> anyhow::
     kafka::ensure_topics(&options.kafka, options.partitions).await?;
     let producer: ThreadedProducer<DefaultProducerContext> = kafka::config(&options.kafka)
         .set("enable.idempotence", "true")
-        .set("compression.type", "zstd")
+        .set("compression.type", "lz4")
         .set("linger.ms", "5")
         .create()?;
     let mut produced = Produced::default();

@@ -2,7 +2,7 @@
 //! may be, it reads no further.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -43,6 +43,9 @@ const TEND_RECORDS: u32 = 4_096;
 /// Kafka throws out who does not poll; whoever waits for the bucket for longer polls with everything paused.
 const WAIT_UNPOLLED: Duration = Duration::from_secs(60);
 
+/// What Kafka's client may fetch ahead: about a tenth of a second's work, which stays in the processor's cache.
+const QUEUE_MAX: u64 = 16 << 20;
+
 /// The share of dead letters is taken over so many records.
 const INVALID_OVER: u64 = 1_000;
 
@@ -62,7 +65,7 @@ pub fn run(
         worker.turn()?;
     }
     tracing::info!("stopping: committing what was read");
-    let all = worker.shared().owned().drain().collect();
+    let all = std::mem::take(&mut *worker.shared().owned()).into_iter().collect();
     // Who calls knows how long it may take.
     worker.shared().finish(&worker.consumer, all, Duration::MAX)?;
     worker.consumer.unsubscribe();
@@ -72,7 +75,7 @@ pub fn run(
 struct Worker<'o> {
     options: &'o WorkerOptions,
     consumer: BaseConsumer<Assigned>,
-    decoders: HashMap<&'static str, Decoder>,
+    decoders: BTreeMap<Event, Decoder>,
     budget: usize,
     tended: Instant,
     since_tended: u32,
@@ -97,7 +100,7 @@ impl<'o> Worker<'o> {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         // What Kafka's client has fetched ahead is held, too.
-        let queue = options.memory_bytes / 4;
+        let queue = (options.memory_bytes / 4).min(QUEUE_MAX);
         let budget = usize::try_from(options.memory_bytes - queue)?;
         let context = Assigned {
             uploader: Uploader::new(CommitLogs::new(bucket), runtime.clone(), metrics),
@@ -125,6 +128,7 @@ impl<'o> Worker<'o> {
             // A full queue must not stall the fetcher for its default of a second.
             .set("fetch.queue.backoff.ms", "20")
             .set("queued.max.messages.kbytes", (queue >> 10).to_string())
+            .set("fetch.max.bytes", queue.to_string())
             .create_with_context(context)
             .context("cannot make the Kafka consumer")?;
         consumer.subscribe(&Event::ALL.map(Event::topic))?;
@@ -132,7 +136,7 @@ impl<'o> Worker<'o> {
         Ok(Self {
             options,
             consumer,
-            decoders: Event::ALL.into_iter().map(|event| (event.topic(), Decoder::new(event))).collect(),
+            decoders: Event::ALL.into_iter().map(|event| (event, Decoder::new(event))).collect(),
             budget,
             tended: Instant::now(),
             since_tended: 0,
@@ -162,7 +166,8 @@ impl<'o> Worker<'o> {
     /// Whether there was a record.
     fn poll(&mut self, wait: Duration) -> anyhow::Result<bool> {
         let Self { consumer, decoders, lately, .. } = self;
-        let polled = consumer.poll(wait);
+        // Under load there is a record, and nobody needs a clock to know when to stop waiting for one.
+        let polled = consumer.poll(Duration::ZERO).or_else(|| consumer.poll(wait));
         if let Some(refused) = consumer.context().refused() {
             return Err(refused);
         }
@@ -198,28 +203,29 @@ impl<'o> Worker<'o> {
 
     fn take_ended(&self) -> anyhow::Result<()> {
         let mut ended = Vec::new();
-        for (name, owned) in self.shared().owned().iter_mut() {
+        for (of, owned) in self.shared().owned().iter_mut() {
             if let Some((done, end)) = owned.ended(&self.shared().uploader.runtime)? {
-                ended.push((name.clone(), done, end));
+                ended.push((*of, done, end));
             }
         }
-        for (name, done, end) in ended {
+        for (of, done, end) in ended {
             let Done { start, end: to, counts } = done;
+            let (topic, partition) = (of.topic(), of.number);
             let (valid, invalid) = (counts.valid, counts.invalid);
-            tracing::info!(topic = name.0, partition = name.1, start, end = to, valid, invalid, ended = ?end, "range");
+            tracing::info!(topic, partition, start, end = to, valid, invalid, ended = ?end, "range");
             match end {
-                CommitEnd::Committed => hint(&self.consumer, &name, done, CommitMode::Async),
-                CommitEnd::Lost { end } => self.go_on_after(&name, start, end)?,
+                CommitEnd::Committed => hint(&self.consumer, of, done, CommitMode::Async),
+                CommitEnd::Lost { end } => self.go_on_after(of, start, end)?,
             }
         }
         Ok(())
     }
 
     /// Somebody else has committed beyond our start: drop what was read since, and read on where they ended.
-    fn go_on_after(&self, name: &Partition, last_start: i64, end: i64) -> anyhow::Result<()> {
-        if let Some(owned) = self.shared().owned().get_mut(name) {
-            *owned = self.shared().range(name, end, Some(last_start))?;
-            self.consumer.seek(&name.0, name.1, Offset::Offset(end), kafka::ASK)?;
+    fn go_on_after(&self, of: Partition, last_start: i64, end: i64) -> anyhow::Result<()> {
+        if let Some(owned) = self.shared().owned().get_mut(&of) {
+            *owned = self.shared().range(of, end, Some(last_start));
+            self.consumer.seek(of.topic(), of.number, Offset::Offset(end), kafka::ASK)?;
         }
         Ok(())
     }
@@ -239,7 +245,8 @@ impl<'o> Worker<'o> {
         let uploader = self.shared().uploader.clone();
         let (held, open_files) = {
             let mut owned = self.shared().owned();
-            let sum = |owned: &HashMap<Partition, Owned>| owned.values().map(|owned| owned.range.held()).sum::<usize>();
+            let sum =
+                |owned: &BTreeMap<Partition, Owned>| owned.values().map(|owned| owned.range.held()).sum::<usize>();
             let mut open = sum(&owned);
             // Half of it open, half of it on its way: what is uploaded must not stand still while more is read.
             while open > self.budget / 2 {
@@ -282,20 +289,19 @@ impl<'o> Worker<'o> {
 
 fn read(
     assigned: &Assigned,
-    decoders: &mut HashMap<&'static str, Decoder>,
+    decoders: &mut BTreeMap<Event, Decoder>,
     lately: &mut Lately,
     message: &BorrowedMessage<'_>,
 ) -> anyhow::Result<()> {
-    let name = (message.topic().to_owned(), message.partition());
+    let (partition, offset) = (message.partition(), message.offset());
+    let Some(of) = Partition::of(message.topic(), partition) else { return Ok(()) };
     let mut owned = assigned.owned();
     // A record of a partition that was revoked meanwhile, or of one that was read already.
-    let Some(range) = owned.get_mut(&name).map(|owned| &mut owned.range) else { return Ok(()) };
-    let Some(decoder) = decoders.get_mut(message.topic()).filter(|_| message.offset() >= range.next()) else {
+    let Some(range) = owned.get_mut(&of).map(|owned| &mut owned.range).filter(|range| offset >= range.next()) else {
         return Ok(());
     };
-    let timestamp_ms = message.timestamp().to_millis();
-    let (partition, offset) = (message.partition(), message.offset());
-    let at = Position { topic: message.topic(), partition, offset, timestamp_ms };
+    let Some(decoder) = decoders.get_mut(&of.event) else { return Ok(()) };
+    let at = Position { topic: of.topic(), partition, offset, timestamp_ms: message.timestamp().to_millis() };
     let headers = || headers(message);
     let envelope = message.payload().map(|value| Envelope { key: message.key(), headers: &headers, value });
     let before = range.invalid();

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Rows are encoded when so many have come: enough to be quick, few enough to stay in the cache.
-const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS: usize = 1_024;
 
 /// ... or so many bytes of records.
 const BATCH_BYTES: usize = 4 << 20;
