@@ -3,6 +3,7 @@
 mod cpu;
 mod engine;
 mod faults;
+mod gate;
 mod history;
 mod idle;
 mod stage;

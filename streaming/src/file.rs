@@ -1,5 +1,5 @@
-//! Parquet files: zstd, statistics of pages, what they cover in the footer. They are encoded as rows come, so that what
-//! is held is compressed.
+//! Parquet files: zstd, statistics of pages, what they cover in the footer. They are encoded a row group at a time, so
+//! that most of what is held is compressed.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl OpenFile {
         Ok(Self { of, writer, rows: 0, offsets: None })
     }
 
-    /// Adds rows, in the order of their offsets.
+    /// Adds rows, in the order of their offsets, as a row group.
     ///
     /// # Errors
     /// Parquet refuses.
@@ -101,19 +101,20 @@ impl OpenFile {
             self.offsets = Some((self.offsets.map_or(first, |(first, _)| first), last));
         }
         self.rows += batch.num_rows() as u64;
-        Ok(self.writer.write(batch)?)
+        self.writer.write(batch)?;
+        Ok(self.writer.flush()?)
     }
 
     /// How many bytes it holds in memory.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.writer.inner().capacity() + self.writer.memory_size()
+        self.writer.inner().capacity()
     }
 
-    /// About how many bytes the file will have.
+    /// How many bytes are written.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.bytes_written()
     }
 
     /// Finishes it.
@@ -126,8 +127,10 @@ impl OpenFile {
             let key = format!("streamcommerce.{key}");
             self.writer.append_key_value_metadata(KeyValue::new(key, value.to_string()));
         }
-        let data = self.writer.into_inner()?.into();
-        Ok(File { of: self.of, data, rows: self.rows, first_offset, last_offset })
+        let mut data = self.writer.into_inner()?;
+        // Half of it may be room to grow, which nobody would count.
+        data.shrink_to_fit();
+        Ok(File { of: self.of, data: data.into(), rows: self.rows, first_offset, last_offset })
     }
 }
 

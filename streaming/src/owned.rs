@@ -16,7 +16,7 @@ use crate::{
     commit_log::{CommitEnd, CommitLogs, Staged},
     file::File,
     metrics::Metrics,
-    range::{ClosedRange, OpenRange},
+    range::{ClosedRange, OpenRange, Room},
 };
 
 /// What uploads and commits need.
@@ -167,13 +167,16 @@ impl Owned {
         self.committing.is_some()
     }
 
-    /// Uploads the biggest file of the open range, to make room. False if there is none.
+    /// Makes the biggest part of the open range smaller, or uploads it. False if there is none.
     ///
     /// # Errors
     /// Parquet refuses.
     pub fn make_room(&mut self, uploader: &Uploader) -> anyhow::Result<bool> {
-        let Some(file) = self.range.roll()? else { return Ok(false) };
-        self.staged.push(uploader.stage(self.range.log().app.clone(), file));
+        match self.range.make_room()? {
+            Room::None => return Ok(false),
+            Room::Encoded => {}
+            Room::File(file) => self.staged.push(uploader.stage(self.range.log().app.clone(), file)),
+        }
         Ok(true)
     }
 

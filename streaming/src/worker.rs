@@ -43,8 +43,14 @@ const TEND_RECORDS: u32 = 4_096;
 /// Kafka throws out who does not poll; whoever waits for the bucket for longer polls with everything paused.
 const WAIT_UNPOLLED: Duration = Duration::from_secs(60);
 
-/// What Kafka's client may fetch ahead: about a tenth of a second's work, which stays in the processor's cache.
-const QUEUE_MAX: u64 = 16 << 20;
+/// What Kafka's client may hold: records that are fetched ahead, which should stay in the processor's cache.
+const QUEUE_MAX: u64 = 32 << 20;
+
+/// Kafka's client counts the bytes of records, but holds several times as much: about 300 bytes beside each record.
+const QUEUE_OVERHEAD: u64 = 4;
+
+/// The bytes of an answer are compressed. Kafka's client refuses less than the largest record, by default.
+const FETCH_BYTES_MIN: u64 = 1_000_000;
 
 /// The share of dead letters is taken over so many records.
 const INVALID_OVER: u64 = 1_000;
@@ -126,9 +132,9 @@ impl<'o> Worker<'o> {
             .set("topic.metadata.refresh.interval.ms", "10000")
             .set("statistics.interval.ms", "5000")
             // A full queue must not stall the fetcher for its default of a second.
-            .set("fetch.queue.backoff.ms", "20")
-            .set("queued.max.messages.kbytes", (queue >> 10).to_string())
-            .set("fetch.max.bytes", queue.to_string())
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", ((queue / QUEUE_OVERHEAD) >> 10).to_string())
+            .set("fetch.max.bytes", (queue / QUEUE_OVERHEAD / 4).max(FETCH_BYTES_MIN).to_string())
             .create_with_context(context)
             .context("cannot make the Kafka consumer")?;
         consumer.subscribe(&Event::ALL.map(Event::topic))?;

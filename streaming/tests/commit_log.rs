@@ -16,7 +16,7 @@ use streaming::{
     commit_log::{CommitEnd, CommitLogs, Head, InKafka},
     dead_letters::Envelope,
     decode::Decoder,
-    range::{ClosedRange, OpenRange},
+    range::{ClosedRange, OpenRange, Room},
     rows::Position,
     settings::Placement,
 };
@@ -189,7 +189,7 @@ async fn what_was_uploaded_to_make_room_is_committed_with_its_range_and_not_befo
     let mut staged = Vec::new();
     for _ in 0..2 {
         read(&mut open, 30);
-        while let Some(file) = open.roll().unwrap() {
+        while let Room::File(file) = open.make_room().unwrap() {
             staged.push(world.logs.stage("shop", &file).await.unwrap());
         }
     }

@@ -18,12 +18,11 @@ use streaming::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Fault,
-    books::Books,
+use super::{Fault, books::Books};
+use crate::{
     gate::{Gate, Harm},
+    stage::Stage,
 };
-use crate::stage::Stage;
 
 const PARTITIONS: i32 = 2;
 const SESSION: Duration = Duration::from_secs(2);

@@ -3,7 +3,6 @@
 
 mod books;
 mod field;
-mod gate;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,10 +12,8 @@ use local::state::State;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde::Serialize;
 
-use self::{
-    field::Field,
-    gate::{Harm, Step},
-};
+use self::field::Field;
+use crate::gate::{Harm, Step};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

@@ -21,7 +21,7 @@ use crate::{
 const PARTITIONS: i32 = 2;
 
 /// The longest that it may take.
-const PATIENCE: Duration = Duration::from_secs(1_800);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ pub(super) async fn run(bytes: u64, invalid: f64) -> anyhow::Result<Line> {
     let worker = stage.worker("worker", &stage.upstream, &["--rotate-secs", "5"])?;
     let pid = worker.pid().context("the worker has ended")?;
     let committed = async {
-        while !is_committed(&stage).await? {
+        while !is_committed(&stage, PARTITIONS).await? {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         anyhow::Ok(())
@@ -79,12 +79,12 @@ pub(super) async fn run(bytes: u64, invalid: f64) -> anyhow::Result<Line> {
     })
 }
 
-async fn is_committed(stage: &Stage) -> anyhow::Result<bool> {
+pub(super) async fn is_committed(stage: &Stage, of_each: i32) -> anyhow::Result<bool> {
     let partitions = status::status(&stage.bucket, &stage.servers, APP, 1).await?;
-    Ok(partitions.len() == Event::ALL.len() * PARTITIONS as usize && partitions.iter().all(|of| of.lag == 0))
+    Ok(partitions.len() == Event::ALL.len() * of_each as usize && partitions.iter().all(|of| of.lag == 0))
 }
 
-fn rss_peak_mb(pid: u32) -> anyhow::Result<f64> {
+pub(super) fn rss_peak_mb(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod in_process;
+mod memory;
 mod startup;
 
 use clap::{Args, ValueEnum};
@@ -30,6 +31,8 @@ enum Case {
     Views,
     /// Kafka → committed objects, all four events, through a worker of its own process.
     EndToEnd,
+    /// The most that a worker holds: 200 partitions, records of 48 hours mixed, a bucket that takes 2 s for an upload.
+    Memory,
     /// From the start of a worker to its first commit, with 10,000 manifests in the log.
     Startup,
 }
@@ -58,6 +61,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<serde_json::Value> 
         Case::Transactions => serde_json::to_value(in_process::run(Event::Transactions, bytes, options.invalid)?)?,
         Case::Views => serde_json::to_value(in_process::run(Event::Views, bytes, options.invalid)?)?,
         Case::EndToEnd => serde_json::to_value(end_to_end::run(bytes, options.invalid).await?)?,
+        Case::Memory => serde_json::to_value(memory::run(bytes).await?)?,
         Case::Startup => serde_json::to_value(startup::run().await?)?,
     })
 }

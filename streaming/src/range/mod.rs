@@ -1,14 +1,12 @@
 //! The open range of one Kafka partition: from its last commit to the record that was read last.
 
+mod hour;
+
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::take_record_batch,
-};
 use chrono::{DateTime, TimeDelta, Utc};
 use lake::{
     Event,
@@ -16,38 +14,32 @@ use lake::{
     manifest::{Counts, RangeKind},
 };
 
+use self::hour::{Common, OpenHour};
 use crate::{
     dead_letters::{DeadLetters, Envelope},
     decode::{Broken, Cell, Cells, Code, Decoder},
-    file::{File, FileOf, Hour, OpenFile, Properties},
-    rows::{Position, Rows, schema},
+    file::{File, Hour, Properties},
+    rows::Position,
     settings::{Placement, Rotation, TimeOf},
 };
 
-/// Rows are encoded when so many have come: enough to be quick, few enough to stay in the cache.
-const BATCH_ROWS: usize = 1_024;
-
-/// ... or so many bytes of records.
-const BATCH_BYTES: usize = 4 << 20;
+/// What waits in an hour is encoded to save memory only if it is so much: row groups that are too small cost the reader.
+const WORTH_ENCODING: usize = 1 << 20;
 
 /// What has been read since the last commit.
 #[derive(Debug)]
 pub struct OpenRange {
-    event: Event,
-    log: LogId,
+    common: Common,
     placement: Placement,
-    properties: Properties,
     /// Where the last commit ended.
     start: i64,
     prev_start: Option<i64>,
     next: i64,
-    /// Not encoded yet, and the hour of each.
-    rows: Rows,
-    hours: Vec<Hour>,
-    pending: usize,
-    files: BTreeMap<Hour, OpenFile>,
-    /// What the files hold, and what they will have on disk.
-    encoded: (usize, usize),
+    hours: BTreeMap<Hour, OpenHour>,
+    /// About how many bytes the hours hold.
+    held: usize,
+    /// How many bytes of their files are written.
+    written: usize,
     dead_letters: DeadLetters,
     counts: Counts,
     broken: BTreeMap<Code, u64>,
@@ -55,6 +47,17 @@ pub struct OpenRange {
     timestamp_ms: Option<i64>,
     /// When the first record was read: the wall clock that rows carry, and the one that measures the age.
     opened: Option<(DateTime<Utc>, Instant)>,
+}
+
+/// What could be done to hold less.
+#[derive(Debug)]
+pub enum Room {
+    /// Rows that waited are encoded.
+    Encoded,
+    /// A file was finished.
+    File(File),
+    /// Nothing is held.
+    None,
 }
 
 /// A range that is to be committed.
@@ -89,18 +92,14 @@ impl OpenRange {
     #[must_use]
     pub fn new(event: Event, log: LogId, placement: Placement, start: i64, prev_start: Option<i64>) -> Self {
         Self {
-            event,
-            log,
+            common: Common { event, log, properties: Properties::of_rows(event) },
             placement,
-            properties: Properties::of_rows(event),
             start,
             prev_start,
             next: start,
-            rows: Rows::new(event),
-            hours: Vec::new(),
-            pending: 0,
-            files: BTreeMap::new(),
-            encoded: (0, 0),
+            hours: BTreeMap::new(),
+            held: 0,
+            written: 0,
             dead_letters: DeadLetters::default(),
             counts: Counts::default(),
             broken: BTreeMap::new(),
@@ -113,7 +112,7 @@ impl OpenRange {
     /// Its log.
     #[must_use]
     pub fn log(&self) -> &LogId {
-        &self.log
+        &self.common.log
     }
 
     /// The offset that comes next; a record below it has been read already.
@@ -125,7 +124,7 @@ impl OpenRange {
     /// About how many bytes it holds in memory.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.pending + self.encoded.0 + self.dead_letters.held()
+        self.held + self.dead_letters.held()
     }
 
     /// How many dead letters are in it.
@@ -143,7 +142,7 @@ impl OpenRange {
     /// How many files it has begun.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        self.files.len()
+        self.hours.len()
     }
 
     /// Whether nothing has been read.
@@ -174,26 +173,23 @@ impl OpenRange {
             return Ok(());
         };
         self.bytes += envelope.value.len() as u64;
-        decoder.decode(envelope.value, ingested, |decoded| {
-            let placed = decoded.and_then(|cells| Ok((cells, self.hour(cells, at, ingested)?)));
-            match placed {
+        let full = decoder.decode(envelope.value, ingested, |decoded| {
+            match decoded.and_then(|cells| Ok((cells, self.hour(cells, at, ingested)?))) {
                 Ok((cells, hour)) => {
                     self.counts.valid += 1;
-                    self.rows.push(cells, at);
-                    self.hours.push(hour);
-                    self.pending += envelope.value.len() + ROW_OVERHEAD;
+                    let open = self.hours.entry(hour).or_insert_with(|| OpenHour::new(self.common.event, hour));
+                    self.held += open.push(cells, at, envelope.value.len());
+                    open.is_group().then_some(hour)
                 }
                 Err(broken) => {
                     self.counts.invalid += 1;
                     *self.broken.entry(broken.code).or_default() += 1;
                     self.dead_letters.push(envelope, at, &broken);
+                    None
                 }
             }
         });
-        if self.rows.count() >= BATCH_ROWS || self.pending >= BATCH_BYTES {
-            self.encode()?;
-        }
-        Ok(())
+        full.map_or(Ok(()), |hour| self.encode(hour, ingested))
     }
 
     /// Whose hour's folder a row belongs to.
@@ -201,7 +197,7 @@ impl OpenRange {
         let micros = match self.placement.time_of {
             TimeOf::Ingestion => return Ok(Hour::of(ingested)),
             TimeOf::Record => at.timestamp_ms.map(|millis| millis.saturating_mul(1_000)),
-            TimeOf::Event => match cells[self.event.time_field()] {
+            TimeOf::Event => match cells[self.common.event.time_field()] {
                 Cell::Timestamp(micros) => Some(micros),
                 _ => None,
             },
@@ -222,52 +218,46 @@ impl OpenRange {
         Ok(Hour::of(instant))
     }
 
-    /// Writes the rows that wait into the files of their hours.
-    fn encode(&mut self) -> anyhow::Result<()> {
-        let Some((ingested, _)) = self.opened.filter(|_| self.rows.count() > 0) else { return Ok(()) };
-        let batch = self.rows.take(&self.log.topic, self.log.partition, ingested)?;
-        let hours = std::mem::take(&mut self.hours);
-        self.pending = 0;
-        for (hour, batch) in by_hour(batch, &hours)? {
-            let file = match self.files.entry(hour) {
-                Entry::Occupied(file) => file.into_mut(),
-                Entry::Vacant(none) => {
-                    none.insert(OpenFile::new(FileOf::Rows(hour), schema(self.event), &self.properties)?)
-                }
-            };
-            file.append(&batch)?;
+    fn encode(&mut self, hour: Hour, ingested: DateTime<Utc>) -> anyhow::Result<()> {
+        if let Some(open) = self.hours.get_mut(&hour) {
+            open.encode(&self.common, ingested)?;
+            self.measure();
         }
-        self.measure();
         Ok(())
     }
 
     fn measure(&mut self) {
-        let sum = |of: fn(&OpenFile) -> usize| self.files.values().map(of).sum();
-        self.encoded = (sum(OpenFile::held), sum(OpenFile::size));
+        self.held = self.hours.values().map(OpenHour::held).sum();
+        self.written = self.hours.values().map(OpenHour::written).sum();
     }
 
-    /// Finishes what holds the most, to be uploaded before the range is committed. None if it holds nothing.
+    /// Makes what holds the most smaller: rows that wait are encoded; a file is finished, to be uploaded before the
+    /// range is committed.
     ///
     /// # Errors
     /// Parquet refuses.
-    pub fn roll(&mut self) -> anyhow::Result<Option<File>> {
-        self.encode()?;
-        let Some((ingested, _)) = self.opened else { return Ok(None) };
-        let biggest = self.files.iter().map(|(hour, file)| (file.held(), *hour)).max();
+    pub fn make_room(&mut self) -> anyhow::Result<Room> {
+        let Some((ingested, _)) = self.opened else { return Ok(Room::None) };
+        let biggest = self.hours.iter().max_by_key(|(_, open)| open.held()).map(|(hour, open)| (*hour, open));
         let file = match biggest {
-            Some((held, hour)) if held >= self.dead_letters.held() => self.files.remove(&hour),
-            _ => return std::mem::take(&mut self.dead_letters).into_file(Hour::of(ingested)),
+            Some((hour, open)) if open.held() >= self.dead_letters.held() => {
+                if open.pending() >= WORTH_ENCODING {
+                    return self.encode(hour, ingested).map(|()| Room::Encoded);
+                }
+                let open = self.hours.remove(&hour);
+                self.measure();
+                open.map_or(Ok(None), |open| open.finish(&self.common, ingested))?
+            }
+            _ => std::mem::take(&mut self.dead_letters).into_file(Hour::of(ingested))?,
         };
-        self.measure();
-        file.map(OpenFile::finish).transpose()
+        Ok(file.map_or(Room::None, Room::File))
     }
 
     /// Whether it is to be closed now.
     #[must_use]
     pub fn is_due(&self, rotation: &Rotation) -> bool {
-        let size = self.encoded.1 as u64;
         self.counts.read >= rotation.rotate_rows
-            || size >= rotation.file_bytes
+            || self.written as u64 >= rotation.file_bytes
             || self.until_due(rotation) == Some(Duration::ZERO)
     }
 
@@ -282,15 +272,18 @@ impl OpenRange {
     /// # Errors
     /// Parquet refuses.
     pub fn close(&mut self) -> anyhow::Result<Option<ClosedRange>> {
-        self.encode()?;
         let Some((ingestion_time, _)) = self.opened else { return Ok(None) };
-        let after = Self::new(self.event, self.log.clone(), self.placement, self.next, Some(self.start));
+        let Common { event, log, .. } = &self.common;
+        let after = Self::new(*event, log.clone(), self.placement, self.next, Some(self.start));
         let whole = std::mem::replace(self, after);
-        let mut files = whole.files.into_values().map(OpenFile::finish).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut files = Vec::new();
+        for open in whole.hours.into_values() {
+            files.extend(open.finish(&whole.common, ingestion_time)?);
+        }
         files.extend(whole.dead_letters.into_file(Hour::of(ingestion_time))?);
         Ok(Some(ClosedRange {
-            event: whole.event,
-            log: whole.log,
+            event: whole.common.event,
+            log: whole.common.log,
             kind: RangeKind::Data,
             start: whole.start,
             end: whole.next,
@@ -302,23 +295,6 @@ impl OpenRange {
             files,
         }))
     }
-}
-
-/// What a row holds besides the bytes of its record: where it stood, and its hour.
-const ROW_OVERHEAD: usize = 32;
-
-/// Splits rows by their hours; nearly always there is one.
-fn by_hour(batch: RecordBatch, hours: &[Hour]) -> anyhow::Result<Vec<(Hour, RecordBatch)>> {
-    let Some(first) = hours.first() else { return Ok(Vec::new()) };
-    if hours.iter().all(|hour| hour == first) {
-        return Ok(vec![(*first, batch)]);
-    }
-    let mut places: BTreeMap<Hour, Vec<u32>> = BTreeMap::new();
-    for (at, hour) in (0_u32..).zip(hours) {
-        places.entry(*hour).or_default().push(at);
-    }
-    let take = |(hour, places)| anyhow::Ok((hour, take_record_batch(&batch, &UInt32Array::from(places))?));
-    places.into_iter().map(take).collect()
 }
 
 #[cfg(test)]

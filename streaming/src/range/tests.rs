@@ -1,4 +1,5 @@
 use super::*;
+use crate::file::FileOf;
 
 const GOOD: &[u8] = br#"{"pageUrl":"/home","visitCount":1,"lastVisit":"2026-11-22T12:00:00"}"#;
 
@@ -74,8 +75,8 @@ fn what_is_rolled_early_is_not_in_the_range_again() {
     }
     read(&mut range, 110, None, Some(b"{"));
     let mut all = Vec::new();
-    while let Some(rolled) = range.roll().unwrap() {
-        all.push(rolled);
+    while let Room::File(file) = range.make_room().unwrap() {
+        all.push(file);
     }
     assert_eq!((all.len(), range.held()), (3, 0));
     let closed = range.close().unwrap().unwrap();

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 /// A step of a commit, as the bucket sees it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A file is uploaded to where nobody looks.
     Upload,
     /// The manifest is created: the commit.
@@ -35,7 +35,7 @@ pub(super) enum Step {
 
 /// What happens there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Harm {
+pub(crate) enum Harm {
     /// The worker is killed, and the request never arrives.
     KillBefore,
     /// The worker is killed when the request has done its work.
@@ -59,7 +59,7 @@ struct Trap {
 
 /// The way of one worker to the bucket.
 #[derive(Clone, Debug)]
-pub(super) struct Gate(Arc<Inner>);
+pub(crate) struct Gate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -74,7 +74,7 @@ struct Inner {
 
 impl Gate {
     /// Opens a gate at a port of its own, which it returns.
-    pub(super) async fn open(upstream: &str) -> anyhow::Result<(Self, u16)> {
+    pub(crate) async fn open(upstream: &str) -> anyhow::Result<(Self, u16)> {
         let inner = Inner {
             upstream: upstream.to_owned(),
             http: reqwest::Client::new(),
@@ -91,29 +91,29 @@ impl Gate {
         Ok((gate, port))
     }
 
-    pub(super) fn is_of(&self, pid: i32) {
+    pub(crate) fn is_of(&self, pid: i32) {
         self.0.pid.store(pid, Ordering::SeqCst);
     }
 
     /// Sets a trap, for so many requests.
-    pub(super) fn set(&self, step: Step, harm: Harm, times: u32) {
+    pub(crate) fn set(&self, step: Step, harm: Harm, times: u32) {
         self.0.sprung.store(0, Ordering::SeqCst);
         *self.trap() = Some(Trap { step, harm, left: times });
     }
 
     /// Takes the trap away; says how often it went off.
-    pub(super) fn disarm(&self) -> u32 {
+    pub(crate) fn disarm(&self) -> u32 {
         *self.trap() = None;
         self.sprung()
     }
 
     /// How often the trap went off.
-    pub(super) fn sprung(&self) -> u32 {
+    pub(crate) fn sprung(&self) -> u32 {
         self.0.sprung.load(Ordering::SeqCst)
     }
 
     /// How many requests came through.
-    pub(super) fn requests(&self) -> u32 {
+    pub(crate) fn requests(&self) -> u32 {
         self.0.requests.load(Ordering::SeqCst)
     }
 
