@@ -52,6 +52,9 @@ pub enum RunAs {
     },
 }
 
+/// Whoever was started a moment before we were killed hears nothing of it: he looks whether we are still there.
+const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
+
 impl Program {
     /// A program whose output goes to `<logs>/<name>.log`. Spawn it from a thread that lives as long as the program
     /// is wanted: the kernel watches the thread, not the process.
@@ -66,7 +69,8 @@ impl Program {
         if let RunAs::User { user, group } = run_as {
             command.args(["--reuid", user, "--regid", group, "--clear-groups"]);
         }
-        command.arg("--").arg(program).stdin(std::process::Stdio::null()).process_group(0).kill_on_drop(true);
+        command.args(["--", "sh", "-c", UNLESS_ORPHANED]).arg(std::process::id().to_string());
+        command.arg(program).stdin(std::process::Stdio::null()).process_group(0).kill_on_drop(true);
         Self { name, command, log: logs.join(format!("{name}.log")) }
     }
 
