@@ -13,6 +13,7 @@ pub mod decode;
 pub mod file;
 pub mod http;
 pub mod kafka;
+mod lately;
 pub mod metrics;
 pub mod owned;
 pub mod producer;

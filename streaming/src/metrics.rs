@@ -48,6 +48,8 @@ pub struct Metrics {
     upload_secs: Histogram,
     lag: Family<OfPartition, Gauge>,
     lag_secs: Family<OfPartition, Gauge<f64, AtomicU64>>,
+    dead_letter_share: Gauge<f64, AtomicU64>,
+    dead_letter_alarm: Gauge,
     held: Gauge,
     budget: Gauge,
     open_files: Gauge,
@@ -75,6 +77,8 @@ impl Default for Metrics {
             upload_secs: secs(),
             lag: Family::default(),
             lag_secs: Family::default(),
+            dead_letter_share: Gauge::default(),
+            dead_letter_alarm: Gauge::default(),
             held: Gauge::default(),
             budget: Gauge::default(),
             open_files: Gauge::default(),
@@ -101,6 +105,10 @@ impl Metrics {
         registry.register_with_unit("upload", "Uploads before a commit", Unit::Seconds, self.upload_secs.clone());
         registry.register("lag_records", "Records that Kafka has and that are not read", self.lag.clone());
         registry.register_with_unit("lag", "Age of the last record read, behind", Unit::Seconds, self.lag_secs.clone());
+        let share = "The share of dead letters in the records read lately, from 0 to 1";
+        registry.register("dead_letter_share", share, self.dead_letter_share.clone());
+        let alarm = "1 if that share is over --alarm-invalid";
+        registry.register("dead_letter_alarm", alarm, self.dead_letter_alarm.clone());
         registry.register_with_unit("held", "Held in memory, without Kafka's queue", Unit::Bytes, self.held.clone());
         registry.register_with_unit("budget", "What may be held", Unit::Bytes, self.budget.clone());
         registry.register("open_files", "Files that are being written", self.open_files.clone());
@@ -141,6 +149,11 @@ impl Metrics {
         self.held.set(gauge(held));
         self.budget.set(gauge(budget));
         self.open_files.set(gauge(open_files));
+    }
+
+    pub(crate) fn dead_letter_share(&self, share: f64, is_alarm: bool) {
+        self.dead_letter_share.set(share);
+        self.dead_letter_alarm.set(i64::from(is_alarm));
     }
 
     pub(crate) fn assigned(&self) {

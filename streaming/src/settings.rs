@@ -159,7 +159,11 @@ pub struct WorkerOptions {
     /// Where /metrics, /healthz and /readyz are served, for example 127.0.0.1:9464; without it, nowhere.
     #[arg(long, env = "STREAMCOMMERCE_STREAMING_LISTEN")]
     pub listen: Option<std::net::SocketAddr>,
-    /// It stops when of the last thousand records more than this share, from 0 to 1, were dead letters.
+    /// An error is logged, and `dead_letter_alarm` is 1, while more than this share of the records read lately (a
+    /// thousand, or five minutes' worth), from 0 to 1, were dead letters.
+    #[arg(long, env = "STREAMCOMMERCE_ALARM_INVALID", default_value_t = 0.1)]
+    pub alarm_invalid: f64,
+    /// It stops when more than this share of the records read lately, from 0 to 1, were dead letters.
     #[arg(long, env = "STREAMCOMMERCE_MAX_INVALID")]
     pub max_invalid: Option<f64>,
     /// How many seconds it may take to commit what was read when it is stopped; what is left is read again.
@@ -227,8 +231,10 @@ impl WorkerOptions {
     /// A number lies outside of its bounds, or two settings do not go together.
     pub fn check(&self) -> anyhow::Result<()> {
         self.kafka.check()?;
-        if let Some(share) = self.max_invalid {
-            anyhow::ensure!((0.0..=1.0).contains(&share), "--max-invalid must lie between 0 and 1, not {share}");
+        for (name, share) in [("alarm", Some(self.alarm_invalid)), ("max", self.max_invalid)] {
+            if let Some(share) = share {
+                anyhow::ensure!((0.0..=1.0).contains(&share), "--{name}-invalid must lie between 0 and 1, not {share}");
+            }
         }
         anyhow::ensure!(
             self.placement.time_of != TimeOf::Ingestion || self.placement.allowed_lateness_hours.is_none(),

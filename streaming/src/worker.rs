@@ -27,6 +27,7 @@ use crate::{
     dead_letters::Envelope,
     decode::Decoder,
     kafka,
+    lately::{Lately, Share},
     metrics::Metrics,
     owned::{Done, Owned, Uploader},
     rows::Position,
@@ -51,9 +52,6 @@ const QUEUE_OVERHEAD: u64 = 4;
 
 /// The bytes of an answer are compressed. Kafka's client refuses less than the largest record, by default.
 const FETCH_BYTES_MIN: u64 = 1_000_000;
-
-/// The share of dead letters is taken over so many records.
-const INVALID_OVER: u64 = 1_000;
 
 /// Works until `stop`, then commits what it has read. Blocks: call it from a thread of its own.
 ///
@@ -89,13 +87,8 @@ struct Worker<'o> {
     full_since: Option<Instant>,
     is_paused: bool,
     lately: Lately,
-}
-
-/// The records read lately, and how many of them were dead letters.
-#[derive(Default)]
-struct Lately {
-    read: u64,
-    invalid: u64,
+    /// Whether too many of the last records were dead letters.
+    is_alarmed: bool,
 }
 
 impl<'o> Worker<'o> {
@@ -148,7 +141,8 @@ impl<'o> Worker<'o> {
             since_tended: 0,
             full_since: None,
             is_paused: false,
-            lately: Lately::default(),
+            lately: Lately::since(Instant::now()),
+            is_alarmed: false,
         })
     }
 
@@ -278,13 +272,22 @@ impl<'o> Worker<'o> {
     }
 
     fn watch_dead_letters(&mut self) -> anyhow::Result<()> {
-        if self.lately.read < INVALID_OVER {
-            return Ok(());
+        let Some(share) = self.lately.take(Instant::now()) else { return Ok(()) };
+        let was_alarmed = std::mem::replace(&mut self.is_alarmed, share.part() > self.options.alarm_invalid);
+        self.shared().uploader.metrics.dead_letter_share(share.part(), self.is_alarmed);
+        let Share { read, invalid } = share;
+        match (was_alarmed, self.is_alarmed) {
+            (false, true) => tracing::error!(
+                read,
+                invalid,
+                threshold = self.options.alarm_invalid,
+                "ALARM: too many dead letters; look at them with `streaming dlq list`"
+            ),
+            (true, false) => tracing::info!(read, invalid, "no longer too many dead letters"),
+            _ => {}
         }
-        let Lately { read, invalid } = std::mem::take(&mut self.lately);
-        let share = invalid as f64 / read as f64;
         match self.options.max_invalid {
-            Some(most) if share > most => bail!(
+            Some(most) if share.part() > most => bail!(
                 "{invalid} of the last {read} records were dead letters, more than --max-invalid {most} allows; look at \
                  them with `streaming dlq list`. What was read and is not committed is read again"
             ),
@@ -312,8 +315,7 @@ fn read(
     let envelope = message.payload().map(|value| Envelope { key: message.key(), headers: &headers, value });
     let before = range.invalid();
     range.read(decoder, envelope, at, Utc::now)?;
-    lately.read += 1;
-    lately.invalid += range.invalid() - before;
+    lately.count(range.invalid() - before);
     Ok(())
 }
 

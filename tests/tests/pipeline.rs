@@ -100,6 +100,18 @@ async fn the_books_of_the_bucket_are_whole(world: &World, committed: Committed) 
         letter["headers"].as_array().unwrap().iter().any(|header| header[0] == "streamcommerce-replay-of")
     };
     assert_eq!(again.as_array().unwrap().iter().filter(origin).count() as u64, of_topic);
+
+    too_many_dead_letters_are_told(world, after.read).await;
+}
+
+/// Over the last thousand records.
+async fn too_many_dead_letters_are_told(world: &World, mut read: u64) {
+    for (invalid, alarm) in [("0", 0), ("0.5", 1), ("0", 0)] {
+        read += world.produce(800, invalid).await.unwrap();
+        world.committed(read).await.unwrap();
+        let told = world.figure("streamcommerce_streaming_dead_letter_alarm").await.unwrap() as u64;
+        assert_eq!(told, alarm, "of the last records a share of {invalid} was broken");
+    }
 }
 
 /// As the broker tells it: one for all partitions of a topic, another one for another topic.
