@@ -35,14 +35,16 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A connection that has silently gone must not hold a commit for ever; a big file on a slow line may take its time.
 const ANSWER: Duration = Duration::from_secs(300);
 
-/// So many calls at once: each has a connection and its buffers, and 200 partitions may commit 10,000 files together.
+/// So many uploads at once, and so many small calls: each has a connection and its buffers, and 200 partitions may commit
+/// 10,000 files together. Apart, so that who takes a partition over need not wait behind the files of all others.
 const AT_ONCE: usize = 64;
 
 /// The commit logs of one application.
 #[derive(Clone, Debug)]
 pub struct CommitLogs {
     bucket: Bucket,
-    at_once: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    small: Arc<Semaphore>,
 }
 
 /// Where a log ends.
@@ -95,7 +97,7 @@ impl CommitLogs {
     /// The logs in a bucket.
     #[must_use]
     pub fn new(bucket: Bucket) -> Self {
-        Self { bucket, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { bucket, uploads: Arc::new(Semaphore::new(AT_ONCE)), small: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Finds where the log ends, for a new owner of the partition: begins it if it is new, publishes what its last
@@ -163,7 +165,7 @@ impl CommitLogs {
     /// The bucket refuses. One that cannot be reached is tried until it can.
     pub async fn stage(&self, app: &str, file: &File) -> anyhow::Result<Staged> {
         let object = layout::staging(app, Uuid::new_v4());
-        let uploaded = self.patiently("upload", &object, || async {
+        let uploaded = patiently(&self.uploads, "upload", &object, || async {
             match self.bucket.create(&object, file.data.clone()).await {
                 Ok(written) => Ok((written.generation, written.crc32c)),
                 // The name is ours alone: an earlier try came through, and only its reply was lost.
@@ -229,14 +231,15 @@ impl CommitLogs {
     }
 
     async fn publish_file(&self, file: &Committed) -> anyhow::Result<()> {
-        let moved = self.patiently("publish", &file.published, || async {
+        let moved = patiently(&self.small, "publish", &file.published, || async {
             self.bucket.move_new(&file.staging, file.staging_generation, &file.published).await
         });
         if moved.await? == Moved::Done {
             return Ok(());
         }
         let found =
-            self.patiently("stat", &file.published, || async { self.bucket.stat(&file.published).await }).await?;
+            patiently(&self.small, "stat", &file.published, || async { self.bucket.stat(&file.published).await })
+                .await?;
         match found {
             Some(object) if object.crc32c == file.crc32c => Ok(()),
             Some(_) => bail!("{} holds something else than its manifest says", file.published),
@@ -248,7 +251,8 @@ impl CommitLogs {
     async fn last(&self, log: &LogId, hint: Option<i64>) -> anyhow::Result<Option<Manifest>> {
         let folder = log.folder();
         for from in hint.map(|start| log.manifest(start)).into_iter().chain([String::new()]) {
-            let objects = self.patiently("list", &folder, || async { self.bucket.list(&folder, &from).await }).await?;
+            let objects =
+                patiently(&self.small, "list", &folder, || async { self.bucket.list(&folder, &from).await }).await?;
             if let Some(start) = objects.iter().filter_map(|object| layout::start_of_manifest(&object.name)).max() {
                 return self.read(&log.manifest(start)).await.map(Some);
             }
@@ -319,7 +323,7 @@ impl CommitLogs {
 
     async fn create(&self, object: &str, contents: &impl Serialize) -> anyhow::Result<Created> {
         let json = Bytes::from(serde_json::to_vec_pretty(contents)?);
-        self.patiently("create", object, || async {
+        patiently(&self.small, "create", object, || async {
             match self.bucket.create(object, json.clone()).await {
                 Ok(_) => Ok(Created::New),
                 Err(Error::Precondition { .. }) => Ok(Created::Exists),
@@ -330,33 +334,33 @@ impl CommitLogs {
     }
 
     async fn read<T: DeserializeOwned>(&self, object: &str) -> anyhow::Result<T> {
-        let contents = self.patiently("read", object, || async { self.bucket.read(object).await }).await?;
+        let contents = patiently(&self.small, "read", object, || async { self.bucket.read(object).await }).await?;
         let contents = contents.with_context(|| format!("{object} was there and is not any more"))?;
         serde_json::from_slice(&contents).with_context(|| format!("{object} cannot be read"))
     }
+}
 
-    /// Tries until the bucket answers. What it answers may still be an error that trying again does not mend.
-    async fn patiently<T, F>(&self, what: &'static str, object: &str, call: impl Fn() -> F) -> anyhow::Result<T>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let mut pause = BACKOFF.0;
-        loop {
-            let answered = {
-                let _turn = self.at_once.acquire().await?;
-                tokio::time::timeout(ANSWER, call()).await
-            };
-            match answered {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(Error::Failed { reason, .. })) => {
-                    tracing::warn!(what, object, reason, "the bucket does not answer; trying again");
-                }
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => tracing::warn!(what, object, after = ?ANSWER, "the bucket does not answer; trying again"),
+/// Tries until the bucket answers. What it answers may still be an error that trying again does not mend.
+async fn patiently<T, F>(turns: &Semaphore, what: &'static str, object: &str, call: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut pause = BACKOFF.0;
+    loop {
+        let answered = {
+            let _turn = turns.acquire().await?;
+            tokio::time::timeout(ANSWER, call()).await
+        };
+        match answered {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Error::Failed { reason, .. })) => {
+                tracing::warn!(what, object, reason, "the bucket does not answer; trying again");
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF.1);
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => tracing::warn!(what, object, after = ?ANSWER, "the bucket does not answer; trying again"),
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 
