@@ -53,6 +53,9 @@ const QUEUE_OVERHEAD: u64 = 4;
 /// The bytes of an answer are compressed. Kafka's client refuses less than the largest record, by default.
 const FETCH_BYTES_MIN: u64 = 1_000_000;
 
+/// While Kafka is away its client says so many times a second.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Works until `stop`, then commits what it has read. Blocks: call it from a thread of its own.
 ///
 /// # Errors
@@ -89,6 +92,8 @@ struct Worker<'o> {
     lately: Lately,
     /// Whether too many of the last records were dead letters.
     is_alarmed: bool,
+    /// When it was last told that Kafka does not answer.
+    told_away: Option<Instant>,
 }
 
 impl<'o> Worker<'o> {
@@ -143,6 +148,7 @@ impl<'o> Worker<'o> {
             is_paused: false,
             lately: Lately::since(Instant::now()),
             is_alarmed: false,
+            told_away: None,
         })
     }
 
@@ -165,7 +171,7 @@ impl<'o> Worker<'o> {
 
     /// Whether there was a record.
     fn poll(&mut self, wait: Duration) -> anyhow::Result<bool> {
-        let Self { consumer, decoders, lately, .. } = self;
+        let Self { consumer, decoders, lately, told_away, .. } = self;
         // Under load there is a record, and nobody needs a clock to know when to stop waiting for one.
         let polled = consumer.poll(Duration::ZERO).or_else(|| consumer.poll(wait));
         if let Some(refused) = consumer.context().refused() {
@@ -174,7 +180,7 @@ impl<'o> Worker<'o> {
         match polled {
             None => Ok(false),
             Some(Ok(message)) => read(consumer.context(), decoders, lately, &message).map(|()| true),
-            Some(Err(error)) => judge(&error).map(|()| false),
+            Some(Err(error)) => judge(&error, told_away).map(|()| false),
         }
     }
 
@@ -320,13 +326,15 @@ fn read(
 }
 
 /// Most errors of a poll mend themselves: a broker is away, a topic is not there yet.
-fn judge(error: &KafkaError) -> anyhow::Result<()> {
+fn judge(error: &KafkaError, told: &mut Option<Instant>) -> anyhow::Result<()> {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
             bail!("Kafka does not hold the offset at which the commit log ends: {error}")
         }
         Some(RDKafkaErrorCode::Fatal) => bail!("{error}"),
+        _ if told.is_some_and(|told| told.elapsed() < TELL_EVERY) => Ok(()),
         _ => {
+            *told = Some(Instant::now());
             tracing::warn!(%error, "Kafka does not answer; waiting");
             Ok(())
         }
