@@ -1,8 +1,10 @@
 //! A Kafka and a bucket of one's own.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use anyhow::Context;
 use bucket::{Bucket, Settings};
+use lake::Event;
 use local::{
     child::{Child, Program},
     gcs,
@@ -11,10 +13,13 @@ use local::{
     state::State,
 };
 use nix::sys::signal::Signal;
-use streaming::{kafka, settings::KafkaOptions};
+use streaming::{commands::status, kafka, settings::KafkaOptions};
 use tokio_util::sync::CancellationToken;
 
 const BUCKET: &str = "lake";
+
+/// Whoever has not committed after so long hangs.
+const PATIENCE: Duration = Duration::from_secs(1_800);
 
 pub(crate) struct Stage {
     state: State,
@@ -57,6 +62,22 @@ impl Stage {
         let own = std::env::current_exe()?;
         let program = Program::new(name, Path::new(&own), &self.state.logs()).args(arguments).args(more);
         program.spawn(Signal::SIGTERM)
+    }
+
+    /// Waits until the workers have committed all that was produced into so many partitions of each topic.
+    pub(crate) async fn all_committed(&self, of_each: i32, look_every: Duration) -> anyhow::Result<()> {
+        let committed = async {
+            while !self.is_all_committed(of_each).await? {
+                tokio::time::sleep(look_every).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, committed).await.context("not all was committed")?
+    }
+
+    async fn is_all_committed(&self, of_each: i32) -> anyhow::Result<bool> {
+        let partitions = status::status(&self.bucket, &self.servers, APP, 1).await?;
+        Ok(partitions.len() == Event::ALL.len() * of_each as usize && partitions.iter().all(|of| of.lag == 0))
     }
 
     pub(crate) async fn stop(self) {

@@ -50,7 +50,8 @@ pub async fn run(options: &ProducerOptions, stop: CancellationToken) -> anyhow::
         for event in Event::ALL {
             let is_invalid = options.invalid > 0.0 && rand::rng().random_bool(options.invalid);
             let message = message(event, is_invalid);
-            send(&producer, event, &message).await?;
+            let record = BaseRecord::to(event.topic()).key(&message.key).payload(&message.value);
+            send(&producer, record).await?;
             produced.records += 1;
             produced.bytes += message.value.len() as u64;
             produced.invalid += u64::from(is_invalid);
@@ -75,20 +76,20 @@ fn message(event: Event, is_invalid: bool) -> Message {
     if is_invalid { shop::invalid(event, rng) } else { shop::valid(event, rng) }
 }
 
-/// Hands a message to the client, waiting while its queue is full.
-async fn send(
+/// Hands a record to the client, waiting while its queue is full.
+///
+/// # Errors
+/// The client refuses the record.
+pub async fn send(
     producer: &ThreadedProducer<DefaultProducerContext>,
-    event: Event,
-    message: &Message,
+    mut record: BaseRecord<'_, String, Vec<u8>>,
 ) -> anyhow::Result<()> {
     loop {
-        let record = BaseRecord::to(event.topic()).key(&message.key).payload(&message.value);
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => record = refused,
             Err((error, _)) => return Err(error.into()),
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -4,13 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use lake::Event;
 use serde::Serialize;
-use streaming::{
-    commands::{status, verify},
-    producer,
-    settings::ProducerOptions,
-};
+use streaming::{commands::verify, producer, settings::ProducerOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,9 +14,6 @@ use crate::{
 };
 
 const PARTITIONS: i32 = 2;
-
-/// The longest that it may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -50,13 +42,7 @@ pub(super) async fn run(bytes: u64, invalid: f64) -> anyhow::Result<Line> {
     let began = Instant::now();
     let worker = stage.worker("worker", &stage.upstream, &["--rotate-secs", "5"])?;
     let pid = worker.pid().context("the worker has ended")?;
-    let committed = async {
-        while !is_committed(&stage, PARTITIONS).await? {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(PATIENCE, committed).await.context("not all was committed")??;
+    stage.all_committed(PARTITIONS, Duration::from_millis(200)).await?;
     let (took, cpu, rss_peak_mb) = (began.elapsed(), cpu::of(pid), rss_peak_mb(pid)?);
     worker.stop(Duration::from_secs(10)).await;
 
@@ -77,11 +63,6 @@ pub(super) async fn run(bytes: u64, invalid: f64) -> anyhow::Result<Line> {
         rows_read_back: verdict.rows,
         dead_letters_read_back: verdict.dead_letters,
     })
-}
-
-pub(super) async fn is_committed(stage: &Stage, of_each: i32) -> anyhow::Result<bool> {
-    let partitions = status::status(&stage.bucket, &stage.servers, APP, 1).await?;
-    Ok(partitions.len() == Event::ALL.len() * of_each as usize && partitions.iter().all(|of| of.lag == 0))
 }
 
 pub(super) fn rss_peak_mb(pid: u32) -> anyhow::Result<f64> {

@@ -6,15 +6,11 @@ use anyhow::{Context, ensure};
 use chrono::Utc;
 use lake::Event;
 use rand::RngExt;
-use rdkafka::{
-    error::KafkaError,
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
-    types::RDKafkaErrorCode,
-};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde::Serialize;
-use streaming::{commands::verify, kafka, shop};
+use streaming::{commands::verify, kafka, producer, shop};
 
-use super::end_to_end::{PATIENCE, is_committed, rss_peak_mb};
+use super::end_to_end::rss_peak_mb;
 use crate::{
     gate::{Gate, Harm, Step},
     stage::{APP, Stage},
@@ -54,13 +50,7 @@ pub(super) async fn run(bytes: u64) -> anyhow::Result<Line> {
     let arguments = ["--memory-bytes", &memory, "--time-of", "record", "--rotate-secs", "30"];
     let worker = stage.worker("worker", &format!("http://127.0.0.1:{port}"), &arguments)?;
     let pid = worker.pid().context("the worker has ended")?;
-    let committed = async {
-        while !is_committed(&stage, PARTITIONS).await? {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(PATIENCE, committed).await.context("not all was committed")??;
+    stage.all_committed(PARTITIONS, Duration::from_secs(2)).await?;
     let rss_peak_mb = rss_peak_mb(pid)?;
     worker.stop(Duration::from_secs(10)).await;
 
@@ -94,16 +84,8 @@ async fn produce(stage: &Stage, bytes: u64) -> anyhow::Result<(u64, u64)> {
                 (shop::valid(event, &mut rng), rng.random_range(0..PARTITIONS), rng.random_range(0..HOURS))
             };
             let timestamp = Utc::now().timestamp_millis() - hour * 3_600_000;
-            loop {
-                let record = BaseRecord::to(event.topic()).partition(partition).timestamp(timestamp);
-                match producer.send(record.key(&message.key).payload(&message.value)) {
-                    Ok(()) => break,
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                    Err((error, _)) => return Err(error.into()),
-                }
-            }
+            let record = BaseRecord::to(event.topic()).partition(partition).timestamp(timestamp);
+            producer::send(&producer, record.key(&message.key).payload(&message.value)).await?;
             events += 1;
             produced += message.value.len() as u64;
         }
