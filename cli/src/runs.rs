@@ -6,7 +6,8 @@ use orchestrator::{
     state::RunState,
     store::pages::{
         Page, dags,
-        runs::{self as page, RunFilter, RunOrder},
+        runs::{self as page, RunColumn, RunFilter},
+        select::Direction,
     },
 };
 use serde::Serialize;
@@ -41,8 +42,8 @@ pub(crate) async fn dispatch(
     if let Some(dag) = &dag_id {
         anyhow::ensure!(dags::get(&mut conn, dag).await?.is_some(), "there is no dag {dag}");
     }
-    let states = RunState::ALL.into_iter().filter(|known| Some(known.as_str()) == state.as_deref()).collect();
-    let filter = RunFilter { dag_id, states, order: RunOrder::Latest, ..RunFilter::default() };
+    let filter = RunFilter::default().one_of(RunColumn::DagId, dag_id).one_of(RunColumn::State, state);
+    let filter = filter.order_by(RunColumn::RunAfter, Direction::Descending);
     let listed = page::list(&mut conn, &filter, Page { limit, offset: 0 }).await?;
     let rows: Vec<_> = listed
         .rows

@@ -51,7 +51,7 @@ async fn list(connection: &ConnectionOptions, dag: DagId, run: RunId, format: Ou
     if runs::get(&mut conn, &dag, &run).await?.is_none() {
         return Err(Refused::NoRun(dag, run).into());
     }
-    let filter = InstanceFilter { dag_id: Some(dag), run_id: Some(run), ..InstanceFilter::default() };
+    let filter = InstanceFilter::of_run(&dag, &run).in_order();
     let listed = page::list(&mut conn, &filter, LIST).await?;
     let rows: Vec<_> = listed
         .rows

@@ -9,8 +9,12 @@ use axum::{
 use orchestrator::{
     commands::{self, Origin, Refused},
     ids::{DagId, TaskId},
+    state::RunState,
     store::{
-        pages::dags::{self as page, DagFilter, DagListed},
+        pages::{
+            dags::{self as page, DagColumn, DagFilter, DagListed},
+            select::Test,
+        },
         runs,
     },
 };
@@ -19,6 +23,7 @@ use serde_json::json;
 use super::{
     body::Body,
     error::{ApiError, ApiResult},
+    filters::Filters,
     query::{Params, listed},
     wire,
 };
@@ -26,13 +31,7 @@ use crate::App;
 
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let filter = DagFilter {
-        id_like: params.one("dag_id_pattern").filter(|text| *text != "~").map(|text| format!("%{text}%")),
-        paused: params.flag("paused")?,
-        tags: params.all("tags"),
-        descending: params.order(&[("dag_id", false), ("-dag_id", true)], false)?,
-        ..DagFilter::default()
-    };
+    let filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     let mut rows = Vec::new();
@@ -40,6 +39,50 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
         rows.push(wire::dag(dag, &*app.graphs.get(&mut conn, dag.version).await?));
     }
     Ok(Json(listed("dags", rows, found.total)))
+}
+
+fn read(params: &Params) -> ApiResult<DagFilter> {
+    let tags = params.all("tags");
+    let tags = match params.one("tags_match_mode") {
+        _ if tags.is_empty() => None,
+        None | Some("any") => Some(Test::HasAny(tags)),
+        Some("all") => Some(Test::HasAll(tags)),
+        Some(other) => {
+            let text = "Input should be 'any' or 'all'";
+            return Err(ApiError::invalid("literal_error", json!(["query", "tags_match_mode"]), text, other.into()));
+        }
+    };
+    // Ours have none: they would not have been compiled.
+    let has_import_errors = params.flag("has_import_errors")?.filter(|has| *has).map(|_| Test::OneOf(Vec::new()));
+    let orders = [
+        ("dag_id", DagColumn::DagId),
+        ("dag_display_name", DagColumn::DagId),
+        ("next_dagrun", DagColumn::NextRun),
+        ("state", DagColumn::LastRunState),
+        ("last_run_state", DagColumn::LastRunState),
+        ("start_date", DagColumn::LastRunStart),
+        ("last_run_start_date", DagColumn::LastRunStart),
+    ];
+    Filters::new(params)
+        .pattern("dag_id", DagColumn::DagId)
+        .pattern("dag_display_name", DagColumn::DagId)
+        .any("owners", DagColumn::Owner)
+        .flag("paused", DagColumn::IsPaused)?
+        .flag("has_asset_schedule", DagColumn::WaitsForAssets)?
+        .known("last_dag_run_state", "state", &RunState::ALL.map(RunState::as_str), DagColumn::LastRunState)?
+        .instants("dag_run_start_date", DagColumn::LastRunStart)?
+        .instants("dag_run_end_date", DagColumn::LastRunEnd)?
+        .when(DagColumn::Tags, tags)
+        .when(DagColumn::DagId, has_import_errors)
+        .unserved(&[
+            "asset_dependency",
+            "dag_run_state",
+            "is_favorite",
+            "timetable_type",
+            "bundle_name",
+            "bundle_version",
+        ])?
+        .order(&orders, &[DagColumn::DagId])
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {

@@ -2,8 +2,9 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequestParts, Path, State},
-    http::{Uri, request},
+    http::{HeaderMap, Uri, request},
 };
 use orchestrator::{
     ids::{DagId, RunId, TaskId},
@@ -12,8 +13,9 @@ use orchestrator::{
         overrides::Chosen,
         pages::{
             Page,
-            instances::{self as page, InstanceFilter, InstanceListed},
+            instances::{self as page, InstanceColumn, InstanceFilter, InstanceListed},
             runs,
+            select::{Comparison, Test},
         },
     },
 };
@@ -24,38 +26,133 @@ use sqlx::PgConnection;
 use super::{
     dags,
     error::{ApiError, ApiResult},
+    filters::{Filters, batch, only_any, with_ranges},
     query::{Params, listed},
     runs::ANY,
     wire,
 };
 use crate::App;
 
+/// Whether there are any.
+const ONE: Page = Page { limit: 1, offset: 0 };
+
 /// All task instances of one run.
 const WHOLE_RUN: Page = Page { limit: i64::MAX, offset: 0 };
 
 pub(crate) async fn list(State(app): State<App>, Path((dag_id, run_id)): Path<(DagId, RunId)>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let known = TaskState::ALL.map(|state| (state.as_str(), state));
-    let mut filter = InstanceFilter {
-        task_id: params.one("task_id").map(TaskId::from),
-        map_index: params.integer("map_index")?,
-        states: params.states("state", "state", &known)?,
-        ..InstanceFilter::default()
-    };
+    let mut filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {
-        filter.dag_id = Some(dags::find(&mut conn, dag_id.clone()).await?.dag_id);
+        filter = filter.only(InstanceColumn::DagId, dags::find(&mut conn, dag_id.clone()).await?.dag_id);
     }
     if run_id.as_str() != ANY {
         if runs::get(&mut conn, &dag_id, &run_id).await?.is_none() {
             let text = format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found");
             return Err(ApiError::not_found(text));
         }
-        filter.run_id = Some(run_id);
+        filter = filter.only(InstanceColumn::RunId, run_id);
     }
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     let rows = write(&app, &mut conn, &found.rows).await?;
     Ok(Json(listed("task_instances", rows, found.total)))
+}
+
+/// The same as a POST, for conditions that are longer than a path may be.
+pub(crate) async fn list_batch(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    for (key, text) in [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())] {
+        if text != ANY {
+            return Err(only_any(key, text));
+        }
+    }
+    let names = with_ranges(
+        &["run_after", "logical_date", "start_date", "end_date", "duration"],
+        &[
+            ("dag_ids", "dag_id"),
+            ("dag_run_ids", "run_id"),
+            ("task_ids", "task_id"),
+            ("state", "state"),
+            ("pool", "pool"),
+            ("queue", "queue"),
+            ("executor", "executor"),
+            ("order_by", "order_by"),
+        ],
+    );
+    let params = batch(&headers, &body, &names)?;
+    let filter = read(&params)?;
+    let mut conn = app.pool.acquire().await?;
+    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let rows = write(&app, &mut conn, &found.rows).await?;
+    Ok(Json(listed("task_instances", rows, found.total)))
+}
+
+/// What `order_by` knows.
+const ORDERS: [(&str, InstanceColumn); 12] = [
+    ("id", InstanceColumn::Key),
+    ("state", InstanceColumn::State),
+    ("duration", InstanceColumn::Duration),
+    ("start_date", InstanceColumn::StartDate),
+    ("end_date", InstanceColumn::EndDate),
+    ("map_index", InstanceColumn::MapIndex),
+    ("rendered_map_index", InstanceColumn::MapIndex),
+    ("try_number", InstanceColumn::TryNumber),
+    ("logical_date", InstanceColumn::LogicalDate),
+    ("run_after", InstanceColumn::RunAfter),
+    ("data_interval_start", InstanceColumn::DataIntervalStart),
+    ("data_interval_end", InstanceColumn::DataIntervalEnd),
+];
+
+/// What has a range of instants.
+const INSTANTS: [(&str, InstanceColumn); 4] = [
+    ("run_after", InstanceColumn::RunAfter),
+    ("logical_date", InstanceColumn::LogicalDate),
+    ("start_date", InstanceColumn::StartDate),
+    ("end_date", InstanceColumn::EndDate),
+];
+
+/// What Airflow knows and we do not.
+const UNSERVED: [&str; 11] = [
+    "cursor",
+    "updated_at_gte",
+    "updated_at_gt",
+    "updated_at_lte",
+    "updated_at_lt",
+    "executor",
+    "operator",
+    "operator_name_pattern",
+    "operator_name_prefix_pattern",
+    "rendered_map_index_pattern",
+    "rendered_map_index_prefix_pattern",
+];
+
+fn read(params: &Params) -> ApiResult<InstanceFilter> {
+    // The tasks of a group have its name in front of theirs.
+    let in_group = params.one("task_group_id").map(|group| Test::StartsWith(format!("{group}.")));
+    Filters::new(params)
+        .any("dag_id", InstanceColumn::DagId)
+        .any("run_id", InstanceColumn::RunId)
+        .any("task_id", InstanceColumn::TaskId)
+        .any("pool", InstanceColumn::Pool)
+        .any("queue", InstanceColumn::Queue)
+        .known("state", "state", &TaskState::ALL.map(TaskState::as_str), InstanceColumn::State)?
+        .integers("map_index", InstanceColumn::MapIndex)?
+        .integers("try_number", InstanceColumn::TryNumber)?
+        .integers("version_number", InstanceColumn::Version)?
+        .pattern("task_display_name", InstanceColumn::TaskId)
+        .pattern("dag_id", InstanceColumn::DagId)
+        .pattern("run_id", InstanceColumn::RunId)
+        .pattern("pool_name", InstanceColumn::Pool)
+        .pattern("queue_name", InstanceColumn::Queue)
+        .when(InstanceColumn::TaskId, in_group)
+        .all_instants(&INSTANTS)?
+        .numbers("duration", InstanceColumn::Duration)?
+        .unserved(&UNSERVED)?
+        .order(&ORDERS, &[InstanceColumn::MapIndex])
 }
 
 pub(crate) async fn get(State(app): State<App>, of: OfInstance) -> ApiResult {
@@ -72,35 +169,20 @@ pub(crate) async fn list_mapped(
     uri: Uri,
 ) -> ApiResult {
     let params = Params::of(&uri)?;
-    let known = TaskState::ALL.map(|state| (state.as_str(), state));
-    let states = params.states("state", "state", &known)?;
     let mut conn = app.pool.acquire().await?;
-    let unmapped = page::get(&mut conn, &dag_id, &run_id, &task_id, -1).await?;
-    let graph = match &unmapped {
-        Some(instance) => Some(app.graphs.get(&mut conn, instance.version).await?),
-        None => None,
-    };
-    if let Some((instance, graph)) = unmapped.zip(graph)
-        && graph.mapped(instance.node).is_none()
-    {
-        let text = format!("Task id {task_id} is not mapped");
-        return Err(ApiError::not_found(text));
-    }
-    let filter = InstanceFilter {
-        dag_id: Some(dag_id),
-        run_id: Some(run_id),
-        task_id: Some(task_id.clone()),
-        states,
-        ..InstanceFilter::default()
-    };
-    let mut found = page::list(&mut conn, &filter, params.page()?).await?;
-    if found.rows.is_empty() && found.total == 0 && filter.states.is_empty() {
+    let of_task = InstanceFilter::of_run(&dag_id, &run_id).only(InstanceColumn::TaskId, &task_id);
+    let Some(any) = page::list(&mut conn, &of_task, ONE).await?.rows.pop() else {
         return Err(ApiError::not_found(format!("Task id {task_id} not found")));
+    };
+    if app.graphs.get(&mut conn, any.version).await?.mapped(any.node).is_none() {
+        return Err(ApiError::not_found(format!("Task id {task_id} is not mapped")));
     }
-    found.rows.retain(|row| row.map_index >= 0);
-    let total = if found.rows.is_empty() { 0 } else { found.total };
+    let filter = read(&params)?.only(InstanceColumn::DagId, dag_id).only(InstanceColumn::RunId, run_id);
+    let filter = filter.only(InstanceColumn::TaskId, task_id);
+    let filter = filter.with(InstanceColumn::MapIndex, Test::Number(Comparison::AtLeast, 0.0));
+    let found = page::list(&mut conn, &filter, params.page()?).await?;
     let rows = write(&app, &mut conn, &found.rows).await?;
-    Ok(Json(listed("task_instances", rows, total)))
+    Ok(Json(listed("task_instances", rows, found.total)))
 }
 
 pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
@@ -124,8 +206,7 @@ pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chos
     run_ids.dedup();
     let mut written = Vec::with_capacity(chosen.len());
     for run_id in run_ids {
-        let filter =
-            InstanceFilter { dag_id: Some(dag.clone()), run_id: Some(run_id.clone()), ..InstanceFilter::default() };
+        let filter = InstanceFilter::of_run(dag, run_id).in_order();
         let mut rows = page::list(conn, &filter, WHOLE_RUN).await?.rows;
         rows.retain(|row| keys.contains(&row.instance));
         written.extend(write(app, conn, &rows).await?);

@@ -7,6 +7,7 @@ mod clear;
 mod connections;
 mod dags;
 mod error;
+mod filters;
 mod health;
 mod instances;
 mod logs;
@@ -40,8 +41,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/dags/{dag_id}/tasks/{task_id}", get(dags::task))
         .route("/dags/{dag_id}/clearTaskInstances", post(clear::clear))
         .route("/dags/{dag_id}/dagRuns", get(runs::list).post(runs::trigger))
+        .route("/dags/{dag_id}/dagRuns/list", post(runs::list_batch))
         .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get).patch(mark::run))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(instances::list))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/list", post(instances::list_batch))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get).patch(mark::task))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/listMapped", get(instances::list_mapped))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dry_run", patch(mark::dry_run))

@@ -1,11 +1,16 @@
 //! Query strings as FastAPI reads them: keys may repeat, unknown ones are ignored.
 
+use std::borrow::Cow;
+
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 use orchestrator::store::pages::Page;
 use serde_json::{Value, json};
 
-use super::error::{ApiError, ApiResult};
+use super::{
+    body::Body,
+    error::{ApiError, ApiResult},
+};
 
 /// Airflow's `[api] maximum_page_limit`; more is silently so many.
 const LIMIT_MAX: i64 = 100;
@@ -13,24 +18,55 @@ const LIMIT_MAX: i64 = 100;
 /// Airflow's `[api] fallback_page_limit`.
 const LIMIT: i64 = 50;
 
-/// The pairs of a query string.
+/// The pairs of a query string, or of a body that says the same.
 #[derive(Debug)]
-pub(crate) struct Params(Vec<(String, String)>);
+pub(crate) struct Params {
+    pairs: Vec<(String, String)>,
+    /// Where faults are said to be.
+    pub(super) place: &'static str,
+    /// The length of a page, if nobody says another.
+    limit: i64,
+}
 
 impl Params {
     pub(crate) fn of(uri: &Uri) -> ApiResult<Self> {
         let pairs = Query::try_from_uri(uri).map_err(|error| ApiError::bad_request(error.to_string()))?;
-        Ok(Self(pairs.0))
+        Ok(Self { pairs: pairs.0, place: "query", limit: LIMIT })
+    }
+
+    /// What the body of a request for a list says: `names` are its keys and how a query string calls them.
+    pub(crate) fn of_body(body: &Body, names: &[(Cow<'_, str>, Cow<'_, str>)]) -> ApiResult<Self> {
+        let mut pairs = Vec::new();
+        for (key, name) in names {
+            let values = match body.value(key) {
+                None => continue,
+                Some(Value::Array(values)) => values.as_slice(),
+                Some(value) => std::slice::from_ref(value),
+            };
+            for value in values {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Number(number) => number.to_string(),
+                    Value::Null => "none".to_owned(),
+                    other => {
+                        let message = "Input should be a valid string";
+                        return Err(ApiError::invalid("string_type", json!(["body", key]), message, other.clone()));
+                    }
+                };
+                pairs.push((name.to_string(), text));
+            }
+        }
+        Ok(Self { pairs, place: "body", limit: LIMIT_MAX })
     }
 
     /// Every value of a key.
     pub(crate) fn all(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
+        self.pairs.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
     }
 
     /// The value of a key; the last one if it repeats.
     pub(crate) fn one(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// A boolean, as pydantic reads one.
@@ -41,27 +77,34 @@ impl Params {
             "false" | "0" | "no" | "off" | "f" | "n" => Ok(Some(false)),
             _ => {
                 let message = "Input should be a valid boolean, unable to interpret input";
-                Err(ApiError::invalid("bool_parsing", json!(["query", key]), message, text.into()))
+                Err(ApiError::invalid("bool_parsing", json!([self.place, key]), message, text.into()))
             }
         }
+    }
+
+    /// Every value of a key, each a whole number.
+    pub(crate) fn integers(&self, key: &str) -> ApiResult<Vec<i32>> {
+        let message = "Input should be a valid integer, unable to parse string as an integer";
+        let refuse = |text: &str| ApiError::invalid("int_parsing", json!([self.place, key]), message, text.into());
+        self.all(key).iter().map(|text| text.parse().map_err(|_| refuse(text))).collect()
     }
 
     /// A whole number.
     pub(crate) fn integer(&self, key: &str) -> ApiResult<Option<i32>> {
         let Some(text) = self.one(key) else { return Ok(None) };
         let message = "Input should be a valid integer, unable to parse string as an integer";
-        let refuse = |_| ApiError::invalid("int_parsing", json!(["query", key]), message, text.into());
+        let refuse = |_| ApiError::invalid("int_parsing", json!([self.place, key]), message, text.into());
         text.parse().map(Some).map_err(refuse)
     }
 
     /// `limit` and `offset`.
     pub(crate) fn page(&self) -> ApiResult<Page> {
-        Ok(Page { limit: self.count("limit", LIMIT)?.min(LIMIT_MAX), offset: self.count("offset", 0)? })
+        Ok(Page { limit: self.count("limit", self.limit)?.min(LIMIT_MAX), offset: self.count("offset", 0)? })
     }
 
     fn count(&self, key: &str, default: i64) -> ApiResult<i64> {
         let Some(text) = self.one(key) else { return Ok(default) };
-        let at = json!(["query", key]);
+        let at = json!([self.place, key]);
         match text.parse::<i64>() {
             Ok(count) if count >= 0 => Ok(count),
             Ok(_) => Err(ApiError::invalid(
@@ -88,17 +131,6 @@ impl Params {
             )
         };
         self.all(key).into_iter().map(|text| find(text).ok_or_else(unknown)).collect()
-    }
-
-    /// Refuses an order that is not one of `known`; returns the wanted one.
-    pub(crate) fn order<O: Copy>(&self, known: &[(&str, O)], default: O) -> ApiResult<O> {
-        let Some(wanted) = self.one("order_by") else { return Ok(default) };
-        known.iter().find(|(name, _)| *name == wanted).map(|(_, order)| *order).ok_or_else(|| {
-            let attribute = wanted.trim_start_matches('-');
-            ApiError::bad_request(format!(
-                "Ordering with '{attribute}' is disallowed or the attribute does not exist on the model"
-            ))
-        })
     }
 }
 

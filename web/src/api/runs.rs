@@ -10,13 +10,17 @@ use orchestrator::{
     commands::{self, ManualRun, Origin, Refused},
     ids::{DagId, RunId},
     state::{RunState, RunType},
-    store::pages::runs::{self as page, RunFilter, RunOrder},
+    store::pages::{
+        runs::{self as page, RunColumn, RunFilter},
+        select::Test,
+    },
 };
 
 use super::{
     body::Body,
     dags,
     error::{ApiError, ApiResult},
+    filters::{Filters, batch, only_any, with_ranges},
     query::{Params, listed},
     wire,
 };
@@ -27,30 +31,90 @@ pub(crate) const ANY: &str = "~";
 
 pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let states = RunState::ALL.map(|state| (state.as_str(), state));
-    let types = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::AssetTriggered];
-    let types = types.map(|kind| (kind.as_str(), kind));
-    let orders = [
-        ("id", RunOrder::Made),
-        ("-run_after", RunOrder::Latest),
-        ("run_after", RunOrder::Earliest),
-        ("-start_date", RunOrder::Latest),
-        ("start_date", RunOrder::Earliest),
-        ("-logical_date", RunOrder::Latest),
-        ("logical_date", RunOrder::Earliest),
-    ];
-    let mut filter = RunFilter {
-        states: params.states("state", "state", &states)?,
-        types: params.states("run_type", "run type", &types)?,
-        ..RunFilter::default()
-    };
+    let mut filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {
-        filter.dag_id = Some(dags::find(&mut conn, dag_id).await?.dag_id);
+        filter = filter.only(RunColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id);
     }
-    filter.order = params.order(&orders, RunOrder::Made)?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     Ok(Json(listed("dag_runs", found.rows.iter().map(wire::run).collect(), found.total)))
+}
+
+/// The same as a POST, for conditions that are longer than a path may be.
+pub(crate) async fn list_batch(
+    State(app): State<App>,
+    Path(dag_id): Path<DagId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    if dag_id.as_str() != ANY {
+        return Err(only_any("dag_id", dag_id.as_str()));
+    }
+    let names = with_ranges(
+        &["run_after", "logical_date", "start_date", "end_date", "duration"],
+        &[("dag_ids", "dag_id"), ("states", "state"), ("order_by", "order_by"), ("conf_contains", "conf_contains")],
+    );
+    let params = batch(&headers, &body, &names)?;
+    let filter = read(&params)?;
+    let found = page::list(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
+    Ok(Json(listed("dag_runs", found.rows.iter().map(wire::run).collect(), found.total)))
+}
+
+/// What `order_by` knows.
+const ORDERS: [(&str, RunColumn); 11] = [
+    ("id", RunColumn::Key),
+    ("state", RunColumn::State),
+    ("dag_id", RunColumn::DagId),
+    ("run_id", RunColumn::RunId),
+    ("dag_run_id", RunColumn::RunId),
+    ("logical_date", RunColumn::LogicalDate),
+    ("run_after", RunColumn::RunAfter),
+    ("start_date", RunColumn::StartDate),
+    ("end_date", RunColumn::EndDate),
+    ("duration", RunColumn::Duration),
+    ("conf", RunColumn::Conf),
+];
+
+/// What has a range of instants.
+const INSTANTS: [(&str, RunColumn); 4] = [
+    ("run_after", RunColumn::RunAfter),
+    ("logical_date", RunColumn::LogicalDate),
+    ("start_date", RunColumn::StartDate),
+    ("end_date", RunColumn::EndDate),
+];
+
+/// What Airflow knows and we do not.
+const UNSERVED: [&str; 13] = [
+    "cursor",
+    "updated_at_gte",
+    "updated_at_gt",
+    "updated_at_lte",
+    "updated_at_lt",
+    "bundle_version",
+    "triggering_user_name_pattern",
+    "triggering_user_name_prefix_pattern",
+    "partition_key_pattern",
+    "partition_key_prefix_pattern",
+    "partition_date_gte",
+    "partition_date_lte",
+    "consuming_asset_pattern",
+];
+
+fn read(params: &Params) -> ApiResult<RunFilter> {
+    let types = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::AssetTriggered];
+    let conf = params.one("conf_contains").map(|text| Test::Contains(text.to_owned()));
+    Filters::new(params)
+        .any("dag_id", RunColumn::DagId)
+        .known("state", "state", &RunState::ALL.map(RunState::as_str), RunColumn::State)?
+        .known("run_type", "run type", &types.map(RunType::as_str), RunColumn::RunType)?
+        .integers("dag_version", RunColumn::Version)?
+        .pattern("run_id", RunColumn::RunId)
+        .pattern("dag_id", RunColumn::DagId)
+        .all_instants(&INSTANTS)?
+        .numbers("duration", RunColumn::Duration)?
+        .when(RunColumn::Conf, conf)
+        .unserved(&UNSERVED)?
+        .order(&ORDERS, &[RunColumn::Key])
 }
 
 pub(crate) async fn get(State(app): State<App>, Path((dag_id, run_id)): Path<(DagId, RunId)>) -> ApiResult {

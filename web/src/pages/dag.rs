@@ -10,7 +10,8 @@ use orchestrator::{
     state::{RunState, TaskState},
     store::pages::{
         Page as Part, dags, instances,
-        runs::{self, RunFilter, RunListed, RunOrder},
+        runs::{self, RunColumn, RunFilter, RunListed},
+        select::Direction,
     },
 };
 
@@ -65,7 +66,8 @@ pub(crate) async fn show(State(app): State<App>, Path(dag_id): Path<DagId>) -> P
     let mut conn = app.pool.acquire().await?;
     let dag = dags::get(&mut conn, &dag_id).await?.ok_or(Refused::NoDag(dag_id))?;
     let graph = app.graphs.get(&mut conn, dag.version).await?;
-    let filter = RunFilter { dag_id: Some(dag.dag_id.clone()), order: RunOrder::Latest, ..RunFilter::default() };
+    let filter = RunFilter::default().only(RunColumn::DagId, &dag.dag_id);
+    let filter = filter.order_by(RunColumn::RunAfter, Direction::Descending);
     let mut listed = runs::list(&mut conn, &filter, RUNS).await?.rows;
     listed.reverse();
     let keys: Vec<_> = listed.iter().map(|run| run.run_key).collect();

@@ -58,8 +58,7 @@ pub(crate) async fn show(State(app): State<App>, Path((dag_id, run_id)): Path<(D
     let run = found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
     let is_paused = dags::get(&mut conn, &dag_id).await?.is_some_and(|dag| dag.is_paused);
     let now = store::now(&mut conn).await?;
-    let filter =
-        InstanceFilter { dag_id: Some(dag_id.clone()), run_id: Some(run_id.clone()), ..InstanceFilter::default() };
+    let filter = InstanceFilter::of_run(&dag_id, &run_id).in_order();
     let tasks = instances::list(&mut conn, &filter, TASKS).await?.rows.into_iter().map(|task| Row {
         state: task.state,
         try_number: if task.try_number == 0 { "–".to_owned() } else { task.try_number.to_string() },

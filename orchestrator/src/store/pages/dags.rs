@@ -3,14 +3,27 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Listed, Page};
+use super::{
+    Listed, Page,
+    select::{self, Column, Selection, Source, Sql},
+};
 use crate::{
     ids::{DagId, RunId, VersionId},
     state::RunState,
 };
 
+macro_rules! last_run {
+    ($column:literal) => {
+        concat!(
+            "(select l.",
+            $column,
+            " from dag_run l where l.dag_id = d.dag_id order by l.run_after desc, l.run_key desc limit 1)"
+        )
+    };
+}
+
 /// A DAG in a list. What its graph says is not here: ask the graph of the version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct DagListed {
     /// Its id.
     pub dag_id: DagId,
@@ -26,60 +39,61 @@ pub struct DagListed {
     pub last_registered_at: DateTime<Utc>,
 }
 
-/// Which DAGs.
-#[derive(Clone, Debug, Default)]
-pub struct DagFilter {
-    /// Only these; all if empty.
-    pub dag_ids: Vec<String>,
-    /// Only those whose id is like this SQL pattern.
-    pub id_like: Option<String>,
-    /// Only paused, or only unpaused ones.
-    pub paused: Option<bool>,
-    /// Only those that have one of these tags; all if empty.
-    pub tags: Vec<String>,
-    /// From the last to the first.
-    pub descending: bool,
+/// What DAGs are chosen and ordered by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DagColumn {
+    /// Their id.
+    DagId,
+    /// Whether they wait.
+    IsPaused,
+    /// The list of their tags.
+    Tags,
+    /// Their owner.
+    Owner,
+    /// When their next run is due.
+    NextRun,
+    /// Whether they wait for assets.
+    WaitsForAssets,
+    /// The state of their latest run.
+    LastRunState,
+    /// When their latest run started.
+    LastRunStart,
+    /// When their latest run ended.
+    LastRunEnd,
 }
 
-/// DAGs by id.
+impl Column for DagColumn {
+    fn sql(self) -> Sql {
+        match self {
+            Self::DagId => Sql::of("d.dag_id", "text"),
+            Self::IsPaused => Sql::of("d.is_paused", "boolean"),
+            Self::Tags => Sql::of("(v.graph -> 'tags')", "jsonb"),
+            Self::Owner => Sql::of("(v.graph ->> 'owner')", "text"),
+            Self::NextRun => Sql::maybe("d.next_run_at", "timestamptz"),
+            Self::WaitsForAssets => Sql::of("exists (select from dag_asset w where w.dag_id = d.dag_id)", "boolean"),
+            Self::LastRunState => Sql::maybe(last_run!("state"), "run_state"),
+            Self::LastRunStart => Sql::maybe(last_run!("start_date"), "timestamptz"),
+            Self::LastRunEnd => Sql::maybe(last_run!("end_date"), "timestamptz"),
+        }
+    }
+}
+
+/// Which DAGs.
+pub type DagFilter = Selection<DagColumn>;
+
+const DAGS: Source = Source {
+    columns: "d.dag_id, d.is_paused, d.current_version_id as version, v.number as version_number, d.next_run_at,
+              d.last_registered_at",
+    from: "dag d join dag_version v on v.version_id = d.current_version_id",
+    key: "d.dag_id",
+};
+
+/// DAGs; if nothing else is said, by id.
 ///
 /// # Errors
 /// The database is down.
 pub async fn list(conn: &mut PgConnection, filter: &DagFilter, page: Page) -> sqlx::Result<Listed<DagListed>> {
-    let rows = sqlx::query!(
-        r#"select d.dag_id as "dag_id: DagId", d.is_paused, d.current_version_id as "version: VersionId",
-                  v.number as version_number, d.next_run_at, d.last_registered_at, count(*) over () as "total!"
-           from dag d join dag_version v on v.version_id = d.current_version_id
-           where (cardinality($1::text[]) = 0 or d.dag_id = any($1))
-             and ($2::text is null or d.dag_id ilike $2)
-             and ($3::boolean is null or d.is_paused = $3)
-             and (cardinality($4::text[]) = 0 or v.graph -> 'tags' ?| $4)
-           order by case when $5 then null else d.dag_id end, d.dag_id desc
-           limit $6 offset $7"#,
-        &filter.dag_ids,
-        filter.id_like,
-        filter.paused,
-        &filter.tags,
-        filter.descending,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Listed {
-        total: rows.first().map_or(0, |row| row.total),
-        rows: rows
-            .into_iter()
-            .map(|row| DagListed {
-                dag_id: row.dag_id,
-                is_paused: row.is_paused,
-                version: row.version,
-                version_number: row.version_number,
-                next_run_at: row.next_run_at,
-                last_registered_at: row.last_registered_at,
-            })
-            .collect(),
-    })
+    select::list(conn, DAGS, filter, page).await
 }
 
 /// One DAG.
@@ -87,16 +101,8 @@ pub async fn list(conn: &mut PgConnection, filter: &DagFilter, page: Page) -> sq
 /// # Errors
 /// The database is down.
 pub async fn get(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<DagListed>> {
-    sqlx::query_as!(
-        DagListed,
-        r#"select d.dag_id as "dag_id: DagId", d.is_paused, d.current_version_id as "version: VersionId",
-                  v.number as version_number, d.next_run_at, d.last_registered_at
-           from dag d join dag_version v on v.version_id = d.current_version_id
-           where d.dag_id = $1"#,
-        dag.as_str()
-    )
-    .fetch_optional(conn)
-    .await
+    let filter = DagFilter::default().only(DagColumn::DagId, dag);
+    Ok(select::rows(conn, DAGS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }
 
 /// One of the latest runs of a DAG.

@@ -3,14 +3,17 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Listed, Page};
+use super::{
+    Listed, Page,
+    select::{self, Column, Direction, Selection, Source, Sql},
+};
 use crate::{
     ids::{DagId, InstanceKey, Node, RunId, RunKey, TaskId, VersionId},
     state::TaskState,
 };
 
 /// A task instance, with everything that is told about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct InstanceListed {
     /// The database's key.
     pub instance: InstanceKey,
@@ -22,6 +25,10 @@ pub struct InstanceListed {
     pub run_id: RunId,
     /// The version that the run is under.
     pub version: VersionId,
+    /// The number of that version.
+    pub version_number: i32,
+    /// When that version was stored.
+    pub version_created_at: DateTime<Utc>,
     /// Its node in that version's graph.
     pub node: Node,
     /// Its task.
@@ -54,26 +61,107 @@ pub struct InstanceListed {
     pub logical_date: Option<DateTime<Utc>>,
     /// Not before this instant.
     pub run_after: DateTime<Utc>,
-    /// How many the whole list has.
-    pub total: i64,
+}
+
+/// What task instances are chosen and ordered by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InstanceColumn {
+    /// In the order of their making.
+    Key,
+    /// Their DAG.
+    DagId,
+    /// The id of their run.
+    RunId,
+    /// The order of the runs.
+    RunKey,
+    /// Their task.
+    TaskId,
+    /// The place of the task in its graph.
+    Node,
+    /// Their index in a mapped task; -1: unmapped.
+    MapIndex,
+    /// Where they are.
+    State,
+    /// The number of their latest try.
+    TryNumber,
+    /// Their pool.
+    Pool,
+    /// Their worker queue.
+    Queue,
+    /// When the latest try started.
+    StartDate,
+    /// When the latest try ended.
+    EndDate,
+    /// How long the latest try took, in seconds.
+    Duration,
+    /// The date that the run stands for.
+    LogicalDate,
+    /// Not before this instant.
+    RunAfter,
+    /// The beginning of the run's data interval.
+    DataIntervalStart,
+    /// The end of the run's data interval.
+    DataIntervalEnd,
+    /// The number of the version that the run is under.
+    Version,
+}
+
+impl Column for InstanceColumn {
+    fn sql(self) -> Sql {
+        match self {
+            Self::Key => Sql::of("t.instance_key", "bigint"),
+            Self::DagId => Sql::of("r.dag_id", "text"),
+            Self::RunId => Sql::of("r.run_id", "text"),
+            Self::RunKey => Sql::of("t.run_key", "bigint"),
+            Self::TaskId => Sql::of("t.task_id", "text"),
+            Self::Node => Sql::of("t.node", "int"),
+            Self::MapIndex => Sql::of("t.map_index", "int"),
+            Self::State => Sql::of("t.state", "task_state"),
+            Self::TryNumber => Sql::of("t.try_number", "int"),
+            Self::Pool => Sql::of("t.pool", "text"),
+            Self::Queue => Sql::of("t.queue", "text"),
+            Self::StartDate => Sql::maybe("t.start_date", "timestamptz"),
+            Self::EndDate => Sql::maybe("t.end_date", "timestamptz"),
+            Self::Duration => Sql::maybe("extract(epoch from t.end_date - t.start_date)", "numeric"),
+            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz"),
+            Self::RunAfter => Sql::of("r.run_after", "timestamptz"),
+            Self::DataIntervalStart => Sql::maybe("r.data_interval_start", "timestamptz"),
+            Self::DataIntervalEnd => Sql::maybe("r.data_interval_end", "timestamptz"),
+            Self::Version => Sql::of("v.number", "int"),
+        }
+    }
 }
 
 /// Which task instances.
-#[derive(Clone, Debug, Default)]
-pub struct InstanceFilter {
-    /// Only of this DAG.
-    pub dag_id: Option<DagId>,
-    /// Only of this run.
-    pub run_id: Option<RunId>,
-    /// Only of this task.
-    pub task_id: Option<TaskId>,
-    /// Only of this map index; -1: only unmapped ones.
-    pub map_index: Option<i32>,
-    /// Only in these states; all if empty.
-    pub states: Vec<TaskState>,
+pub type InstanceFilter = Selection<InstanceColumn>;
+
+impl InstanceFilter {
+    /// Those of a run.
+    #[must_use]
+    pub fn of_run(dag: &DagId, run: &RunId) -> Self {
+        Self::default().only(InstanceColumn::DagId, dag).only(InstanceColumn::RunId, run)
+    }
+
+    /// As a graph lists them: run by run, task by task.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        [InstanceColumn::RunKey, InstanceColumn::Node, InstanceColumn::MapIndex]
+            .into_iter()
+            .fold(self, |filter, column| filter.order_by(column, Direction::Ascending))
+    }
 }
 
-/// Task instances, in the order of their making.
+const INSTANCES: Source = Source {
+    columns: "t.instance_key as instance, t.run_key, r.dag_id, r.run_id, r.version_id as version,
+              v.number as version_number, v.created_at as version_created_at, t.node, t.task_id, t.map_index, t.state,
+              t.try_number, t.max_tries, t.queue, t.priority, t.due_at, t.queued_at, t.start_date, t.end_date,
+              p.hostname, p.pid, r.logical_date, r.run_after",
+    from: "task_instance t join dag_run r using (run_key) join dag_version v using (version_id)
+           left join process p on p.process_id = t.worker_id",
+    key: "t.instance_key",
+};
+
+/// Task instances; if nothing else is said, in the order of their making.
 ///
 /// # Errors
 /// The database is down.
@@ -82,33 +170,7 @@ pub async fn list(
     filter: &InstanceFilter,
     page: Page,
 ) -> sqlx::Result<Listed<InstanceListed>> {
-    let rows = sqlx::query_as!(
-        InstanceListed,
-        r#"select t.instance_key as "instance: InstanceKey", t.run_key as "run_key: RunKey",
-                  t.dag_id as "dag_id: DagId", r.run_id as "run_id: RunId", r.version_id as "version: VersionId",
-                  t.node as "node: Node", t.task_id as "task_id: TaskId", t.map_index,
-                  t.state as "state: TaskState", t.try_number, t.max_tries, t.queue, t.priority, t.due_at, t.queued_at,
-                  t.start_date, t.end_date, p.hostname as "hostname?", p.pid as "pid?", r.logical_date, r.run_after,
-                  count(*) over () as "total!"
-           from task_instance t join dag_run r using (run_key) left join process p on p.process_id = t.worker_id
-           where ($1::text is null or r.dag_id = $1)
-             and ($2::text is null or r.run_id = $2)
-             and ($3::text is null or t.task_id = $3)
-             and (cardinality($4::task_state[]) = 0 or t.state = any($4))
-             and ($5::int is null or t.map_index = $5)
-           order by t.run_key, t.node, t.map_index
-           limit $6 offset $7"#,
-        filter.dag_id.as_ref().map(DagId::as_str),
-        filter.run_id.as_ref().map(RunId::as_str),
-        filter.task_id.as_ref().map(TaskId::as_str),
-        &filter.states as &[TaskState],
-        filter.map_index,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Listed { total: rows.first().map_or(0, |row| row.total), rows })
+    select::list(conn, INSTANCES, filter, page).await
 }
 
 /// One task instance; an unmapped one has the index -1.
@@ -122,14 +184,9 @@ pub async fn get(
     task: &TaskId,
     map_index: i32,
 ) -> sqlx::Result<Option<InstanceListed>> {
-    let filter = InstanceFilter {
-        map_index: Some(map_index),
-        dag_id: Some(dag.clone()),
-        run_id: Some(run.clone()),
-        task_id: Some(task.clone()),
-        states: Vec::new(),
-    };
-    Ok(list(conn, &filter, Page { limit: 1, offset: 0 }).await?.rows.pop())
+    let filter = InstanceFilter::of_run(dag, run);
+    let filter = filter.only(InstanceColumn::TaskId, task).only(InstanceColumn::MapIndex, map_index);
+    Ok(select::rows(conn, INSTANCES, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }
 
 /// A try that has ended.

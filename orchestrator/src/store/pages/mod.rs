@@ -3,6 +3,7 @@
 pub mod dags;
 pub mod instances;
 pub mod runs;
+pub mod select;
 
 /// Which part of a list.
 #[derive(Clone, Copy, Debug)]

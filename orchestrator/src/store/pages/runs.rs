@@ -4,14 +4,17 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{Listed, Page};
+use super::{
+    Listed, Page,
+    select::{self, Column, Selection, Source, Sql},
+};
 use crate::{
     ids::{DagId, RunId, RunKey, VersionId},
     state::{RunState, RunType},
 };
 
 /// A run, with everything that is told about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct RunListed {
     /// The database's key.
     pub run_key: RunKey,
@@ -49,73 +52,73 @@ pub struct RunListed {
     pub start_date: Option<DateTime<Utc>>,
     /// When it ended.
     pub end_date: Option<DateTime<Utc>>,
-    /// How many runs the whole list has.
-    pub total: i64,
+}
+
+/// What runs are chosen and ordered by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunColumn {
+    /// In the order of their making.
+    Key,
+    /// Their DAG.
+    DagId,
+    /// Their id.
+    RunId,
+    /// Where they are.
+    State,
+    /// Why they exist.
+    RunType,
+    /// The date that they stand for.
+    LogicalDate,
+    /// Not before this instant.
+    RunAfter,
+    /// When they started.
+    StartDate,
+    /// When they ended.
+    EndDate,
+    /// How long they took, in seconds.
+    Duration,
+    /// What they were triggered with.
+    Conf,
+    /// The number of the version that they run under.
+    Version,
+}
+
+impl Column for RunColumn {
+    fn sql(self) -> Sql {
+        match self {
+            Self::Key => Sql::of("r.run_key", "bigint"),
+            Self::DagId => Sql::of("r.dag_id", "text"),
+            Self::RunId => Sql::of("r.run_id", "text"),
+            Self::State => Sql::of("r.state", "run_state"),
+            Self::RunType => Sql::of("r.run_type", "run_type"),
+            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz"),
+            Self::RunAfter => Sql::of("r.run_after", "timestamptz"),
+            Self::StartDate => Sql::maybe("r.start_date", "timestamptz"),
+            Self::EndDate => Sql::maybe("r.end_date", "timestamptz"),
+            Self::Duration => Sql::maybe("extract(epoch from r.end_date - r.start_date)", "numeric"),
+            Self::Conf => Sql::of("r.conf::text", "text"),
+            Self::Version => Sql::of("v.number", "int"),
+        }
+    }
 }
 
 /// Which runs.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Only of this DAG.
-    pub dag_id: Option<DagId>,
-    /// Only this one.
-    pub run_id: Option<RunId>,
-    /// Only in these states; all if empty.
-    pub states: Vec<RunState>,
-    /// Only of these types; all if empty.
-    pub types: Vec<RunType>,
-    /// By what, and from which end.
-    pub order: RunOrder,
-}
+pub type RunFilter = Selection<RunColumn>;
 
-/// The order of a list of runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum RunOrder {
-    /// By the database's key: in the order of their making. Airflow's default.
-    #[default]
-    Made,
-    /// By `run_after`, the latest first.
-    Latest,
-    /// By `run_after`, the earliest first.
-    Earliest,
-}
+const RUNS: Source = Source {
+    columns: "r.run_key, r.dag_id, r.run_id, r.version_id as version, v.number as version_number,
+              v.created_at as version_created_at, r.run_type, r.state, r.logical_date, r.data_interval_start,
+              r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by, r.queued_at, r.start_date, r.end_date",
+    from: "dag_run r join dag_version v using (version_id)",
+    key: "r.run_key",
+};
 
-/// Runs.
+/// Runs; if nothing else is said, in the order of their making.
 ///
 /// # Errors
 /// The database is down.
 pub async fn list(conn: &mut PgConnection, filter: &RunFilter, page: Page) -> sqlx::Result<Listed<RunListed>> {
-    let order = match filter.order {
-        RunOrder::Made => "made",
-        RunOrder::Latest => "latest",
-        RunOrder::Earliest => "earliest",
-    };
-    let rows = sqlx::query_as!(
-        RunListed,
-        r#"select r.run_key as "run_key: RunKey", r.dag_id as "dag_id: DagId", r.run_id as "run_id: RunId",
-                  r.version_id as "version: VersionId", v.number as version_number, v.created_at as version_created_at,
-                  r.run_type as "run_type: RunType", r.state as "state: RunState", r.logical_date,
-                  r.data_interval_start, r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by,
-                  r.queued_at, r.start_date, r.end_date, count(*) over () as "total!"
-           from dag_run r join dag_version v using (version_id)
-           where ($1::text is null or r.dag_id = $1)
-             and ($2::text is null or r.run_id = $2)
-             and (cardinality($3::run_state[]) = 0 or r.state = any($3))
-             and (cardinality($4::run_type[]) = 0 or r.run_type = any($4))
-           order by case $5 when 'latest' then r.run_after end desc, case $5 when 'earliest' then r.run_after end,
-                    case $5 when 'latest' then r.run_key end desc, r.run_key
-           limit $6 offset $7"#,
-        filter.dag_id.as_ref().map(DagId::as_str),
-        filter.run_id.as_ref().map(RunId::as_str),
-        &filter.states as &[RunState],
-        &filter.types as &[RunType],
-        order,
-        page.limit,
-        page.offset
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Listed { total: rows.first().map_or(0, |row| row.total), rows })
+    select::list(conn, RUNS, filter, page).await
 }
 
 /// One run.
@@ -123,6 +126,6 @@ pub async fn list(conn: &mut PgConnection, filter: &RunFilter, page: Page) -> sq
 /// # Errors
 /// The database is down.
 pub async fn get(conn: &mut PgConnection, dag: &DagId, run: &RunId) -> sqlx::Result<Option<RunListed>> {
-    let filter = RunFilter { dag_id: Some(dag.clone()), run_id: Some(run.clone()), ..RunFilter::default() };
-    Ok(list(conn, &filter, Page { limit: 1, offset: 0 }).await?.rows.pop())
+    let filter = RunFilter::default().only(RunColumn::DagId, dag).only(RunColumn::RunId, run);
+    Ok(select::rows(conn, RUNS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }

@@ -1,111 +1,18 @@
 //! The API and the pages through the real router, on a real Postgres.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::{sync::Arc, time::Duration};
+mod lists;
+mod world;
 
 use axum::{
-    Router,
-    body::{Body, to_bytes},
+    body::Body,
     http::{Method, Request, StatusCode},
 };
-use orchestrator::{
-    dag::Registry,
-    engine::Graphs,
-    prelude::*,
-    scheduler::{Scheduler, register},
-    secrets::{Keys, new_key},
-    store,
-    wake::Wake,
-    worker::{Settings, Worker},
-};
+use orchestrator::store;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
-use web::{App, Unauthenticated};
 
-struct World {
-    router: Router,
-    keys: Keys,
-    stop: CancellationToken,
-}
-
-const HOSTILE: &str = "<script>alert('dag')</script>";
-
-async fn boom(_: Context) -> TaskResult<()> {
-    anyhow::bail!("boom on purpose: {HOSTILE}")
-}
-
-async fn nothing(_: Context) -> TaskResult<()> {
-    Ok(())
-}
-
-impl World {
-    /// With a scheduler and a worker, as in `standalone`.
-    async fn new(pool: PgPool) -> Self {
-        let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
-        dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
-        let registry = Arc::new(Registry::build(vec![dag]).unwrap());
-        let mut conn = pool.acquire().await.unwrap();
-        store::ensure_partitions(&mut conn).await.unwrap();
-        register(&mut conn, &registry).await.unwrap();
-        let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
-        let scheduler = Scheduler::new(pool.clone(), Arc::clone(&registry), graphs.clone(), wake.clone());
-        tokio::spawn(scheduler.run(stop.clone()));
-        let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), Settings::default());
-        tokio::spawn(worker.run(stop.clone()));
-        let keys = Keys::parse(&new_key()).unwrap();
-        let app = App { pool, graphs, wake, keys: keys.clone() };
-        Self { router: web::router(app, Unauthenticated::Loopback), keys, stop }
-    }
-
-    async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
-        let answer = self.router.clone().oneshot(request).await.unwrap();
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    async fn page(&self, path: &str) -> (StatusCode, String) {
-        self.send(request(Method::GET, path).body(Body::empty()).unwrap()).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let (status, body) = self.page(&format!("/api/v2{path}")).await;
-        (status.as_u16(), serde_json::from_str(&body).unwrap())
-    }
-
-    async fn call(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
-        let request = request(method, &format!("/api/v2{path}")).header("content-type", "application/json");
-        let (status, body) = self.send(request.body(Body::from(body.to_owned())).unwrap()).await;
-        // 204 has no body.
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(&body).unwrap() };
-        (status.as_u16(), body)
-    }
-
-    async fn ends(&self, run: &str) -> Value {
-        let ended = tokio::time::timeout(Duration::from_secs(60), async {
-            loop {
-                let (_, found) = self.get(&format!("/dags/example/dagRuns/{run}")).await;
-                if found["state"] == "success" || found["state"] == "failed" {
-                    return found;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        ended.await.unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-fn request(method: Method, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path).header("host", "localhost:8080")
-}
+use crate::world::{HOSTILE, World, request};
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_run_is_triggered_fails_and_is_cleared(pool: PgPool) {
