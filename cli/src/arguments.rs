@@ -46,7 +46,12 @@ pub(crate) enum Command {
     /// Runs a worker; any number may run.
     Worker(WorkerOptions),
     /// Serves the pages and the API.
-    Web(WebOptions),
+    Web {
+        #[command(flatten)]
+        options: WebOptions,
+        #[command(flatten)]
+        bucket: BucketOptions,
+    },
     /// Runs one body for a worker.
     #[command(hide = true)]
     RunBody(BucketOptions),
@@ -66,7 +71,7 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Standalone(_) | Self::Scheduler(_) | Self::Worker(_) | Self::Web(_))
+        matches!(self, Self::Standalone(_) | Self::Scheduler(_) | Self::Worker(_) | Self::Web { .. })
     }
 }
 

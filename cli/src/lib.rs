@@ -78,7 +78,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
         Command::Scheduler(options) => serve::scheduler(&connection, registry, options).await,
         Command::Worker(options) => serve::worker(&connection, registry, &options).await,
         Command::RunBody(options) => serve::run_body(&connection, registry, &options).await,
-        Command::Web(options) => serve::web(&connection, registry, &options).await,
+        Command::Web { options, bucket } => serve::web(&connection, registry, &options, &bucket).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,
         Command::Dags(command) => dags::dispatch(&connection, &registry, command, output).await,
         Command::Runs(command) => runs::dispatch(&connection, command, output).await,

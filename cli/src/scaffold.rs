@@ -58,6 +58,7 @@ use orchestrator::prelude::*;
 /// it here and now.
 pub(crate) fn dag() -> Dag {{
     let dag = Dag::new("{dag_id}")
+        .source(include_str!("{dag_id}.rs"))
         .description("What it is for, in a sentence.")
         .schedule(Schedule::cron("0 6 * * *"))
         .retries(2)

@@ -50,7 +50,7 @@ pub(crate) async fn standalone(
     options: &StandaloneOptions,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_web(&options.web)?;
+    services.start_web(&options.web, &options.worker.bucket)?;
     services.start_scheduler(SchedulerOptions { lease: options.worker.lease, retention: options.retention });
     services.start_worker(&options.worker);
     services.until_stopped().await
@@ -80,9 +80,10 @@ pub(crate) async fn web(
     connection: &ConnectionOptions,
     registry: Arc<Registry>,
     options: &WebOptions,
+    bucket: &BucketOptions,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_web(options)?;
+    services.start_web(options, bucket)?;
     services.until_stopped().await
 }
 
@@ -157,13 +158,14 @@ impl Services {
         self.running.spawn(wait(worker.run(self.stop.clone())));
     }
 
-    fn start_web(&mut self, options: &WebOptions) -> anyhow::Result<()> {
+    fn start_web(&mut self, options: &WebOptions, bucket: &BucketOptions) -> anyhow::Result<()> {
         let server = web::Server {
             app: web::App {
                 pool: self.pool.clone(),
                 graphs: self.graphs.clone(),
                 wake: self.wake.clone(),
                 keys: self.keys.clone(),
+                overflow: results::overflow(bucket),
             },
             bind: options.bind,
             unauthenticated: web::Unauthenticated::from_env(options.bind)?,

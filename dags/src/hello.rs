@@ -3,7 +3,10 @@
 use orchestrator::prelude::*;
 
 pub(crate) fn dag() -> Dag {
-    let dag = Dag::new("hello").description("Greets, and counts the letters.").tag("example");
+    let dag = Dag::new("hello")
+        .source(include_str!("hello.rs"))
+        .description("Greets, and counts the letters.")
+        .tag("example");
     let greeting = dag.task("greet", greet);
     let letters = dag.task("count", count.with(greeting));
     let done = dag.task("done", done);

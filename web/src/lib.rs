@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{Router, middleware};
-use orchestrator::{engine::Graphs, secrets::Keys, wake::Wake};
+use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,8 @@ pub struct App {
     pub wake: Wake,
     /// What seals and opens variables and connections.
     pub keys: Keys,
+    /// Where results are that were too big for the database.
+    pub overflow: Option<Arc<dyn Overflow>>,
 }
 
 /// That there is no authentication yet: on loopback that is fine, elsewhere somebody must have said so.

@@ -22,6 +22,7 @@ use self::{
 
 pub(crate) fn dag() -> Dag {
     let dag = Dag::new("load_to_bigquery")
+        .source(include_str!("mod.rs"))
         .description("Loads what the streaming worker committed into BigQuery, and has dbt build production from it.")
         .schedule(Schedule::cron("*/10 * * * *"))
         .start_date(Utc.with_ymd_and_hms(2023, 1, 1, 0, 0, 0).single().unwrap_or_default())

@@ -16,6 +16,7 @@ use crate::{
     store::{
         nodes,
         overrides::{self, Chosen, Verdict},
+        pages::{self, instances::InstanceListed},
         runs,
     },
 };
@@ -179,6 +180,26 @@ async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) 
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     runs::end(tx, held.run.run_key, RunState::Failed).await?;
     move_on(tx, graphs, &[], Freed::by(&held.graph, &held.all)).await?;
+    Ok(())
+}
+
+/// Writes a remark on task instances, or takes it away.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn set_task_note(
+    conn: &mut PgConnection,
+    instances: &[InstanceListed],
+    note: Option<&str>,
+    origin: Origin,
+) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    for of in instances {
+        pages::instances::set_note(&mut tx, of, note).await?;
+        let extra = json!({ "task_id": of.task_id, "map_index": of.map_index, "note": note });
+        write_down(&mut tx, "patch_task_instance", &of.dag_id, Some(&of.run_id), origin, extra).await?;
+    }
+    tx.commit().await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod pause;
 mod pools;
 mod signal;
 mod trigger;
+mod xcom;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -24,11 +25,12 @@ pub use self::{
         NewVariable, create_connection, create_variable, delete_connection, delete_variable, update_connection,
         update_variable,
     },
-    mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note},
+    mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note, set_task_note},
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
     signal::post_signal,
     trigger::{ManualRun, trigger},
+    xcom::{delete_xcom, put_xcom},
 };
 use crate::{
     dag::BadParams,

@@ -1,6 +1,6 @@
 //! What the author of a DAG file holds in hand: the DAG and the handles of its tasks.
 
-use std::{cell::RefCell, marker::PhantomData, sync::Arc, time::Duration};
+use std::{cell::RefCell, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use super::{
     group::{self, End},
     mapping::{OverInput, OverKind},
     params::{Params, ParamsType},
-    registry::{Callbacks, Definition},
+    registry::{Callbacks, Definition, Written},
     spec::{GroupIndex, GroupSpec, Over, TaskSpec},
     task::Task,
 };
@@ -50,6 +50,7 @@ use crate::{
 pub struct Dag {
     settings: Graph,
     defaults: TaskSpec,
+    written: Written,
     draft: RefCell<Draft>,
 }
 
@@ -68,8 +69,22 @@ struct Draft {
 impl Dag {
     /// A DAG without schedule, with Airflow's defaults.
     #[must_use]
+    #[track_caller]
     pub fn new(dag_id: &str) -> Self {
-        Self { settings: Graph::new(DagId::from(dag_id)), defaults: TaskSpec::default(), draft: RefCell::default() }
+        Self {
+            settings: Graph::new(DagId::from(dag_id)),
+            defaults: TaskSpec::default(),
+            written: Written { file: Location::caller().file(), source: None },
+            draft: RefCell::default(),
+        }
+    }
+
+    /// The text of the file in which it is written, for people to read: `.source(include_str!("orders.rs"))`. Another
+    /// text is no other version.
+    #[must_use]
+    pub fn source(mut self, text: &'static str) -> Self {
+        self.written.source = Some(text);
+        self
     }
 
     /// What the DAG is for, in a sentence.
@@ -371,7 +386,7 @@ impl Dag {
         let graph = self.settings.with_tasks(specs, edges, groups);
         faults.extend(check::faults(&graph));
         faults.extend(check::input_faults(&graph, &inputs));
-        if faults.is_empty() { Ok(Definition::new(graph, bodies, callbacks)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Definition::new(graph, bodies, callbacks, self.written)) } else { Err(faults) }
     }
 
     /// The id that it was made with.

@@ -25,7 +25,7 @@ pub use group::{Each, Group};
 pub use mapping::{Expand, Expanded, ExpandedWith, Item, OverInput, Partial, PartialExpanded, Source, partial};
 pub use output::{Branch, Next, Output, Poke, Progress, Returned, ShortCircuit};
 pub use params::{BadParams, Params, ParamsType};
-pub use registry::{Definition, Registry, RegistryFaults};
+pub use registry::{Definition, Registry, RegistryFaults, Written};
 pub use spec::{
     DEFAULT_POOL, GroupIndex, GroupSpec, Isolation, Mapped, Over, Past, Role, SensorSpec, TaskSpec, WeightRule,
 };

@@ -16,14 +16,30 @@ pub struct Definition {
     graph: Arc<Graph>,
     bodies: Arc<HashMap<TaskId, Body>>,
     callbacks: Arc<Callbacks>,
+    written: Written,
+}
+
+/// Where a DAG is written, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// The file, as the compiler saw it.
+    pub file: &'static str,
+    /// Its text, if the DAG carries it.
+    pub source: Option<&'static str>,
 }
 
 /// Who is told, by what it is about: a task or the run, an event, and of deadlines which one.
 pub(super) type Callbacks = HashMap<(Option<TaskId>, Event, i32), Vec<Arc<dyn Notifier>>>;
 
 impl Definition {
-    pub(super) fn new(graph: Graph, bodies: HashMap<TaskId, Body>, callbacks: Callbacks) -> Self {
-        Self { graph: Arc::new(graph), bodies: Arc::new(bodies), callbacks: Arc::new(callbacks) }
+    pub(super) fn new(graph: Graph, bodies: HashMap<TaskId, Body>, callbacks: Callbacks, written: Written) -> Self {
+        Self { graph: Arc::new(graph), bodies: Arc::new(bodies), callbacks: Arc::new(callbacks), written }
+    }
+
+    /// Where it is written, and how.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.written
     }
 
     /// The DAG as data.

@@ -29,6 +29,7 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     let dag_id = graph.dag_id();
     let mut tx = conn.begin().await?;
     let version = dags::ensure_version(&mut tx, dag_id, &graph.hash(), &serde_json::to_value(&**graph)?).await?;
+    dags::set_written(&mut tx, version, definition.written()).await?;
     dags::upsert(&mut tx, dag_id, version, graph.is_paused_upon_creation()).await?;
     let outlets = graph.tasks().iter().flat_map(|task| &task.outlets);
     let known: Vec<_> = graph.schedule().assets().iter().chain(outlets).cloned().collect();

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::ids::{DagId, VersionId};
+use crate::{
+    dag::Written,
+    ids::{DagId, VersionId},
+};
 
 /// A DAG as the scheduler sees it.
 #[derive(Debug)]
@@ -50,6 +53,23 @@ pub async fn ensure_version(
     )
     .fetch_one(conn)
     .await
+}
+
+/// Says where a version is written, and how.
+///
+/// # Errors
+/// The database is down.
+pub async fn set_written(conn: &mut PgConnection, version: VersionId, written: Written) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update dag_version set file = $2, source = $3
+         where version_id = $1 and (file, source) is distinct from ($2, $3)",
+        version.0,
+        written.file,
+        written.source
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Makes `version` the one that new runs of the DAG get, and the DAG itself if it is new.

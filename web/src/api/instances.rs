@@ -215,6 +215,13 @@ pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chos
     Ok(Json(listed("task_instances", written, total)))
 }
 
+/// As they are now, in a list.
+pub(crate) async fn again(app: &App, conn: &mut PgConnection, of: &OfInstance) -> ApiResult {
+    let found = find_all(conn, of).await?;
+    let total = found.len() as i64;
+    Ok(Json(listed("task_instances", write(app, conn, &found).await?, total)))
+}
+
 async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> ApiResult<Vec<Value>> {
     let mut written = Vec::with_capacity(rows.len());
     for row in rows {
@@ -259,12 +266,14 @@ impl<S: Send + Sync> FromRequestParts<S> for OfInstance {
     }
 }
 
-/// Refuses with Airflow's 404 if there is no such task instance; of a mapped task without an index all are meant.
-pub(crate) async fn find_any(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<()> {
-    if of.map_index < 0 && page::get(conn, &of.dag_id, &of.run_id, &of.task_id, 0).await?.is_some() {
-        return Ok(());
+/// The task instance, or Airflow's 404; of a mapped task without an index, all of its instances.
+pub(crate) async fn find_all(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<Vec<InstanceListed>> {
+    if of.map_index >= 0 {
+        return Ok(vec![find(conn, of).await?]);
     }
-    find(conn, of).await.map(|_| ())
+    let filter = InstanceFilter::of_run(&of.dag_id, &of.run_id).only(InstanceColumn::TaskId, &of.task_id).in_order();
+    let found = page::list(conn, &filter, WHOLE_RUN).await?.rows;
+    if found.is_empty() { Ok(vec![find(conn, of).await?]) } else { Ok(found) }
 }
 
 /// The task instance, or Airflow's 404.

@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
 use orchestrator::{
     commands::{self, Choice, Mark, Marked, MarkedRun, NamedTask, Origin, RunChoice, TaskChoice},
@@ -17,19 +17,27 @@ use sqlx::PgConnection;
 use super::{
     body::Body,
     error::{ApiError, ApiResult},
-    instances::{OfInstance, find_any, now_of},
+    instances::{OfInstance, again, find_all, now_of},
     wire,
 };
 use crate::App;
 
-/// PATCH of a task instance.
+/// PATCH of a task instance: its state, its note, or both.
 pub(crate) async fn task(State(app): State<App>, of: OfInstance, headers: HeaderMap, body: Bytes) -> ApiResult {
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
     let mut conn = app.pool.acquire().await?;
-    let dag_id = of.dag_id.clone();
-    let mark = read(&mut conn, of, &Body::read(&headers, &body, &[], &ALLOWED)?).await?;
+    let mark = match body.has("note") && body.value("new_state").is_none() {
+        true => None,
+        false => Some(read(&mut conn, of.clone(), &body).await?),
+    };
+    if body.has("note") {
+        let named = find_all(&mut conn, &of).await?;
+        commands::set_task_note(&mut conn, &named, body.text("note")?.as_deref(), Origin::RestApi).await?;
+    }
+    let Some(mark) = mark else { return again(&app, &mut conn, &of).await };
     let changed = commands::mark(&mut conn, &app.graphs, &mark, Origin::RestApi).await?;
     app.wake.everybody();
-    now_of(&app, &mut conn, &dag_id, &changed).await
+    now_of(&app, &mut conn, &of.dag_id, &changed).await
 }
 
 /// The same, without doing it.
@@ -45,12 +53,9 @@ const ALLOWED: [&str; 6] =
     ["new_state", "note", "include_upstream", "include_downstream", "include_future", "include_past"];
 
 async fn read(conn: &mut PgConnection, of: OfInstance, body: &Body) -> ApiResult<Mark> {
-    find_any(conn, &of).await?;
+    find_all(conn, &of).await?;
     let OfInstance { dag_id, run_id, task_id: task, map_index } = of;
     let map_index = Some(map_index).filter(|index| *index >= 0);
-    if body.value("note").is_some() {
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "notes of task instances are not served yet"));
-    }
     let state = match body.text("new_state")?.as_deref() {
         Some("success") => Marked::Success,
         Some("failed") => Marked::Failed,
@@ -105,7 +110,7 @@ pub(crate) async fn run(
         commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, state, Origin::RestApi).await?;
         app.wake.everybody();
     }
-    if body.value("note").is_some() {
+    if body.has("note") {
         commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), Origin::RestApi).await?;
     }
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or_else(gone)?;

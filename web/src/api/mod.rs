@@ -1,23 +1,29 @@
 //! Airflow's public API v2, as far as it is served. Paths, fields, defaults and error shapes are those of Airflow
 //! 3.3.2's `OpenAPI` document.
 
+mod absent;
 mod backfills;
 mod body;
 mod clear;
 mod connections;
 mod dags;
 mod error;
+mod events;
 mod filters;
 mod health;
 mod instances;
+mod jobs;
 mod logs;
 mod mark;
 mod pools;
 mod query;
 mod runs;
 mod signals;
+mod stats;
 mod variables;
+mod versions;
 mod wire;
+mod xcom;
 
 use axum::{
     Json, Router,
@@ -34,41 +40,89 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/version", get(health::version))
         .route("/monitor/health", get(health::health))
-        .route("/dags", get(dags::list))
-        .route("/dags/{dag_id}", get(dags::get).patch(dags::patch))
-        .route("/dags/{dag_id}/details", get(dags::details))
-        .route("/dags/{dag_id}/tasks", get(dags::tasks))
-        .route("/dags/{dag_id}/tasks/{task_id}", get(dags::task))
-        .route("/dags/{dag_id}/clearTaskInstances", post(clear::clear))
-        .route("/dags/{dag_id}/dagRuns", get(runs::list).post(runs::trigger))
-        .route("/dags/{dag_id}/dagRuns/list", post(runs::list_batch))
-        .route("/dags/{dag_id}/dagRuns/{run_id}", get(runs::get).patch(mark::run))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(instances::list))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/list", post(instances::list_batch))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(instances::get).patch(mark::task))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/listMapped", get(instances::list_mapped))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/dry_run", patch(mark::dry_run))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(instances::tries))
-        .route(
-            "/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}",
-            get(instances::get).patch(mark::task),
-        )
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries", get(instances::tries))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}", get(logs::get))
-        .route("/backfills", get(backfills::list).post(backfills::create))
-        .route("/backfills/dry_run", post(backfills::dry_run))
-        .route("/backfills/{id}", get(backfills::get))
-        .route("/backfills/{id}/pause", put(backfills::pause))
-        .route("/backfills/{id}/unpause", put(backfills::unpause))
-        .route("/backfills/{id}/cancel", put(backfills::cancel))
+        .nest("/dags", dags())
+        .nest("/dags/{dag_id}/dagRuns", runs())
+        .nest("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", instances())
+        .nest("/backfills", backfills())
+        .merge(settings())
+        .merge(records())
+        .fallback(no_route)
+}
+
+fn dags() -> Router<App> {
+    Router::new()
+        .route("/", get(dags::list))
+        .route("/{dag_id}", get(dags::get).patch(dags::patch))
+        .route("/{dag_id}/details", get(dags::details))
+        .route("/{dag_id}/tasks", get(dags::tasks))
+        .route("/{dag_id}/tasks/{task_id}", get(dags::task))
+        .route("/{dag_id}/clearTaskInstances", post(clear::clear))
+        .route("/{dag_id}/dagVersions", get(versions::list))
+        .route("/{dag_id}/dagVersions/{number}", get(versions::get))
+}
+
+fn runs() -> Router<App> {
+    Router::new()
+        .route("/", get(runs::list).post(runs::trigger))
+        .route("/list", post(runs::list_batch))
+        .route("/{run_id}", get(runs::get).patch(mark::run))
+}
+
+fn instances() -> Router<App> {
+    Router::new()
+        .route("/", get(instances::list))
+        .route("/list", post(instances::list_batch))
+        .route("/{task_id}", get(instances::get).patch(mark::task))
+        .route("/{task_id}/listMapped", get(instances::list_mapped))
+        .route("/{task_id}/dry_run", patch(mark::dry_run))
+        .route("/{task_id}/tries", get(instances::tries))
+        .route("/{task_id}/links", get(absent::extra_links))
+        .route("/{task_id}/logs/{try_number}", get(logs::get))
+        .route("/{task_id}/xcomEntries", get(xcom::list).post(xcom::create))
+        .route("/{task_id}/xcomEntries/{key}", get(xcom::get).patch(xcom::patch).delete(xcom::delete))
+        .route("/{task_id}/{map_index}", get(instances::get).patch(mark::task))
+        .route("/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
+        .route("/{task_id}/{map_index}/tries", get(instances::tries))
+}
+
+fn backfills() -> Router<App> {
+    Router::new()
+        .route("/", get(backfills::list).post(backfills::create))
+        .route("/dry_run", post(backfills::dry_run))
+        .route("/{id}", get(backfills::get))
+        .route("/{id}/pause", put(backfills::pause))
+        .route("/{id}/unpause", put(backfills::unpause))
+        .route("/{id}/cancel", put(backfills::cancel))
+}
+
+/// What people set.
+fn settings() -> Router<App> {
+    Router::new()
         .route("/variables", get(variables::list).post(variables::create))
         .route("/variables/{*key}", get(variables::get).patch(variables::patch).delete(variables::delete))
         .route("/connections", get(connections::list).post(connections::create))
         .route("/connections/{id}", get(connections::get).patch(connections::patch).delete(connections::delete))
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
-        .fallback(no_route)
+}
+
+/// What the program writes down, and what it cannot have.
+fn records() -> Router<App> {
+    Router::new()
+        .route("/dagSources/{dag_id}", get(versions::source))
+        .route("/dagStats", get(stats::dags))
+        .route("/dagTags", get(stats::tags))
+        .route("/eventLogs", get(events::list))
+        .route("/eventLogs/{id}", get(events::get))
+        .route("/jobs", get(jobs::list))
+        .route("/dagWarnings", get(absent::dag_warnings))
+        .route("/importErrors", get(absent::import_errors))
+        .route("/importErrors/{id}", get(absent::import_error))
+        .route("/plugins", get(absent::plugins))
+        .route("/plugins/importErrors", get(absent::import_errors))
+        .route("/providers", get(absent::providers))
+        .route("/config", get(absent::config))
+        .route("/config/section/{section}/option/{option}", get(absent::config))
 }
 
 /// The routes that Airflow does not have, below `/api`.

@@ -10,9 +10,13 @@ use orchestrator::{
     state::TaskState,
     store::pages::{
         dags::DagListed,
+        events::EventListed,
         instances::{InstanceListed, TryListed},
+        processes::ProcessListed,
         runs::RunListed,
+        xcoms::XcomListed,
     },
+    store::processes::ProcessKind,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,7 +38,7 @@ fn seconds_between(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Op
 /// Airflow's `DAGResponse`.
 pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
     let id = dag.dag_id.as_str();
-    let next = maybe(dag.next_run_at);
+    let (next, file) = (maybe(dag.next_run_at), dag.file.as_deref().unwrap_or_default());
     let mut tags = graph.tags().to_vec();
     tags.sort();
     let tags: Vec<_> = tags.iter().map(|tag| json!({ "name": tag, "dag_id": id, "dag_display_name": id })).collect();
@@ -43,8 +47,8 @@ pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
     json!({
         "dag_id": id, "dag_display_name": id, "is_paused": dag.is_paused, "is_stale": false,
         "last_parsed_time": instant(dag.last_registered_at), "last_parse_duration": null, "last_expired": null,
-        "bundle_name": "streamcommerce", "bundle_version": null, "relative_fileloc": format!("{id}.rs"),
-        "fileloc": format!("dags/src/{id}.rs"), "description": graph.description(),
+        "bundle_name": "streamcommerce", "bundle_version": null, "relative_fileloc": file.rsplit('/').next(),
+        "fileloc": file, "description": graph.description(),
         "timetable_summary": summary, "timetable_description": summary, "timetable_partitioned": false,
         "timetable_periodic": has_schedule, "tags": tags, "max_active_tasks": graph.max_active_tasks(),
         "max_active_runs": graph.max_active_runs(), "max_consecutive_failed_dag_runs": graph.max_consecutive_failed_dag_runs().unwrap_or(0),
@@ -87,11 +91,40 @@ fn params(graph: &Graph) -> Value {
     names.into_iter().map(param).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn version(version: VersionId, number: i32, dag_id: &str, created_at: DateTime<Utc>) -> Value {
+pub(crate) fn version(version: VersionId, number: i32, dag_id: &str, created_at: DateTime<Utc>) -> Value {
     json!({
         "id": Uuid::from_u64_pair(VERSION_SPACE, version.0.cast_unsigned()), "version_number": number, "dag_id": dag_id,
         "bundle_name": "streamcommerce", "bundle_version": null, "created_at": instant(created_at),
         "dag_display_name": dag_id, "bundle_url": null,
+    })
+}
+
+/// Airflow's `EventLogResponse`.
+pub(crate) fn event(event: &EventListed) -> Value {
+    json!({
+        "event_log_id": event.event_id, "when": instant(event.happened_at), "dag_id": event.dag_id,
+        "task_id": event.task_id.as_ref().map_or(event.extra["task_id"].as_str(), |task| Some(task.as_str())),
+        "run_id": event.run_id, "map_index": event.extra["map_index"].as_i64(), "try_number": null,
+        "event": event.event, "logical_date": null, "owner": event.owner, "extra": event.extra.to_string(),
+        "dag_display_name": event.dag_id, "task_display_name": event.task_id,
+    })
+}
+
+/// Airflow's `JobResponse`.
+pub(crate) fn job(process: &ProcessListed) -> Value {
+    let is_alive = process.state == "alive";
+    let kind = match process.kind {
+        ProcessKind::Scheduler => "SchedulerJob",
+        ProcessKind::Worker => "WorkerJob",
+        ProcessKind::Web => "WebJob",
+    };
+    json!({
+        "id": process.number, "dag_id": null, "job_type": kind,
+        "state": match process.state.as_str() { "alive" => "running", "stopped" => "success", _ => "failed" },
+        "start_date": instant(process.started_at),
+        "end_date": (!is_alive).then(|| instant(process.heartbeat_at)),
+        "latest_heartbeat": instant(process.heartbeat_at), "executor_class": null, "hostname": process.hostname,
+        "unixname": null, "dag_display_name": null,
     })
 }
 
@@ -152,7 +185,7 @@ pub(crate) fn instance(instance: &InstanceListed, graph: &Graph) -> Value {
     let more = json!({
         // A new try is a new id, as in Airflow.
         "id": Uuid::from_u64_pair(instance.try_number.cast_unsigned().into(), instance.instance.0.cast_unsigned()),
-        "logical_date": maybe(instance.logical_date), "run_after": instant(instance.run_after), "note": null,
+        "logical_date": maybe(instance.logical_date), "run_after": instant(instance.run_after), "note": instance.note,
         "rendered_map_index": null, "rendered_fields": {}, "trigger": null, "triggerer_job": null,
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
@@ -176,7 +209,9 @@ fn common(instance: &InstanceListed, graph: &Graph) -> Value {
         "queue": instance.queue, "priority_weight": instance.priority, "operator": operator,
         "operator_name": operator, "queued_when": maybe(instance.queued_at),
         "scheduled_when": maybe(instance.queued_at), "pid": instance.pid, "executor": null, "executor_config": "{}",
-        "dag_version": null,
+        "dag_version": version(
+            instance.version, instance.version_number, instance.dag_id.as_str(), instance.version_created_at,
+        ),
     })
 }
 
@@ -193,6 +228,15 @@ pub(crate) fn ended_try(instance: &InstanceListed, ended: &TryListed, graph: &Gr
     fields["hostname"] = json!(ended.hostname.as_deref().unwrap_or(""));
     fields["pid"] = Value::Null;
     fields
+}
+
+/// Airflow's `XComResponse`: without the value.
+pub(crate) fn xcom(xcom: &XcomListed) -> Value {
+    json!({
+        "key": xcom.key, "timestamp": instant(xcom.written_at), "logical_date": maybe(xcom.logical_date),
+        "map_index": xcom.map_index, "task_id": xcom.task_id, "dag_id": xcom.dag_id, "run_id": xcom.run_id,
+        "dag_display_name": xcom.dag_id, "task_display_name": xcom.task_id, "run_after": instant(xcom.run_after),
+    })
 }
 
 /// The try that has not ended yet.

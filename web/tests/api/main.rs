@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod lists;
+mod resources;
 mod world;
+mod xcom;
 
 use axum::{
     body::Body,

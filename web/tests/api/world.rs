@@ -17,7 +17,7 @@ use orchestrator::{
     wake::Wake,
     worker::{Settings, Worker},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -35,6 +35,14 @@ async fn boom(_: Context) -> TaskResult<()> {
     anyhow::bail!("boom on purpose: {HOSTILE}")
 }
 
+async fn extract(_: Context) -> TaskResult<Value> {
+    Ok(json!({ "rows": 3 }))
+}
+
+async fn load(_: Context, _rows: Value) -> TaskResult<()> {
+    Ok(())
+}
+
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
 }
@@ -44,7 +52,10 @@ impl World {
     pub(crate) async fn new(pool: PgPool) -> Self {
         let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
         dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
-        let registry = Arc::new(Registry::build(vec![dag]).unwrap());
+        let typed = Dag::new("typed").source("// what its author wrote").tag("c");
+        let rows = typed.task("extract", extract);
+        typed.task("load", load.with(rows));
+        let registry = Arc::new(Registry::build(vec![dag, typed]).unwrap());
         let mut conn = pool.acquire().await.unwrap();
         store::ensure_partitions(&mut conn).await.unwrap();
         register(&mut conn, &registry).await.unwrap();
@@ -54,7 +65,7 @@ impl World {
         let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), Settings::default());
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
-        let app = App { pool, graphs, wake, keys: keys.clone() };
+        let app = App { pool, graphs, wake, keys: keys.clone(), overflow: None };
         Self { router: web::router(app, Unauthenticated::Loopback), keys, stop }
     }
 
@@ -83,9 +94,13 @@ impl World {
     }
 
     pub(crate) async fn ends(&self, run: &str) -> Value {
+        self.ends_of("example", run).await
+    }
+
+    pub(crate) async fn ends_of(&self, dag: &str, run: &str) -> Value {
         let ended = tokio::time::timeout(Duration::from_secs(60), async {
             loop {
-                let (_, found) = self.get(&format!("/dags/example/dagRuns/{run}")).await;
+                let (_, found) = self.get(&format!("/dags/{dag}/dagRuns/{run}")).await;
                 if found["state"] == "success" || found["state"] == "failed" {
                     return found;
                 }

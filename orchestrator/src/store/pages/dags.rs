@@ -33,6 +33,8 @@ pub struct DagListed {
     pub version: VersionId,
     /// The number of that version.
     pub version_number: i32,
+    /// Where that version is written.
+    pub file: Option<String>,
     /// When its next run is due.
     pub next_run_at: Option<DateTime<Utc>>,
     /// When a process last said that it has this DAG.
@@ -83,7 +85,7 @@ pub type DagFilter = Selection<DagColumn>;
 
 const DAGS: Source = Source {
     columns: "d.dag_id, d.is_paused, d.current_version_id as version, v.number as version_number, d.next_run_at,
-              d.last_registered_at",
+              d.last_registered_at, v.file",
     from: "dag d join dag_version v on v.version_id = d.current_version_id",
     key: "d.dag_id",
 };
@@ -118,6 +120,45 @@ pub struct RecentRun {
     pub start_date: Option<DateTime<Utc>>,
     /// When it ended.
     pub end_date: Option<DateTime<Utc>>,
+}
+
+/// How many runs of a DAG are in a state.
+#[derive(Clone, Debug)]
+pub struct StateCount {
+    /// The DAG.
+    pub dag_id: DagId,
+    /// The state.
+    pub state: RunState,
+    /// How many.
+    pub runs: i64,
+}
+
+/// How many runs of each of these DAGs, or of all, are in each state.
+///
+/// # Errors
+/// The database is down.
+pub async fn count_states(conn: &mut PgConnection, dags: &[String]) -> sqlx::Result<Vec<StateCount>> {
+    sqlx::query_as!(
+        StateCount,
+        r#"select dag_id as "dag_id: DagId", state as "state: RunState", count(*) as "runs!" from dag_run
+           where cardinality($1::text[]) = 0 or dag_id = any($1) group by dag_id, state"#,
+        dags
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The tags of all DAGs.
+///
+/// # Errors
+/// The database is down.
+pub async fn tags(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select distinct tag as "tag!" from dag d join dag_version v on v.version_id = d.current_version_id
+           cross join lateral jsonb_array_elements_text(coalesce(v.graph -> 'tags', '[]')) as t(tag) order by 1"#
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The latest runs of each of these DAGs, the latest first.

@@ -61,6 +61,8 @@ pub struct InstanceListed {
     pub logical_date: Option<DateTime<Utc>>,
     /// Not before this instant.
     pub run_after: DateTime<Utc>,
+    /// A remark.
+    pub note: Option<String>,
 }
 
 /// What task instances are chosen and ordered by.
@@ -155,9 +157,10 @@ const INSTANCES: Source = Source {
     columns: "t.instance_key as instance, t.run_key, r.dag_id, r.run_id, r.version_id as version,
               v.number as version_number, v.created_at as version_created_at, t.node, t.task_id, t.map_index, t.state,
               t.try_number, t.max_tries, t.queue, t.priority, t.due_at, t.queued_at, t.start_date, t.end_date,
-              p.hostname, p.pid, r.logical_date, r.run_after",
+              p.hostname, p.pid, r.logical_date, r.run_after, n.note",
     from: "task_instance t join dag_run r using (run_key) join dag_version v using (version_id)
-           left join process p on p.process_id = t.worker_id",
+           left join process p on p.process_id = t.worker_id
+           left join instance_note n on n.run_key = t.run_key and n.instance_key = t.instance_key",
     key: "t.instance_key",
 };
 
@@ -187,6 +190,26 @@ pub async fn get(
     let filter = InstanceFilter::of_run(dag, run);
     let filter = filter.only(InstanceColumn::TaskId, task).only(InstanceColumn::MapIndex, map_index);
     Ok(select::rows(conn, INSTANCES, &filter, Page { limit: 1, offset: 0 }).await?.pop())
+}
+
+/// Writes a remark, or takes it away.
+///
+/// # Errors
+/// The database is down.
+pub async fn set_note(conn: &mut PgConnection, of: &InstanceListed, note: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "merge into instance_note n using (select $1::bigint, $2::bigint, $3::text) as w (run_key, instance_key, note)
+         on n.run_key = w.run_key and n.instance_key = w.instance_key
+         when matched and w.note is null then delete
+         when matched then update set note = w.note
+         when not matched and w.note is not null then insert values (w.run_key, w.instance_key, w.note)",
+        of.run_key.0,
+        of.instance.0,
+        note
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A try that has ended.

@@ -1,9 +1,13 @@
 //! What the pages, the API and the CLI read: one file a subject.
 
 pub mod dags;
+pub mod events;
 pub mod instances;
+pub mod processes;
 pub mod runs;
 pub mod select;
+pub mod versions;
+pub mod xcoms;
 
 /// Which part of a list.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,41 @@
+//! What Airflow has and this program cannot have: lists that are empty, and what is refused.
+
+use axum::{Json, extract::Path, http::StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    error::{ApiError, ApiResult},
+    query::listed,
+};
+
+/// A DAG that cannot be imported was not compiled.
+pub(crate) async fn import_errors() -> Json<Value> {
+    Json(listed("import_errors", vec![], 0))
+}
+
+pub(crate) async fn import_error(Path(id): Path<i64>) -> ApiError {
+    ApiError::not_found(format!("The ImportError with import_error_id: `{id}` was not found"))
+}
+
+pub(crate) async fn dag_warnings() -> Json<Value> {
+    Json(listed("dag_warnings", vec![], 0))
+}
+
+pub(crate) async fn plugins() -> Json<Value> {
+    Json(listed("plugins", vec![], 0))
+}
+
+pub(crate) async fn providers() -> Json<Value> {
+    Json(listed("providers", vec![], 0))
+}
+
+/// Refused as Airflow does unless `[api] expose_config` is set.
+pub(crate) async fn config() -> ApiResult {
+    let text = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons.";
+    Err(ApiError::new(StatusCode::FORBIDDEN, text))
+}
+
+/// No task has links of its own.
+pub(crate) async fn extra_links() -> Json<Value> {
+    Json(json!({ "extra_links": {}, "total_entries": 0 }))
+}

@@ -1,0 +1,114 @@
+//! What there is besides DAGs and their runs: events, processes, versions, tags.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, request};
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_did_what_is_listed(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/typed/dagRuns", r#"{"logical_date": null, "dag_run_id": "mine"}"#).await;
+    let (_, all) = world.get("/eventLogs?order_by=-event_log_id").await;
+    assert_eq!(all["total_entries"], 2, "{all}");
+    let triggered = &all["event_logs"][0];
+    assert_eq!(
+        (&triggered["event"], &triggered["dag_id"], &triggered["run_id"], &triggered["owner"]),
+        (&json!("trigger_dag_run"), &json!("typed"), &json!("mine"), &json!("rest_api"))
+    );
+    assert!(triggered["extra"].is_string(), "{triggered}");
+    assert_eq!(&world.get(&format!("/eventLogs/{}", triggered["event_log_id"])).await.1, triggered);
+    for (query, total) in [
+        ("dag_id=typed", 1),
+        ("event=trigger_dag_run", 1),
+        ("excluded_events=trigger_dag_run", 1),
+        ("included_events=trigger_dag_run&included_events=other", 1),
+        ("after=2100-01-01T00:00:00Z", 0),
+        ("before=2100-01-01T00:00:00Z", 2),
+        ("dag_id_prefix_pattern=ex", 1),
+    ] {
+        assert_eq!(world.get(&format!("/eventLogs?{query}")).await.1["total_entries"], total, "{query}");
+    }
+    assert_eq!(world.get("/eventLogs/999999").await.0, 404);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn processes_versions_tags_and_counts_are_listed(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (_, run) = world.call(Method::POST, "/dags/typed/dagRuns", r#"{"logical_date": null}"#).await;
+    let alive = async || world.get("/jobs?is_alive=true&job_type=SchedulerJob").await.1;
+    let appears = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        while alive().await["total_entries"] != 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+    appears.await.unwrap();
+    let (_, jobs) = world.get("/jobs?order_by=-latest_heartbeat&job_type=SchedulerJob").await;
+    assert_eq!((&jobs["jobs"][0]["state"], &jobs["jobs"][0]["job_type"]), (&json!("running"), &json!("SchedulerJob")));
+    assert_eq!(world.get("/jobs?job_type=LocalTaskJob").await.1["total_entries"], 0);
+
+    let (_, versions) = world.get("/dags/typed/dagVersions").await;
+    assert_eq!((&versions["total_entries"], &versions["dag_versions"][0]["version_number"]), (&json!(1), &json!(1)));
+    assert_eq!(world.get("/dags/typed/dagVersions/1").await.1, versions["dag_versions"][0]);
+    assert_eq!(run["dag_versions"][0], versions["dag_versions"][0], "{run}");
+    assert_eq!(world.get("/dags/typed/dagVersions/2").await.0, 404);
+    assert_eq!(world.get("/dags/none/dagVersions").await.0, 404);
+
+    let (_, source) = world.get("/dagSources/typed").await;
+    assert_eq!((&source["content"], &source["version_number"]), (&json!("// what its author wrote"), &json!(1)));
+    let plain = request(Method::GET, "/api/v2/dagSources/typed").header("accept", "text/plain");
+    let (status, text) = world.send(plain.body(Body::empty()).unwrap()).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "// what its author wrote"));
+    assert_eq!(world.get("/dagSources/example").await.0, 404, "it carries none");
+    let (_, dag) = world.get("/dags/typed").await;
+    assert_eq!(dag["fileloc"], "web/tests/api/world.rs");
+
+    let (_, stats) = world.get("/dagStats?dag_ids=typed").await;
+    assert_eq!(stats["dags"][0]["stats"][0], json!({ "state": "queued", "count": 1 }));
+    assert_eq!(world.get("/dagTags").await.1, json!({ "tags": ["a", "b", "c"], "total_entries": 3 }));
+    assert_eq!(world.get("/dagTags?order_by=-name&limit=1").await.1["tags"], json!(["c"]));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_there_cannot_be_is_an_empty_list(pool: PgPool) {
+    let world = World::new(pool).await;
+    for (path, plural) in [
+        ("/importErrors", "import_errors"),
+        ("/plugins", "plugins"),
+        ("/plugins/importErrors", "import_errors"),
+        ("/providers", "providers"),
+        ("/dagWarnings", "dag_warnings"),
+    ] {
+        assert_eq!(world.get(path).await, (200, json!({ plural: [], "total_entries": 0 })), "{path}");
+    }
+    assert_eq!(world.get("/importErrors/1").await.0, 404);
+    let (status, answer) = world.get("/config").await;
+    assert_eq!(status, 403);
+    assert!(answer["detail"].as_str().unwrap().contains("Your Airflow administrator chose"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_remark_on_a_task_instance_stays(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.call(Method::POST, "/dags/example/dagRuns", r#"{"logical_date": null, "dag_run_id": "mine"}"#).await;
+    let path = "/dags/example/dagRuns/mine/taskInstances/ok";
+    assert_eq!(world.get(path).await.1["note"], json!(null));
+    let (status, answer) = world.call(Method::PATCH, path, r#"{"note": "look here"}"#).await;
+    assert_eq!((status, &answer["task_instances"][0]["note"]), (200, &json!("look here")), "{answer}");
+    let body = r#"{"new_state": "success", "note": "by hand"}"#;
+    let (status, answer) = world.call(Method::PATCH, path, body).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, now) = world.get(path).await;
+    assert_eq!((&now["state"], &now["note"]), (&json!("success"), &json!("by hand")));
+    assert_eq!(now["dag_version"]["version_number"], 1);
+    world.call(Method::PATCH, path, r#"{"note": null}"#).await;
+    assert_eq!(world.get(path).await.1["note"], json!(null));
+    assert_eq!(world.call(Method::PATCH, path, "{}").await.0, 422);
+    assert_eq!(
+        world.call(Method::PATCH, "/dags/example/dagRuns/mine/taskInstances/x", r#"{"note": "x"}"#).await.0,
+        404
+    );
+}
