@@ -1,10 +1,13 @@
-//! Assets: say that something outside has updated one.
+//! Assets: say that something outside has updated one; forget updates for which a DAG has not run yet.
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::{Origin, Refused};
-use crate::store::{assets, events};
+use crate::{
+    ids::DagId,
+    store::{assets, events, pages},
+};
 
 /// Says that an asset was updated: DAGs that wait for it run. Airflow's `create_asset_event`.
 ///
@@ -20,4 +23,23 @@ pub async fn update_asset(conn: &mut PgConnection, asset: &str, extra: &Value, o
     events::append(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(made)
+}
+
+/// Forgets updates for which a DAG, or any DAG, has not run yet; says how many.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn forget_updates(
+    conn: &mut PgConnection,
+    dag: Option<&DagId>,
+    asset_id: Option<i32>,
+    origin: Origin,
+) -> Result<u64, Refused> {
+    let mut tx = conn.begin().await?;
+    let forgotten = pages::assets::forget_queued(&mut tx, dag, asset_id).await?;
+    let extra = json!({ "asset_id": asset_id, "forgotten": forgotten });
+    let (event, owner) = ("delete_queued_asset_events", origin.as_str());
+    events::append(&mut tx, &events::Event { event, dag_id: dag, run_id: None, owner, extra }).await?;
+    tx.commit().await?;
+    Ok(forgotten)
 }

@@ -4,6 +4,7 @@ mod asset;
 mod backfill;
 mod choose;
 mod clear;
+mod delete;
 mod lookup;
 mod mark;
 mod pause;
@@ -17,10 +18,11 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 pub use self::{
-    asset::update_asset,
+    asset::{forget_updates, update_asset},
     backfill::{Backfill, cancel_backfill, create_backfill, find_backfill, pause_backfill, preview_backfill},
     choose::{Choice, NamedTask, OnVersion, RunChoice, TaskChoice},
     clear::{Clear, Only, Running, clear, preview_clear},
+    delete::{delete_dag, delete_run},
     lookup::{
         NewVariable, create_connection, create_variable, delete_connection, delete_variable, update_connection,
         update_variable,
@@ -35,6 +37,7 @@ pub use self::{
 use crate::{
     dag::BadParams,
     ids::{BackfillId, DagId, RunId, TaskId},
+    state::RunState,
     store::events,
 };
 
@@ -102,6 +105,12 @@ pub enum Refused {
     /// The conf does not fit the params of the DAG.
     #[error("the conf does not fit the params of the dag {0}: {1}")]
     Params(DagId, BadParams),
+    /// The run has not ended.
+    #[error("The DagRun with dag_id: `{0}` and run_id: `{1}` cannot be deleted in {2} state")]
+    NotDeletable(DagId, RunId, RunState),
+    /// The DAG has runs that have not ended.
+    #[error("The Dag `{0}` has runs that have not ended: it can be deleted when it is at rest")]
+    DagNotAtRest(DagId),
     /// The request contradicts itself.
     #[error("{0}")]
     Invalid(String),
@@ -141,9 +150,12 @@ impl Refused {
             Self::PoolExists(_) | Self::VariableExists(_) | Self::ConnectionExists(_) | Self::RunExists { .. } => {
                 Kind::Duplicate
             }
-            Self::BackfillExists(_) | Self::BackfillCompleted(_) | Self::Running(..) | Self::NotAtRest(_) => {
-                Kind::Conflict
-            }
+            Self::BackfillExists(_)
+            | Self::BackfillCompleted(_)
+            | Self::Running(..)
+            | Self::NotAtRest(_)
+            | Self::NotDeletable(..)
+            | Self::DagNotAtRest(_) => Kind::Conflict,
             Self::NoLogicalDate | Self::Params(..) | Self::Invalid(_) => Kind::Unfit,
             Self::Failed(_) => Kind::Failed,
         }

@@ -178,3 +178,29 @@ pub async fn current_version(conn: &mut PgConnection, dag: &DagId) -> sqlx::Resu
         .fetch_optional(conn)
         .await
 }
+
+/// Whether all runs of a DAG have ended. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn is_at_rest(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select not exists (
+               select from dag_run where dag_id = $1 and (state in ('queued', 'running') or active > 0)) as "rests!""#,
+        dag.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Deletes a DAG with its runs, backfills and versions. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn delete(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<()> {
+    sqlx::query!("delete from dag_run where dag_id = $1", dag.as_str()).execute(&mut *conn).await?;
+    sqlx::query!("delete from backfill where dag_id = $1", dag.as_str()).execute(&mut *conn).await?;
+    sqlx::query!("delete from dag where dag_id = $1", dag.as_str()).execute(&mut *conn).await?;
+    sqlx::query!("delete from dag_version where dag_id = $1", dag.as_str()).execute(conn).await?;
+    Ok(())
+}

@@ -329,6 +329,29 @@ pub async fn finish(
     Ok(ended.into_iter().map(|row| (row.run_key, row.state)).collect())
 }
 
+/// Locks a run that is to be deleted; running, too, while a worker still stops one of its tasks. None if it is gone.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_to_delete(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<RunState>> {
+    sqlx::query_scalar!(
+        r#"select case when active > 0 then 'running' else state end as "state!: RunState"
+           from dag_run where run_key = $1 for update"#,
+        run.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Deletes a run with its task instances. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn delete(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<()> {
+    sqlx::query!("delete from dag_run where run_key = $1", run.0).execute(conn).await?;
+    Ok(())
+}
+
 /// Writes a remark on a run.
 ///
 /// # Errors

@@ -1,12 +1,13 @@
-//! `/clearTaskInstances`.
+//! `/clearTaskInstances`, and `/clear` of a run.
 
 use axum::{
+    Json,
     body::Bytes,
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, NamedTask, OnVersion, Only, Origin, RunChoice, Running, TaskChoice},
+    commands::{self, Choice, Clear, NamedTask, OnVersion, Only, Origin, Refused, RunChoice, Running, TaskChoice},
     ids::{DagId, RunId},
     store::pages::runs,
 };
@@ -18,6 +19,7 @@ use super::{
     dags,
     error::{ApiError, ApiResult},
     instances::now_of,
+    wire,
 };
 use crate::App;
 
@@ -58,6 +60,39 @@ pub(crate) async fn clear(
         chosen
     };
     now_of(&app, &mut conn, &dag_id, &chosen).await
+}
+
+/// `/clear`: all of a run, or what failed of it.
+pub(crate) async fn clear_run(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    const ALLOWED: [&str; 5] = ["dry_run", "only_failed", "only_new", "run_on_latest_version", "note"];
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    if body.flag("only_new", false)? {
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "only_new is not served"));
+    }
+    let only = if body.flag("only_failed", false)? { Only::Failed } else { Only::All };
+    let is_latest = body.value("run_on_latest_version").is_some() && body.flag("run_on_latest_version", false)?;
+    let version = if is_latest { OnVersion::Latest } else { OnVersion::Own };
+    let mut conn = app.pool.acquire().await?;
+    let found = runs::get(&mut conn, &dag_id, &run_id).await?;
+    found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
+    let choice = Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks: TaskChoice::default() };
+    let clear = Clear { only, version, ..Clear::of(choice) };
+    if body.flag("dry_run", true)? {
+        let chosen = commands::preview_clear(&mut conn, &app.graphs, &clear).await?;
+        return now_of(&app, &mut conn, &dag_id, &chosen).await;
+    }
+    commands::clear(&mut conn, &app.graphs, &clear, Origin::RestApi).await?;
+    if body.has("note") {
+        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), Origin::RestApi).await?;
+    }
+    app.wake.everybody();
+    let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or(Refused::NoRun(dag_id, run_id))?;
+    Ok(Json(wire::run(&run)))
 }
 
 async fn read(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult<Clear> {

@@ -107,13 +107,8 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    let body = Body::read(&headers, &body, &["is_paused"], &["is_paused"])?;
-    let mask = Params::of(&uri)?.all("update_mask");
-    if !mask.is_empty() && mask != ["is_paused"] {
-        return Err(ApiError::bad_request("Only `is_paused` field can be updated through the REST API"));
-    }
+    let paused = read_pause(&Params::of(&uri)?, &headers, &body)?;
     let mut conn = app.pool.acquire().await?;
-    let paused = body.flag("is_paused", false)?;
     commands::set_paused(&mut conn, &app.graphs, &dag_id, paused, Origin::RestApi).await.map_err(|refused| {
         match refused {
             // Another text than for GET, as in Airflow.
@@ -125,6 +120,44 @@ pub(crate) async fn patch(
     let dag = find(&mut conn, dag_id).await?;
     let graph = app.graphs.get(&mut conn, dag.version).await?;
     Ok(Json(wire::dag(&dag, &graph)))
+}
+
+/// Pauses or resumes every DAG of the page that a list of the same parameters would show; none, if no pattern is given.
+pub(crate) async fn patch_all(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> ApiResult {
+    let params = Params::of(&uri)?;
+    let paused = read_pause(&params, &headers, &body)?;
+    let mut filter = read(&params)?;
+    if params.one("dag_id_pattern").is_none() && params.one("dag_id_prefix_pattern").is_none() {
+        filter = filter.with(DagColumn::DagId, Test::OneOf(Vec::new()));
+    }
+    let mut conn = app.pool.acquire().await?;
+    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let mut rows = Vec::new();
+    for mut dag in found.rows {
+        commands::set_paused(&mut conn, &app.graphs, &dag.dag_id, paused, Origin::RestApi).await?;
+        dag.is_paused = paused;
+        rows.push(wire::dag(&dag, &*app.graphs.get(&mut conn, dag.version).await?));
+    }
+    app.wake.everybody();
+    Ok(Json(listed("dags", rows, found.total)))
+}
+
+fn read_pause(params: &Params, headers: &HeaderMap, body: &Bytes) -> ApiResult<bool> {
+    let body = Body::read(headers, body, &["is_paused"], &["is_paused"])?;
+    let mask = params.all("update_mask");
+    if !mask.is_empty() && mask != ["is_paused"] {
+        return Err(ApiError::bad_request("Only `is_paused` field can be updated through the REST API"));
+    }
+    body.flag("is_paused", false)
+}
+
+pub(crate) async fn delete(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+    let deleted = commands::delete_dag(&mut *app.pool.acquire().await?, &dag_id, Origin::RestApi).await;
+    deleted.map_err(|refused| match refused {
+        Refused::NoDag(dag) => ApiError::not_found(format!("Dag with id: {dag} was not found")),
+        other => other.into(),
+    })?;
+    Ok(Json(json!({ "detail": format!("Dag with id: {dag_id} was deleted") })))
 }
 
 pub(crate) async fn tasks(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {

@@ -177,7 +177,8 @@ impl Params {
         })
     }
 
-    fn number(&self, key: &str) -> ApiResult<Option<f64>> {
+    /// A number.
+    pub(crate) fn number(&self, key: &str) -> ApiResult<Option<f64>> {
         let Some(text) = self.one(key) else { return Ok(None) };
         text.parse().ok().filter(|number: &f64| number.is_finite()).map(Some).ok_or_else(|| {
             let message = "Input should be a valid number, unable to parse string as a number";

@@ -186,8 +186,36 @@ pub(crate) async fn list_mapped(
 }
 
 pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
+    let rows = written_tries(&app, &of).await?;
+    let total = rows.len();
+    Ok(Json(json!({ "task_instances": rows, "total_entries": total })))
+}
+
+/// The last part of the path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TryNumber {
+    try_number: i32,
+}
+
+/// One of the tries.
+pub(crate) async fn one_try(
+    State(app): State<App>,
+    Path(TryNumber { try_number }): Path<TryNumber>,
+    of: OfInstance,
+) -> ApiResult {
+    let found = written_tries(&app, &of).await?.into_iter().rev().find(|row| row["try_number"] == try_number);
+    found.map(Json).ok_or_else(|| {
+        let OfInstance { dag_id, run_id, task_id, map_index } = of;
+        ApiError::not_found(format!(
+            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, try_number: \
+             `{try_number}` and map_index: `{map_index}` was not found"
+        ))
+    })
+}
+
+async fn written_tries(app: &App, of: &OfInstance) -> ApiResult<Vec<Value>> {
     let mut conn = app.pool.acquire().await?;
-    let instance = find(&mut conn, &of).await?;
+    let instance = find(&mut conn, of).await?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
     let ended = page::tries(&mut conn, instance.instance).await?;
     let is_listed = ended.last().is_some_and(|last| last.try_number == instance.try_number);
@@ -195,8 +223,7 @@ pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
     if !is_listed {
         rows.push(wire::current_try(&instance, &graph));
     }
-    let total = rows.len();
-    Ok(Json(json!({ "task_instances": rows, "total_entries": total })))
+    Ok(rows)
 }
 
 /// What a command was about, as it is now.

@@ -2,6 +2,7 @@
 //! 3.3.2's `OpenAPI` document.
 
 mod absent;
+mod assets;
 mod backfills;
 mod body;
 mod clear;
@@ -22,6 +23,7 @@ mod signals;
 mod stats;
 mod variables;
 mod versions;
+mod wait;
 mod wire;
 mod xcom;
 
@@ -43,6 +45,7 @@ pub(crate) fn router() -> Router<App> {
         .nest("/dags", dags())
         .nest("/dags/{dag_id}/dagRuns", runs())
         .nest("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", instances())
+        .nest("/assets", assets())
         .nest("/backfills", backfills())
         .merge(settings())
         .merge(records())
@@ -51,12 +54,14 @@ pub(crate) fn router() -> Router<App> {
 
 fn dags() -> Router<App> {
     Router::new()
-        .route("/", get(dags::list))
-        .route("/{dag_id}", get(dags::get).patch(dags::patch))
+        .route("/", get(dags::list).patch(dags::patch_all))
+        .route("/{dag_id}", get(dags::get).patch(dags::patch).delete(dags::delete))
         .route("/{dag_id}/details", get(dags::details))
         .route("/{dag_id}/tasks", get(dags::tasks))
         .route("/{dag_id}/tasks/{task_id}", get(dags::task))
         .route("/{dag_id}/clearTaskInstances", post(clear::clear))
+        .route("/{dag_id}/assets/queuedEvents", get(assets::queued).delete(assets::forget))
+        .route("/{dag_id}/assets/{asset_id}/queuedEvents", get(assets::queued_one).delete(assets::forget))
         .route("/{dag_id}/dagVersions", get(versions::list))
         .route("/{dag_id}/dagVersions/{number}", get(versions::get))
 }
@@ -65,7 +70,10 @@ fn runs() -> Router<App> {
     Router::new()
         .route("/", get(runs::list).post(runs::trigger))
         .route("/list", post(runs::list_batch))
-        .route("/{run_id}", get(runs::get).patch(mark::run))
+        .route("/{run_id}", get(runs::get).patch(mark::run).delete(runs::delete))
+        .route("/{run_id}/clear", post(clear::clear_run))
+        .route("/{run_id}/upstreamAssetEvents", get(assets::events_of_run))
+        .route("/{run_id}/wait", get(wait::wait))
 }
 
 fn instances() -> Router<App> {
@@ -76,6 +84,7 @@ fn instances() -> Router<App> {
         .route("/{task_id}/listMapped", get(instances::list_mapped))
         .route("/{task_id}/dry_run", patch(mark::dry_run))
         .route("/{task_id}/tries", get(instances::tries))
+        .route("/{task_id}/tries/{try_number}", get(instances::one_try))
         .route("/{task_id}/links", get(absent::extra_links))
         .route("/{task_id}/logs/{try_number}", get(logs::get))
         .route("/{task_id}/xcomEntries", get(xcom::list).post(xcom::create))
@@ -83,6 +92,18 @@ fn instances() -> Router<App> {
         .route("/{task_id}/{map_index}", get(instances::get).patch(mark::task))
         .route("/{task_id}/{map_index}/dry_run", patch(mark::dry_run))
         .route("/{task_id}/{map_index}/tries", get(instances::tries))
+        .route("/{task_id}/{map_index}/tries/{try_number}", get(instances::one_try))
+}
+
+fn assets() -> Router<App> {
+    Router::new()
+        .route("/", get(assets::list))
+        .route("/aliases", get(assets::aliases))
+        .route("/aliases/{id}", get(assets::alias))
+        .route("/events", get(assets::events).post(assets::create_event))
+        .route("/{asset_id}", get(assets::get))
+        .route("/{asset_id}/materialize", post(assets::materialize))
+        .route("/{asset_id}/queuedEvents", get(assets::queued).delete(assets::forget))
 }
 
 fn backfills() -> Router<App> {

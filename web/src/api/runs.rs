@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
     commands::{self, ManualRun, Origin, Refused},
@@ -129,6 +129,12 @@ pub(crate) async fn trigger(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
+    let run = read_run(&dag_id, &headers, &body, &["logical_date"])?;
+    made(&app, &dag_id, run).await
+}
+
+/// The run that a body asks for.
+pub(crate) fn read_run(dag_id: &DagId, headers: &HeaderMap, body: &Bytes, required: &[&str]) -> ApiResult<ManualRun> {
     const ALLOWED: [&str; 8] = [
         "logical_date",
         "dag_run_id",
@@ -139,26 +145,39 @@ pub(crate) async fn trigger(
         "note",
         "partition_key",
     ];
-    let body = Body::read(&headers, &body, &["logical_date"], &ALLOWED)?;
+    let body = Body::read(headers, body, required, &ALLOWED)?;
     if body.value("partition_key").is_some() {
         return Err(ApiError::bad_request(format!(
             "Dag '{dag_id}' is not a partitioned Dag and does not accept a partition_key."
         )));
     }
-    let run = ManualRun {
+    Ok(ManualRun {
         run_id: body.text("dag_run_id")?.filter(|text| !text.is_empty()).map(RunId::from),
         logical_date: body.instant("logical_date")?,
         run_after: body.instant("run_after")?,
         conf: body.object("conf")?,
         note: body.text("note")?,
-    };
+    })
+}
+
+/// Makes a run, and shows it.
+pub(crate) async fn made(app: &App, dag_id: &DagId, run: ManualRun) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let made = commands::trigger(&mut conn, &app.graphs, &dag_id, run, Origin::RestApi).await;
+    let made = commands::trigger(&mut conn, &app.graphs, dag_id, run, Origin::RestApi).await;
     let run_id = made.map_err(|refused| match refused {
         Refused::NoDag(dag) => ApiError::not_found(format!("Dag with dag_id: '{dag}' not found")),
         other => other.into(),
     })?;
     app.wake.everybody();
-    let run = page::get(&mut conn, &dag_id, &run_id).await?;
-    Ok(Json(wire::run(&run.ok_or(Refused::NoRun(dag_id, run_id))?)))
+    let run = page::get(&mut conn, dag_id, &run_id).await?;
+    Ok(Json(wire::run(&run.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id))?)))
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+) -> ApiResult<StatusCode> {
+    commands::delete_run(&mut *app.pool.acquire().await?, &dag_id, &run_id, Origin::RestApi).await?;
+    app.wake.everybody();
+    Ok(StatusCode::NO_CONTENT)
 }

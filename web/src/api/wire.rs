@@ -6,9 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use orchestrator::{
     dag::{DEFAULT_POOL, Graph, Past, TaskSpec},
-    ids::{Node, VersionId},
+    ids::{DagId, Node, VersionId},
     state::TaskState,
     store::pages::{
+        assets::{AssetListed, EventListed as AssetEventListed, MadeRun, Producer, QueuedListed},
         dags::DagListed,
         events::EventListed,
         instances::{InstanceListed, TryListed},
@@ -107,6 +108,49 @@ pub(crate) fn event(event: &EventListed) -> Value {
         "run_id": event.run_id, "map_index": event.extra["map_index"].as_i64(), "try_number": null,
         "event": event.event, "logical_date": null, "owner": event.owner, "extra": event.extra.to_string(),
         "dag_display_name": event.dag_id, "task_display_name": event.task_id,
+    })
+}
+
+/// Airflow's `AssetResponse`. An asset is known by its name alone, which is its address as well.
+pub(crate) fn asset(asset: &AssetListed, producers: &[Producer], waiting: &[(String, DagId)]) -> Value {
+    let at = instant(asset.created_at);
+    let producing = producers.iter().filter(|producer| producer.asset == asset.name).map(|producer| {
+        json!({ "dag_id": producer.dag_id, "task_id": producer.task_id, "created_at": at, "updated_at": at })
+    });
+    let scheduled = waiting.iter().filter(|(name, _)| *name == asset.name);
+    let scheduled = scheduled.map(|(_, dag)| json!({ "dag_id": dag, "created_at": at, "updated_at": at }));
+    json!({
+        "id": asset.asset_id, "name": asset.name, "uri": asset.name, "group": "asset", "extra": {}, "created_at": at,
+        "updated_at": at, "scheduled_dags": scheduled.collect::<Vec<_>>(),
+        "producing_tasks": producing.collect::<Vec<_>>(), "consuming_tasks": [], "aliases": [], "watchers": [],
+        "last_asset_event": asset.last_event.map(|id| json!({ "id": id, "timestamp": maybe(asset.last_event_at) })),
+    })
+}
+
+/// Airflow's `AssetEventResponse`.
+pub(crate) fn asset_event(event: &AssetEventListed, made: &[MadeRun]) -> Value {
+    let runs = made.iter().filter(|run| run.event_id == event.event_id).map(|run| {
+        json!({
+            "run_id": run.run_id, "dag_id": run.dag_id, "logical_date": maybe(run.logical_date),
+            // Airflow wants an instant here, also of a run that waits.
+            "start_date": instant(run.start_date.unwrap_or(run.queued_at)), "end_date": maybe(run.end_date),
+            "state": run.state.as_str(), "data_interval_start": maybe(run.data_interval_start),
+            "data_interval_end": maybe(run.data_interval_end), "partition_key": null, "triggering": true,
+        })
+    });
+    json!({
+        "id": event.event_id, "asset_id": event.asset_id, "uri": event.asset, "name": event.asset, "group": "asset",
+        "extra": event.extra, "source_task_id": event.source_task_id, "source_dag_id": event.source_dag_id,
+        "source_run_id": event.source_run_id, "source_map_index": event.source_map_index.unwrap_or(-1),
+        "created_dagruns": runs.collect::<Vec<_>>(), "timestamp": instant(event.happened_at), "partition_key": null,
+    })
+}
+
+/// Airflow's `QueuedEventResponse`.
+pub(crate) fn queued_event(event: &QueuedListed) -> Value {
+    json!({
+        "dag_id": event.dag_id, "asset_id": event.asset_id, "created_at": instant(event.happened_at),
+        "dag_display_name": event.dag_id,
     })
 }
 

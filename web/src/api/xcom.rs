@@ -144,7 +144,7 @@ async fn find_xcom(conn: &mut PgConnection, of: &OfInstance, key: &str) -> ApiRe
 }
 
 /// The value, from wherever it is kept.
-async fn value(app: &App, conn: &mut PgConnection, xcom: &XcomListed) -> ApiResult<Value> {
+pub(crate) async fn value(app: &App, conn: &mut PgConnection, xcom: &XcomListed) -> ApiResult<Value> {
     let stored = page::value(conn, xcom).await?;
     let gone = || ApiError::not_found(format!("XCom entry with key: `{}` not found", xcom.key));
     match stored.ok_or_else(gone)? {

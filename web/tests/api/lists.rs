@@ -105,22 +105,35 @@ async fn long_conditions_are_a_body(pool: PgPool) {
 async fn dags_are_chosen_and_ordered(pool: PgPool) {
     let world = three_runs(pool).await;
     for (query, expected) in [
-        ("", 2),
+        ("", 3),
         ("tags=a&tags=c", 2),
         ("tags=a&tags=c&tags_match_mode=all", 0),
         ("tags=a&tags=b&tags_match_mode=all", 1),
-        ("paused=true", 2),
+        ("paused=true", 3),
         ("paused=false", 0),
         ("owners=nobody", 0),
         ("last_dag_run_state=queued", 1),
         ("last_dag_run_state=failed", 0),
         ("has_import_errors=true", 0),
-        ("has_asset_schedule=true", 0),
-        ("dag_id_pattern=~", 2),
-        ("order_by=-next_dagrun&order_by=last_run_state", 2),
+        ("has_asset_schedule=true", 1),
+        ("dag_id_pattern=~", 3),
+        ("order_by=-next_dagrun&order_by=last_run_state", 3),
     ] {
         let (status, list) = world.get(&format!("/dags?{query}")).await;
         assert_eq!((status, &list["total_entries"]), (200, &json!(expected)), "{query}: {list}");
     }
     assert_eq!(world.get("/dags?tags=a&tags_match_mode=some").await.0, 422);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn many_dags_are_paused_at_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    let patch =
+        async |query: &str| world.call(Method::PATCH, &format!("/dags?{query}"), r#"{"is_paused": false}"#).await;
+    let (status, none) = patch("tags=a").await;
+    assert_eq!((status, &none["total_entries"]), (200, &json!(0)), "without a pattern it is none: {none}");
+    let (_, some) = patch("dag_id_pattern=~&tags=a").await;
+    assert_eq!((&some["dags"][0]["dag_id"], &some["dags"][0]["is_paused"]), (&json!("example"), &json!(false)));
+    assert_eq!(world.get("/dags?paused=false").await.1["total_entries"], 1);
+    assert_eq!(patch("dag_id_pattern=~&update_mask=color").await.0, 400);
 }

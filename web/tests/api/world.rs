@@ -53,9 +53,11 @@ impl World {
         let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
         dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
         let typed = Dag::new("typed").source("// what its author wrote").tag("c");
-        let rows = typed.task("extract", extract);
+        let rows = typed.task("extract", extract).outlet("orders");
         typed.task("load", load.with(rows));
-        let registry = Arc::new(Registry::build(vec![dag, typed]).unwrap());
+        let consumer = Dag::new("consumer").schedule(Schedule::any_asset(["orders"]));
+        consumer.task("consume", nothing);
+        let registry = Arc::new(Registry::build(vec![dag, typed, consumer]).unwrap());
         let mut conn = pool.acquire().await.unwrap();
         store::ensure_partitions(&mut conn).await.unwrap();
         register(&mut conn, &registry).await.unwrap();

@@ -1,5 +1,6 @@
 //! What the pages, the API and the CLI read: one file a subject.
 
+pub mod assets;
 pub mod dags;
 pub mod events;
 pub mod instances;
