@@ -11,11 +11,17 @@ undetected=0
 
 cargo build --quiet --bin local --bin streamcommerce
 
-# A fresh copy of the sources, as they are committed.
+# A copy of the sources as they are committed now, whatever is committed while it runs.
 copy=target/guards/source
+commit=$(git rev-parse HEAD)
+rm -rf "$copy" && mkdir -p "$copy"
+git archive "$commit" | tar -x -m -C "$copy"
+
+# Every guard is in place again. What is written anew is built anew: cargo looks at the times of files.
+changed=()
 fresh() {
-    rm -rf "$copy" && mkdir -p "$copy"
-    git archive HEAD | tar -x -C "$copy"
+    for file in "${changed[@]}"; do git show "$commit:$file" >"$copy/$file"; done
+    changed=()
 }
 
 # replace FILE TEXT INSTEAD: TEXT must stand there exactly once, or the guard is not what it was.
@@ -26,6 +32,7 @@ replace() {
         echo "\"$2\" stands $found times in $1: tell bench/guards.sh what the guard is now" >&2
         exit 1
     fi
+    changed+=("$1")
     TEXT=$2 INSTEAD=$3 perl -0pi -e 's/\Q$ENV{TEXT}\E/$ENV{INSTEAD}/' "$copy/$1"
 }
 

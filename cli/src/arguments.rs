@@ -12,6 +12,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) connection: ConnectionOptions,
+    /// Have the example DAGs, too.
+    #[arg(long, global = true, env = "STREAMCOMMERCE_LOAD_EXAMPLES", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) examples: bool,
     /// How lists are written.
     #[arg(long, short, global = true, default_value = "table")]
     pub(crate) output: OutputFormat,

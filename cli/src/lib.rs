@@ -43,8 +43,19 @@ pub(crate) enum Exit {
 /// arguments make no sense.
 #[must_use]
 pub fn run(dags: Vec<Dag>) -> ExitCode {
+    run_with_examples(dags, Vec::new)
+}
+
+/// The same, of a binary that has `examples` too: they are there beside the others with `--examples`, as with Airflow's
+/// `[core] load_examples`.
+#[must_use]
+pub fn run_with_examples(mut dags: Vec<Dag>, examples: impl FnOnce() -> Vec<Dag>) -> ExitCode {
     let arguments = Arguments::parse();
     install_tracing(&arguments.command);
+    // A body is one that a worker knows, and it has not said whether it has the examples.
+    if arguments.examples || matches!(arguments.command, Command::RunBody(_)) {
+        dags.extend(examples());
+    }
     // One TLS provider for everything, before anything connects. Fails only if there is one already.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -65,7 +76,7 @@ pub fn run(dags: Vec<Dag>) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> {
-    let Arguments { command, connection, output } = arguments;
+    let Arguments { command, connection, output, .. } = arguments;
     // These two are what helps when the DAGs are faulty, so they come before the DAGs are refused.
     match &command {
         Command::Dags(DagsCommand::Check) => return dags::check(dags, output),

@@ -1,9 +1,12 @@
 //! The DAGs of StreamCommerce: one file each, and one line each in [`dags`].
 
+mod examples;
 mod hello;
 mod load_to_bigquery;
 
 use orchestrator::dag::Dag;
+
+pub use examples::examples;
 
 /// Every DAG.
 #[must_use]

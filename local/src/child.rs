@@ -38,6 +38,19 @@ pub struct Child {
     stop_signal: Signal,
 }
 
+/// A program of this workspace: what is built last stands beside whoever asks, or one folder up for a test.
+///
+/// # Errors
+/// It is not built.
+pub fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folders = own.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("the program {name} is not built: cargo build --workspace --bins"))
+}
+
 /// Under which user a program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunAs {

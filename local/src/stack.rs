@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use tokio::net::TcpStream;
 
 use crate::{
     bigquery::{self, BigQuery},
-    child::{Child, Program},
+    child::{Child, Program, built},
     kafka::Kafka,
     ports::{HOST, Ports},
     postgres::Postgres,
@@ -78,17 +77,7 @@ impl Stack {
 
     fn program(&self, name: &'static str, binary: &str, arguments: &[&str]) -> anyhow::Result<Program> {
         let environment = self.environment.iter().map(|(key, value)| (key, value));
-        Ok(Program::new(name, self.binary(binary)?, &self.state.logs()).args(arguments).envs(environment))
-    }
-
-    /// A program of this workspace: what is built last stands beside the supervisor, or one folder up for a test.
-    fn binary(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let own = std::env::current_exe()?;
-        let folders = own.ancestors().skip(1).take(2);
-        folders
-            .map(|folder| folder.join(name))
-            .find(|path| path.is_file())
-            .with_context(|| format!("the program {name} is not built: cargo build --workspace --bins"))
+        Ok(Program::new(name, built(binary)?, &self.state.logs()).args(arguments).envs(environment))
     }
 
     /// The settings of the programs.
@@ -153,10 +142,8 @@ impl Stack {
 
 async fn start_gcs(state: &State, ports: &Ports, objects: &Path) -> anyhow::Result<Child> {
     const START: std::time::Duration = std::time::Duration::from_secs(20);
-    let own = std::env::current_exe()?;
-    let local = own.ancestors().skip(1).take(2).map(|folder| folder.join("local")).find(|path| path.is_file());
     let port = ports.gcs.to_string();
-    let mut child = Program::new("gcs", local.context("the program local is not built")?, &state.logs())
+    let mut child = Program::new("gcs", built("local")?, &state.logs())
         .args(["gcs", "--port", &port, "--root"])
         .args([objects])
         .spawn(nix::sys::signal::Signal::SIGTERM)?;

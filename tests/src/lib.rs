@@ -1,5 +1,7 @@
 //! End-to-end stories through the real programs, on the local stack: see `tests/`. Here: what the stories share.
 
+pub mod server;
+
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};

@@ -9,12 +9,11 @@ use std::{
 use fantoccini::{Client, ClientBuilder, Locator};
 use local::{
     child::{Child, Program},
-    ports::{HOST, Ports},
-    postgres::Postgres,
-    state::{State, postgres_data_of_root},
+    ports::HOST,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tests::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,12 +27,8 @@ struct Browser {
 #[tokio::test]
 async fn a_person_finds_runs_and_reruns_a_task() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = checkout.join("target").join(format!("story-browser-{}", std::process::id()));
-    let state = State::take(&folder).unwrap();
-    let ports = Ports::free().unwrap();
-    let postgres = Postgres::start(&state, ports.postgres).await.unwrap();
-    let standalone = standalone(&state, &postgres, &ports).await;
-    let browser = Browser::start(&state, checkout, ports).await;
+    let server = Server::start("browser", &[]).await.unwrap();
+    let browser = Browser::start(&server, checkout).await;
 
     // The list; the DAG is paused, as every new one is.
     browser.open("/dags").await;
@@ -72,34 +67,13 @@ async fn a_person_finds_runs_and_reruns_a_task() {
     assert!(browser.text("h1").await.contains("Not found"));
 
     browser.stop().await;
-    standalone.stop(Duration::from_secs(5)).await;
-    postgres.stop().await;
-    for folder in [postgres_data_of_root(state.root()), folder] {
-        std::fs::remove_dir_all(folder).ok();
-    }
-}
-
-async fn standalone(state: &State, postgres: &Postgres, ports: &Ports) -> Child {
-    let database = postgres.database("streamcommerce").await.unwrap();
-    let bind = format!("{HOST}:{}", ports.web);
-    let settings = [("STREAMCOMMERCE_DATABASE_URL", database.as_str()), ("STREAMCOMMERCE_WEB_BIND", bind.as_str())];
-    let built = std::env::current_exe().unwrap();
-    let program =
-        built.ancestors().skip(1).take(2).map(|folder| folder.join("streamcommerce")).find(|path| path.is_file());
-    let program = program.unwrap();
-    Program::new("migrate", &program, &state.logs()).args(["db", "migrate"]).envs(settings).complete().await.unwrap();
-    let standalone = Program::new("standalone", &program, &state.logs()).args(["standalone"]).envs(settings);
-    let mut standalone = standalone.spawn(Signal::SIGTERM).unwrap();
-    let dag = format!("http://{bind}/api/v2/dags/hello");
-    let is_up = async || reqwest::get(&dag).await.is_ok_and(|answer| answer.status().is_success());
-    standalone.wait_until(PATIENCE, is_up).await.unwrap();
-    standalone
+    server.stop().await;
 }
 
 impl Browser {
-    async fn start(state: &State, checkout: &Path, ports: Ports) -> Self {
+    async fn start(server: &Server, checkout: &Path) -> Self {
         // A port of the stack that this story does not start.
-        let port = ports.bigquery;
+        let (state, port) = (server.state(), server.ports().bigquery);
         let driver = Program::new("chromedriver", "chromedriver", &state.logs()).args([format!("--port={port}")]);
         let mut driver = driver.spawn(Signal::SIGTERM).unwrap();
         let status = format!("http://{HOST}:{port}/status");
@@ -128,7 +102,7 @@ impl Browser {
             .unwrap();
         let shots = checkout.join("target/screenshots");
         std::fs::create_dir_all(&shots).unwrap();
-        Self { client, driver, web: format!("http://{HOST}:{}", ports.web), shots }
+        Self { client, driver, web: server.url(), shots }
     }
 
     async fn open(&self, path: &str) {

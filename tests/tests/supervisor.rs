@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use local::{ports::Ports, state::postgres_data_of_root};
+use local::{child::built, ports::Ports, state::postgres_data_of_root};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
@@ -114,9 +114,7 @@ impl Place {
     }
 
     fn local(&self, command: &str) -> Command {
-        let built = std::env::current_exe().unwrap();
-        let program = built.ancestors().skip(1).take(2).map(|folder| folder.join("local")).find(|path| path.is_file());
-        let mut local = Command::new(program.unwrap());
+        let mut local = Command::new(built("local").unwrap());
         local.arg(command).env("STREAMCOMMERCE_STATE", &self.folder).env("STREAMCOMMERCE_STORY", &self.mark);
         for (part, port) in [
             ("WEB", self.ports.web),
