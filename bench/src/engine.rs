@@ -17,7 +17,7 @@ use local::{
     state::{State, postgres_data_of_root},
 };
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     dag::{DEFAULT_POOL, Registry},
     engine::{Gate, Graphs},
     ids::{DagId, RunId},
@@ -370,7 +370,7 @@ impl Bench {
         let (began, mut made) = (Instant::now(), Vec::new());
         for _ in 0..runs {
             let run = ManualRun::default();
-            made.push(commands::trigger(&mut conn, &self.graphs, &self.dag, run, Origin::Test).await?);
+            made.push(commands::trigger(&mut conn, &self.graphs, &self.dag, run, &By::test()).await?);
         }
         let created = began.elapsed();
         self.wake.everybody();

@@ -17,7 +17,7 @@ use local::{
 };
 use nix::sys::signal::Signal;
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     engine::Graphs,
     prelude::*,
     store::{self, pools::NewPool},
@@ -116,7 +116,7 @@ async fn measure(standalone: &Standalone<'_>, postmaster: u32) -> anyhow::Result
     let (pool, options) = (standalone.pool, standalone.options);
     store::migrate(pool).await?;
     let waits = NewPool { name: WAITS, slots: -1, description: None, include_deferred: false };
-    commands::create_pool(&mut *pool.acquire().await?, &waits, Origin::Test).await?;
+    commands::create_pool(&mut *pool.acquire().await?, &waits, &By::test()).await?;
     let (process, first_start_s) = standalone.start().await?;
     begin_to_wait(pool, options.waiting as i64).await?;
     process.stop(PATIENCE).await;
@@ -183,8 +183,8 @@ async fn is_healthy(url: &str) -> bool {
 async fn begin_to_wait(pool: &PgPool, waiting: i64) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
     let graphs = Graphs::default();
-    commands::set_paused(&mut conn, &graphs, &WAITS.into(), false, Origin::Test).await?;
-    commands::trigger(&mut conn, &graphs, &WAITS.into(), ManualRun::default(), Origin::Test).await?;
+    commands::set_paused(&mut conn, &graphs, &WAITS.into(), false, &By::test()).await?;
+    commands::trigger(&mut conn, &graphs, &WAITS.into(), ManualRun::default(), &By::test()).await?;
     Wake::announce_once(pool).await;
     let began = Instant::now();
     let count = "select count(*) from task_instance where state = 'deferred'";

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use orchestrator::accounts::Role;
 
 /// A workflow orchestrator: DAGs in Rust, state in Postgres.
 #[derive(Debug, Parser)]
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Runs of DAGs.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Users, their roles and tokens.
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Task instances.
     #[command(subcommand)]
     Tasks(TasksCommand),
@@ -272,4 +276,56 @@ pub(crate) struct ClearOptions {
 pub(crate) struct ScaffoldPaths {
     pub(crate) file: PathBuf,
     pub(crate) list: PathBuf,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Lists users.
+    List,
+    /// Makes a user.
+    Create {
+        /// What they sign in with.
+        username: String,
+        /// What they may do: viewer, user, op or admin.
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+        #[command(flatten)]
+        password: PasswordOptions,
+    },
+    /// Gives a user another password; all of their sessions and tokens end.
+    ResetPassword {
+        /// Whose.
+        username: String,
+        #[command(flatten)]
+        password: PasswordOptions,
+    },
+    /// Changes what a user may do.
+    SetRole {
+        /// Who.
+        username: String,
+        /// viewer, user, op or admin.
+        role: Role,
+    },
+    /// Deletes a user.
+    Delete {
+        /// Who.
+        username: String,
+    },
+    /// Makes a token that a program uses as a user, and shows it this one time.
+    Token {
+        /// As whom.
+        username: String,
+        /// What it is called in lists.
+        name: String,
+        /// How long it is good.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=365))]
+        days: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PasswordOptions {
+    /// Read the password from standard input; else one is made and shown.
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
 }

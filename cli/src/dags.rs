@@ -3,7 +3,7 @@
 use anyhow::Context;
 use chrono::Utc;
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     dag::{Dag, Definition, Registry},
     engine::Graphs,
     ids::DagId,
@@ -140,7 +140,7 @@ async fn trigger(
 ) -> anyhow::Result<Exit> {
     let pool = settings::pool(connection)?;
     let mut conn = pool.acquire().await?;
-    let run_id = commands::trigger(&mut conn, &Graphs::default(), dag, run, Origin::Cli).await?;
+    let run_id = commands::trigger(&mut conn, &Graphs::default(), dag, run, &By::cli()).await?;
     let is_paused = page::get(&mut conn, dag).await?.is_some_and(|dag| dag.is_paused);
     Wake::announce_once(&pool).await;
     match format {
@@ -155,7 +155,7 @@ async fn trigger(
 
 async fn pause(connection: &ConnectionOptions, dag: &DagId, paused: bool) -> anyhow::Result<Exit> {
     let pool = settings::pool(connection)?;
-    commands::set_paused(&mut *pool.acquire().await?, &Graphs::default(), dag, paused, Origin::Cli).await?;
+    commands::set_paused(&mut *pool.acquire().await?, &Graphs::default(), dag, paused, &By::cli()).await?;
     Wake::announce_once(&pool).await;
     say(&format!("{dag} is {}", if paused { "paused" } else { "unpaused" }));
     Ok(Exit::Done)

@@ -16,6 +16,7 @@ mod scaffold;
 mod serve;
 mod settings;
 mod tasks;
+mod users;
 
 use std::{io::IsTerminal, process::ExitCode, sync::Arc};
 
@@ -93,6 +94,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
         Command::Db(command) => database::dispatch(&connection, &command).await,
         Command::Dags(command) => dags::dispatch(&connection, &registry, command, output).await,
         Command::Runs(command) => runs::dispatch(&connection, command, output).await,
+        Command::Users(command) => users::dispatch(&connection, command, output).await,
         Command::Tasks(command) => tasks::dispatch(&connection, command, output).await,
     }
 }

@@ -1,15 +1,18 @@
 //! The services: scheduler, worker, web server, or all three in one process.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::bail;
 use orchestrator::{
+    accounts::{Password, Role},
+    commands::{self, By},
     dag::Registry,
     engine::Graphs,
     process::{self, Lease},
     retention::Retention,
     scheduler::Scheduler,
     secrets::Keys,
-    store::processes::ProcessKind,
+    store::{processes::ProcessKind, users},
     wake::Wake,
     worker::{
         Settings, Worker,
@@ -22,6 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use web::Access;
 
 use crate::{
     Exit,
@@ -29,7 +33,7 @@ use crate::{
         BucketOptions, ConnectionOptions, LeaseOptions, RetentionOptions, SchedulerOptions, StandaloneOptions,
         WebOptions, WorkerOptions,
     },
-    results, settings,
+    output, results, settings,
 };
 
 /// What the services of one process share.
@@ -50,7 +54,7 @@ pub(crate) async fn standalone(
     options: &StandaloneOptions,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_web(&options.web, &options.worker.bucket)?;
+    services.start_web(&options.web, &options.worker.bucket).await?;
     services.start_scheduler(SchedulerOptions { lease: options.worker.lease, retention: options.retention });
     services.start_worker(&options.worker);
     services.until_stopped().await
@@ -83,7 +87,7 @@ pub(crate) async fn web(
     bucket: &BucketOptions,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
-    services.start_web(options, bucket)?;
+    services.start_web(options, bucket).await?;
     services.until_stopped().await
 }
 
@@ -158,7 +162,11 @@ impl Services {
         self.running.spawn(wait(worker.run(self.stop.clone())));
     }
 
-    fn start_web(&mut self, options: &WebOptions, bucket: &BucketOptions) -> anyhow::Result<()> {
+    async fn start_web(&mut self, options: &WebOptions, bucket: &BucketOptions) -> anyhow::Result<()> {
+        let access = Access::from_env(options.bind)?;
+        if access == Access::Users {
+            self.have_an_admin(options.bind).await?;
+        }
         let server = web::Server {
             app: web::App {
                 pool: self.pool.clone(),
@@ -168,12 +176,34 @@ impl Services {
                 overflow: results::overflow(bucket),
             },
             bind: options.bind,
-            unauthenticated: web::Unauthenticated::from_env(options.bind)?,
+            access,
         };
         self.running.spawn(server.serve(self.stop.clone()));
         let registered =
             process::stay_registered(self.pool.clone(), ProcessKind::Web, Lease::default(), self.stop.clone());
         self.running.spawn(wait(registered));
+        Ok(())
+    }
+
+    /// On this machine the first start makes one, and tells the password this one time; elsewhere somebody must have.
+    async fn have_an_admin(&self, bind: SocketAddr) -> anyhow::Result<()> {
+        let is_here = bind.ip().is_loopback();
+        if !is_here && self.keys.signing().is_empty() {
+            bail!("{bind} is not on loopback: set STREAMCOMMERCE_SECRET_KEY (openssl rand -base64 32 makes one)");
+        }
+        let mut conn = self.pool.acquire().await?;
+        if users::has_admin(&mut conn).await? {
+            return Ok(());
+        }
+        if !is_here {
+            bail!(
+                "{bind} is not on loopback, and there is no admin: streamcommerce users create NAME --role admin makes \
+                 one. Where somebody else lets people in, set STREAMCOMMERCE_UNAUTHENTICATED=accept"
+            );
+        }
+        let password = Password::random();
+        commands::create_user(&mut conn, "admin", &password, Role::Admin, &By::cli()).await?;
+        output::say(&format!("the user admin was made, with the password {}", password.reveal()));
         Ok(())
     }
 

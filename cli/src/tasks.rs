@@ -1,7 +1,7 @@
 //! `tasks`.
 
 use orchestrator::{
-    commands::{self, Choice, Clear, Only, Origin, Refused, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, Only, Refused, RunChoice, TaskChoice},
     engine::Graphs,
     ids::{DagId, RunId},
     state::TaskState,
@@ -85,7 +85,7 @@ async fn clear(connection: &ConnectionOptions, options: ClearOptions, format: Ou
     let clear = Clear { only, ..Clear::of(choice) };
     let mut conn = pool.acquire().await?;
     let chosen = if options.yes {
-        commands::clear(&mut conn, &graphs, &clear, Origin::Cli).await?
+        commands::clear(&mut conn, &graphs, &clear, &By::cli()).await?
     } else {
         commands::preview_clear(&mut conn, &graphs, &clear).await?
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use operators::WaitFor;
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     dag::Registry,
     engine::Graphs,
     ids::RunId,
@@ -42,7 +42,7 @@ impl World {
         register(&mut conn, &registry).await.unwrap();
         let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
         for dag in ["load", "report"] {
-            commands::set_paused(&mut conn, &graphs, &dag.into(), false, Origin::Test).await.unwrap();
+            commands::set_paused(&mut conn, &graphs, &dag.into(), false, &By::test()).await.unwrap();
         }
         drop(conn);
         let scheduler = Scheduler::new(pool.clone(), Arc::clone(&registry), graphs.clone(), wake.clone());
@@ -54,7 +54,7 @@ impl World {
     async fn trigger(&self, dag: &str, date: DateTime<Utc>, conf: serde_json::Value) -> RunId {
         let mut conn = self.pool.acquire().await.unwrap();
         let run = ManualRun { logical_date: Some(date), conf: Some(conf), ..ManualRun::default() };
-        commands::trigger(&mut conn, &self.graphs, &dag.into(), run, Origin::Test).await.unwrap()
+        commands::trigger(&mut conn, &self.graphs, &dag.into(), run, &By::test()).await.unwrap()
     }
 
     /// Passes until the states of a run's tasks are these.

@@ -75,6 +75,10 @@ key_id!(
     InstanceKey(i64)
 );
 key_id!(
+    /// The database's key of a user.
+    UserId(i64)
+);
+key_id!(
     /// The database's key of a backfill.
     BackfillId(i64)
 );

@@ -4,6 +4,7 @@
 //! [`schedule`] and [`retry`] (the pure decisions), [`store`] (the only SQL), [`engine`] (what happens in one
 //! transaction), then the processes: [`scheduler`] and [`worker`].
 
+pub mod accounts;
 pub mod commands;
 pub mod context;
 pub mod dag;

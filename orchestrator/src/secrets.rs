@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey},
-    rand,
+    hmac, rand,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
@@ -16,6 +16,7 @@ pub struct Keys(std::sync::Arc<Vec<Key>>);
 struct Key {
     id: [u8; ID_LENGTH],
     key: RandomizedNonceKey,
+    signing: [u8; KEY_LENGTH],
 }
 
 /// What is sealed: it can be opened only as what it was sealed as, so that one secret cannot stand in for another.
@@ -81,6 +82,12 @@ impl Keys {
         Self::parse(&std::env::var(KEY_VARIABLE).unwrap_or_default())
     }
 
+    /// What signs tokens, derived from each key: the first one signs, all of them verify.
+    #[must_use]
+    pub fn signing(&self) -> Vec<[u8; KEY_LENGTH]> {
+        self.0.iter().map(|key| key.signing).collect()
+    }
+
     /// Seals a text.
     ///
     /// # Errors
@@ -114,7 +121,11 @@ fn key(text: &str) -> Option<Key> {
     let bytes = STANDARD.decode(text).ok().filter(|bytes| bytes.len() == KEY_LENGTH)?;
     let mut id = [0; ID_LENGTH];
     id.copy_from_slice(&Sha256::digest(&bytes)[..ID_LENGTH]);
-    Some(Key { id, key: RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()? })
+    let mut signing = [0; KEY_LENGTH];
+    // The one key is never used for two things.
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"streamcommerce: sign tokens");
+    signing.copy_from_slice(tag.as_ref());
+    Some(Key { id, key: RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()?, signing })
 }
 
 /// A new key, as the setting has it.

@@ -1,11 +1,14 @@
 """Airflow's own client, against this server: it refuses an answer that lacks a field or has a value it does not know.
 
-usage: airflow_client_walk.py URL
+usage: USERNAME=... PASSWORD=... airflow_client_walk.py URL
 """
 
+import json
+import os
 import sys
 import time
 from datetime import datetime, timezone
+from urllib.request import Request, urlopen
 
 import airflow_client.client as client
 from airflow_client.client import models
@@ -266,8 +269,21 @@ class Walk:
         assert log.get_event_log(listed.event_logs[0].event_log_id).event
 
 
+def sign_in(url, username, password):
+    """A token, as Airflow's documentation has programs get one."""
+    body = json.dumps({"username": username, "password": password})
+    request = Request(f"{url}/auth/token", body.encode(), {"content-type": "application/json"})
+    with urlopen(request) as answer:
+        assert answer.status == 201, answer.status
+        return json.load(answer)["access_token"]
+
+
 def main():
-    with client.ApiClient(client.Configuration(host=sys.argv[1])) as api:
+    configuration = client.Configuration(host=sys.argv[1])
+    with client.ApiClient(configuration) as api:
+        refused(401, dag_api.DAGApi(api).get_dags)
+    configuration.access_token = sign_in(sys.argv[1], os.environ["USERNAME"], os.environ["PASSWORD"])
+    with client.ApiClient(configuration) as api:
         walk = Walk(api)
         walk.about_the_server()
         walk.dags_and_tasks()

@@ -24,7 +24,11 @@ pub struct Server {
     postgres: Postgres,
     standalone: Child,
     folder: PathBuf,
+    password: String,
 }
+
+/// The admin of every server.
+pub const ADMIN: &str = "ada";
 
 impl Server {
     /// Starts it with more `arguments`, and waits until it knows its DAGs.
@@ -45,13 +49,20 @@ impl Server {
             ("STREAMCOMMERCE_WEB_BIND", bind.as_str()),
         ];
         Program::new("migrate", &program, &logs).args(["db", "migrate"]).envs(settings).complete().await?;
-        let standalone =
-            Program::new("standalone", &program, &logs).args(["standalone"]).args(arguments).envs(settings);
-        let mut standalone = standalone.spawn(Signal::SIGTERM)?;
-        let dag = format!("http://{bind}/api/v2/dags/hello");
-        let is_up = async || reqwest::get(&dag).await.is_ok_and(|answer| answer.status().is_success());
-        standalone.wait_until(PATIENCE, is_up).await?;
-        Ok(Self { state, ports, postgres, standalone, folder })
+        let admin = Program::new("admin", &program, &logs).args(["users", "create", ADMIN, "--role", "admin"]);
+        let told = admin.envs(settings).output().await?;
+        let password = told.trim().rsplit(' ').next().context("no password")?.to_owned();
+        let standalone = Program::new("standalone", &program, &logs).args(["standalone"]).args(arguments);
+        let mut standalone = standalone.envs(settings).spawn(Signal::SIGTERM)?;
+        let knows_dags = async || knows_dags(&format!("http://{bind}"), &password).await.unwrap_or(false);
+        standalone.wait_until(PATIENCE, knows_dags).await?;
+        Ok(Self { state, ports, postgres, standalone, folder, password })
+    }
+
+    /// The password of [`ADMIN`].
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     /// Where it is reached.
@@ -80,4 +91,14 @@ impl Server {
             std::fs::remove_dir_all(folder).ok();
         }
     }
+}
+
+/// Whether somebody who signs in finds DAGs.
+async fn knows_dags(url: &str, password: &str) -> anyhow::Result<bool> {
+    let http = reqwest::Client::new();
+    let credentials = serde_json::json!({ "username": ADMIN, "password": password });
+    let answer = http.post(format!("{url}/auth/token")).json(&credentials).send().await?;
+    let answer: serde_json::Value = answer.error_for_status()?.json().await?;
+    let token = answer["access_token"].as_str().context("no token")?;
+    Ok(http.get(format!("{url}/api/v2/dags/hello")).bearer_auth(token).send().await?.status().is_success())
 }

@@ -13,7 +13,7 @@ use local::{
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::server::Server;
+use tests::server::{ADMIN, Server};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,8 +30,12 @@ async fn a_person_finds_runs_and_reruns_a_task() {
     let server = Server::start("browser", &[]).await.unwrap();
     let browser = Browser::start(&server, checkout).await;
 
-    // The list; the DAG is paused, as every new one is.
+    // Whoever is not signed in does so, and is where they wanted to be: at the list. The DAG is paused, as every new one.
     browser.open("/dags").await;
+    browser.shot("login").await;
+    browser.fill("input[name=username]", ADMIN).await;
+    browser.fill("input[name=password]", server.password()).await;
+    browser.press("Sign in").await;
     assert!(browser.text("#dag-hello").await.contains("paused"));
     browser.shot("dags").await;
     browser.click("#dag-hello a").await;
@@ -65,6 +69,12 @@ async fn a_person_finds_runs_and_reruns_a_task() {
     // A page that does not exist says so.
     browser.open("/dags/nothing").await;
     assert!(browser.text("h1").await.contains("Not found"));
+
+    // Who signs out is out.
+    browser.open("/account").await;
+    browser.press("Sign out").await;
+    browser.open("/dags").await;
+    assert!(browser.text("h1").await.contains("Sign in"));
 
     browser.stop().await;
     server.stop().await;
@@ -134,6 +144,11 @@ impl Browser {
     async fn click(&self, css: &str) {
         let wait = self.client.wait().at_most(PATIENCE);
         wait.for_element(Locator::Css(css)).await.unwrap().click().await.unwrap();
+    }
+
+    async fn fill(&self, css: &str, text: &str) {
+        let wait = self.client.wait().at_most(PATIENCE);
+        wait.for_element(Locator::Css(css)).await.unwrap().send_keys(text).await.unwrap();
     }
 
     async fn press(&self, label: &str) {

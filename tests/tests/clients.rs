@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use local::{child::Program, python};
-use tests::server::Server;
+use tests::server::{ADMIN, Server};
 
 #[tokio::test]
 async fn airflows_own_client_walks_every_resource() {
@@ -16,6 +16,7 @@ async fn airflows_own_client_walks_every_resource() {
     let venv = python::environment("airflow-client", &python::any(), &packages, &logs).await.unwrap();
     let python = venv.join("bin/python");
     let walk = Program::new("walk", python, &logs).args([folder.join("airflow_client_walk.py")]).args([server.url()]);
+    let walk = walk.envs([("USERNAME", ADMIN), ("PASSWORD", server.password())]);
     walk.complete().await.unwrap();
     server.stop().await;
 }

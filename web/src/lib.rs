@@ -1,16 +1,19 @@
-//! The API ([`api`]) and the pages ([`pages`]). Reads go through `store::pages`, writes through `commands`.
+//! The API ([`api`]) and the pages ([`pages`]), and who may see them. Reads go through `store::pages`, writes through `commands`.
 
 pub mod api;
-mod guard;
+mod auth;
 pub mod pages;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::{Router, middleware};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+
+pub use crate::auth::{Access, AccessError};
+use crate::auth::{Gate, Signer};
 
 /// How long open requests have when the server is to stop.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -22,8 +25,8 @@ pub struct Server {
     pub app: App,
     /// Where it listens.
     pub bind: SocketAddr,
-    /// That everybody who reaches it may do everything.
-    pub unauthenticated: Unauthenticated,
+    /// Who may come in.
+    pub access: Access,
 }
 
 /// What every handler can reach.
@@ -41,41 +44,16 @@ pub struct App {
     pub overflow: Option<Arc<dyn Overflow>>,
 }
 
-/// That there is no authentication yet: on loopback that is fine, elsewhere somebody must have said so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unauthenticated {
-    /// Only this machine reaches it; a request that names another host is refused.
-    Loopback,
-    /// Somebody said that everybody may do everything.
-    Accepted,
-}
-
-impl Unauthenticated {
-    /// Accepts a loopback address, or any other one if `STREAMCOMMERCE_UNAUTHENTICATED=accept`.
-    ///
-    /// # Errors
-    /// Another address, and nobody said so.
-    pub fn from_env(bind: SocketAddr) -> anyhow::Result<Self> {
-        let accepted = std::env::var("STREAMCOMMERCE_UNAUTHENTICATED").is_ok_and(|value| value == "accept");
-        match (bind.ip().is_loopback(), accepted) {
-            (true, _) => Ok(Self::Loopback),
-            (false, true) => Ok(Self::Accepted),
-            (false, false) => bail!(
-                "{bind} is not on loopback, and there is no authentication yet: whoever reaches it can trigger and \
-                 clear. Bind to 127.0.0.1, or set STREAMCOMMERCE_UNAUTHENTICATED=accept"
-            ),
-        }
-    }
-}
-
 /// All routes.
-pub fn router(app: App, unauthenticated: Unauthenticated) -> Router {
-    let guard = Arc::new(guard::Guard { unauthenticated });
+pub fn router(app: App, access: Access) -> Router {
+    let gate = Gate { access, signer: Arc::new(Signer::new(&app.keys)), app: app.clone() };
     Router::new()
         .nest("/api/v2", api::router())
         .nest("/api", api::own_router())
+        .merge(auth::routes(gate.clone()))
         .merge(pages::router())
-        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(gate, auth::admit))
+        .layer(middleware::map_response(auth::secured))
         .with_state(app)
 }
 
@@ -89,7 +67,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
         tracing::info!(address = %self.bind, "the pages and the API are served");
-        let router = router(self.app, self.unauthenticated);
+        let router = router(self.app, self.access).into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {
             result = serving.into_future() => result?,

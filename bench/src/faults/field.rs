@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, ManualRun, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, ManualRun, RunChoice, TaskChoice},
     dag::Registry,
     engine::Graphs,
     ids::RunId,
@@ -60,7 +60,7 @@ impl Field {
         store::migrate(&pool).await?;
         let mut conn = pool.acquire().await?;
         let ticks = NewPool { name: TICKS, slots: -1, description: None, include_deferred: false };
-        commands::create_pool(&mut conn, &ticks, Origin::Test).await?;
+        commands::create_pool(&mut conn, &ticks, &By::test()).await?;
         register(&mut conn, &Arc::new(Registry::build(node::dags())?)).await?;
         drop(conn);
         let clock = Clock::find(state.root())?;
@@ -127,7 +127,7 @@ impl Field {
         for number in 0..RUNS {
             let conf = freezes.filter(|_| number == 0).map(|task| json!({ FREEZE: task }));
             let run = ManualRun { conf, ..ManualRun::default() };
-            runs.push(commands::trigger(&mut conn, &self.graphs, &DAG.into(), run, Origin::Test).await?);
+            runs.push(commands::trigger(&mut conn, &self.graphs, &DAG.into(), run, &By::test()).await?);
         }
         orchestrator::wake::Wake::announce_once(&self.pool).await;
         Ok(runs)
@@ -210,7 +210,7 @@ impl Field {
             let tasks = TaskChoice { named: vec![task.as_str().into()], downstream: true, ..TaskChoice::default() };
             let run = runs.choose(random).context("no run")?.clone();
             let choice = Choice { dag_id: DAG.into(), runs: RunChoice::one(run), tasks };
-            commands::clear(&mut conn, &self.graphs, &Clear::of(choice), Origin::Test).await?;
+            commands::clear(&mut conn, &self.graphs, &Clear::of(choice), &By::test()).await?;
             orchestrator::wake::Wake::announce_once(&self.pool).await;
             sleep(Duration::from_millis(random.random_range(0..60))).await;
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused};
+use super::{By, Refused};
 use crate::{
     ids::DagId,
     store::{assets, events, pages},
@@ -13,13 +13,12 @@ use crate::{
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn update_asset(conn: &mut PgConnection, asset: &str, extra: &Value, origin: Origin) -> Result<i64, Refused> {
+pub async fn update_asset(conn: &mut PgConnection, asset: &str, extra: &Value, by: &By) -> Result<i64, Refused> {
     let mut tx = conn.begin().await?;
     let made = assets::updated_outside(&mut tx, asset, extra).await?;
     let made = made.ok_or_else(|| Refused::NoAsset(asset.to_owned()))?;
     let extra = json!({ "asset": asset });
-    let event =
-        events::Event { event: "create_asset_event", dag_id: None, run_id: None, owner: origin.as_str(), extra };
+    let event = events::Event { event: "create_asset_event", dag_id: None, run_id: None, by, extra };
     events::append(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(made)
@@ -33,13 +32,13 @@ pub async fn forget_updates(
     conn: &mut PgConnection,
     dag: Option<&DagId>,
     asset_id: Option<i32>,
-    origin: Origin,
+    by: &By,
 ) -> Result<u64, Refused> {
     let mut tx = conn.begin().await?;
     let forgotten = pages::assets::forget_queued(&mut tx, dag, asset_id).await?;
     let extra = json!({ "asset_id": asset_id, "forgotten": forgotten });
-    let (event, owner) = ("delete_queued_asset_events", origin.as_str());
-    events::append(&mut tx, &events::Event { event, dag_id: dag, run_id: None, owner, extra }).await?;
+    let (event, by) = ("delete_queued_asset_events", by);
+    events::append(&mut tx, &events::Event { event, dag_id: dag, run_id: None, by, extra }).await?;
     tx.commit().await?;
     Ok(forgotten)
 }

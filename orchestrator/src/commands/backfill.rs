@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Choice, Clear, OnVersion, Origin, Refused, RunChoice, TaskChoice, clear,
+    By, Choice, Clear, OnVersion, Refused, RunChoice, TaskChoice, clear,
     mark::{MarkedRun, mark_run},
     write_down,
 };
@@ -77,7 +77,7 @@ pub async fn create_backfill(
     conn: &mut PgConnection,
     graphs: &Graphs,
     backfill: &Backfill,
-    origin: Origin,
+    by: &By,
 ) -> Result<BackfillId, Refused> {
     let mut tx = conn.begin().await?;
     let slots = plan(&mut tx, graphs, backfill).await?;
@@ -103,10 +103,10 @@ pub async fn create_backfill(
                     tasks: TaskChoice::default(),
                 };
                 let again = Clear { version: backfill.version, ..Clear::of(choice) };
-                clear(&mut tx, graphs, &again, origin).await?;
+                clear(&mut tx, graphs, &again, by).await?;
                 Some(run.run_key)
             }
-            None => create_run(&mut tx, graphs, version, &trigger(backfill, slot.date), now).await?,
+            None => create_run(&mut tx, graphs, version, &trigger(backfill, slot.date, by), now).await?,
         };
         // One that somebody else has made at this moment is theirs.
         if let Some(run) = run {
@@ -114,12 +114,12 @@ pub async fn create_backfill(
         }
     }
     let extra = json!({ "backfill_id": id, "from_date": from_date, "to_date": to_date });
-    write_down(&mut tx, "create_backfill", dag_id, None, origin, extra).await?;
+    write_down(&mut tx, "create_backfill", dag_id, None, by, extra).await?;
     tx.commit().await?;
     Ok(id)
 }
 
-fn trigger(backfill: &Backfill, date: DateTime<Utc>) -> Trigger {
+fn trigger(backfill: &Backfill, date: DateTime<Utc>, by: &By) -> Trigger {
     Trigger {
         dag_id: backfill.dag_id.clone(),
         run_id: RunId::from(format!("backfill__{}", date.to_rfc3339_opts(SecondsFormat::AutoSi, false))),
@@ -129,6 +129,7 @@ fn trigger(backfill: &Backfill, date: DateTime<Utc>) -> Trigger {
         conf: backfill.conf.clone(),
         note: None,
         triggered_by: "backfill",
+        triggering_user: by.user.clone(),
     }
 }
 
@@ -200,19 +201,14 @@ pub async fn find_backfill(conn: &mut PgConnection, id: BackfillId) -> Result<Ba
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn pause_backfill(
-    conn: &mut PgConnection,
-    id: BackfillId,
-    paused: bool,
-    origin: Origin,
-) -> Result<(), Refused> {
+pub async fn pause_backfill(conn: &mut PgConnection, id: BackfillId, paused: bool, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     let row = find_backfill(&mut tx, id).await?;
     if !backfills::set_paused(&mut tx, id, paused).await? {
         return Err(Refused::BackfillCompleted(id));
     }
     let event = if paused { "pause_backfill" } else { "unpause_backfill" };
-    write_down(&mut tx, event, &row.dag_id, None, origin, json!({ "backfill_id": id })).await?;
+    write_down(&mut tx, event, &row.dag_id, None, by, json!({ "backfill_id": id })).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -221,12 +217,7 @@ pub async fn pause_backfill(
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn cancel_backfill(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    id: BackfillId,
-    origin: Origin,
-) -> Result<(), Refused> {
+pub async fn cancel_backfill(conn: &mut PgConnection, graphs: &Graphs, id: BackfillId, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     let row = find_backfill(&mut tx, id).await?;
     // Nobody starts one of its runs meanwhile.
@@ -236,9 +227,9 @@ pub async fn cancel_backfill(
     }
     for run in backfills::queued(&mut tx, id).await? {
         let run_id = runs::id(&mut tx, run).await?;
-        mark_run(&mut tx, graphs, &row.dag_id, &run_id, MarkedRun::Failed, origin).await?;
+        mark_run(&mut tx, graphs, &row.dag_id, &run_id, MarkedRun::Failed, by).await?;
     }
-    write_down(&mut tx, "cancel_backfill", &row.dag_id, None, origin, json!({ "backfill_id": id })).await?;
+    write_down(&mut tx, "cancel_backfill", &row.dag_id, None, by, json!({ "backfill_id": id })).await?;
     tx.commit().await?;
     Ok(())
 }

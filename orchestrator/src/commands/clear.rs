@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Origin, Refused,
+    By, Refused,
     choose::{Choice, Held, OnVersion, Onto, RunChoice, choose, tell_next_run},
     write_down,
 };
@@ -104,12 +104,7 @@ pub async fn preview_clear(conn: &mut PgConnection, graphs: &Graphs, clear: &Cle
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn clear(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    clear: &Clear,
-    origin: Origin,
-) -> Result<Vec<Chosen>, Refused> {
+pub async fn clear(conn: &mut PgConnection, graphs: &Graphs, clear: &Clear, by: &By) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
     let (mut cleared, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
     for held in clear.choose(&mut tx, graphs).await? {
@@ -139,7 +134,7 @@ pub async fn clear(
         RunChoice::Between { .. } => None,
     };
     let extra = json!({ "cleared": tasks });
-    write_down(&mut tx, "clear_task_instances", &clear.choice.dag_id, run, origin, extra).await?;
+    write_down(&mut tx, "clear_task_instances", &clear.choice.dag_id, run, by, extra).await?;
     tx.commit().await?;
     Ok(cleared)
 }

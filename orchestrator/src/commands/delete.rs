@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused, write_down};
+use super::{By, Refused, write_down};
 use crate::{
     ids::{DagId, RunId},
     state::RunState,
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_run(conn: &mut PgConnection, dag: &DagId, run: &RunId, origin: Origin) -> Result<(), Refused> {
+pub async fn delete_run(conn: &mut PgConnection, dag: &DagId, run: &RunId, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     let gone = || Refused::NoRun(dag.clone(), run.clone());
     let key = runs::key(&mut tx, dag, run).await?.ok_or_else(gone)?;
@@ -23,7 +23,7 @@ pub async fn delete_run(conn: &mut PgConnection, dag: &DagId, run: &RunId, origi
         return Err(Refused::NotDeletable(dag.clone(), run.clone(), state));
     }
     runs::delete(&mut tx, key).await?;
-    write_down(&mut tx, "delete_dag_run", dag, Some(run), origin, json!({})).await?;
+    write_down(&mut tx, "delete_dag_run", dag, Some(run), by, json!({})).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -33,7 +33,7 @@ pub async fn delete_run(conn: &mut PgConnection, dag: &DagId, run: &RunId, origi
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_dag(conn: &mut PgConnection, dag: &DagId, origin: Origin) -> Result<(), Refused> {
+pub async fn delete_dag(conn: &mut PgConnection, dag: &DagId, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     if dags::lock(&mut tx, dag).await?.is_none() {
         return Err(Refused::NoDag(dag.clone()));
@@ -42,7 +42,7 @@ pub async fn delete_dag(conn: &mut PgConnection, dag: &DagId, origin: Origin) ->
         return Err(Refused::DagNotAtRest(dag.clone()));
     }
     dags::delete(&mut tx, dag).await?;
-    write_down(&mut tx, "delete_dag", dag, None, origin, json!({})).await?;
+    write_down(&mut tx, "delete_dag", dag, None, by, json!({})).await?;
     tx.commit().await?;
     Ok(())
 }

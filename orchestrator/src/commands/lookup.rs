@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Origin, Refused};
+use super::{By, Refused};
 use crate::{
     lookup::Connection,
     secrets::{Keys, Sealed},
@@ -54,14 +54,14 @@ pub async fn create_variable(
     conn: &mut PgConnection,
     keys: &Keys,
     new: NewVariable<'_>,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let row = new.seal(keys)?;
     let mut tx = conn.begin().await?;
     if !variables::insert_if_new(&mut tx, &row).await? {
         return Err(Refused::VariableExists(row.key));
     }
-    write_down(&mut tx, "post_variable", "variable", new.key, origin).await?;
+    write_down(&mut tx, "post_variable", "variable", new.key, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -74,14 +74,14 @@ pub async fn update_variable(
     conn: &mut PgConnection,
     keys: &Keys,
     new: NewVariable<'_>,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let row = new.seal(keys)?;
     let mut tx = conn.begin().await?;
     if !variables::update(&mut tx, &row).await? {
         return Err(Refused::NoVariable(row.key));
     }
-    write_down(&mut tx, "patch_variable", "variable", new.key, origin).await?;
+    write_down(&mut tx, "patch_variable", "variable", new.key, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -90,12 +90,12 @@ pub async fn update_variable(
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_variable(conn: &mut PgConnection, key: &str, origin: Origin) -> Result<(), Refused> {
+pub async fn delete_variable(conn: &mut PgConnection, key: &str, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     if !variables::delete(&mut tx, key).await? {
         return Err(Refused::NoVariable(key.to_owned()));
     }
-    write_down(&mut tx, "delete_variable", "variable", key, origin).await?;
+    write_down(&mut tx, "delete_variable", "variable", key, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -123,7 +123,7 @@ pub async fn create_connection(
     keys: &Keys,
     conn_id: &str,
     new: &Connection,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     check_connection(conn_id, new)?;
     let row = new.seal(conn_id, keys).map_err(no_key)?;
@@ -131,7 +131,7 @@ pub async fn create_connection(
     if !connections::insert_if_new(&mut tx, &row).await? {
         return Err(Refused::ConnectionExists(row.conn_id));
     }
-    write_down(&mut tx, "post_connection", "connection", conn_id, origin).await?;
+    write_down(&mut tx, "post_connection", "connection", conn_id, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -145,7 +145,7 @@ pub async fn update_connection(
     keys: &Keys,
     conn_id: &str,
     new: &Connection,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     check_connection(conn_id, new)?;
     let row = new.seal(conn_id, keys).map_err(no_key)?;
@@ -153,7 +153,7 @@ pub async fn update_connection(
     if !connections::update(&mut tx, &row).await? {
         return Err(Refused::NoConnection(row.conn_id));
     }
-    write_down(&mut tx, "patch_connection", "connection", conn_id, origin).await?;
+    write_down(&mut tx, "patch_connection", "connection", conn_id, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -162,18 +162,17 @@ pub async fn update_connection(
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_connection(conn: &mut PgConnection, conn_id: &str, origin: Origin) -> Result<(), Refused> {
+pub async fn delete_connection(conn: &mut PgConnection, conn_id: &str, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     if !connections::delete(&mut tx, conn_id).await? {
         return Err(Refused::NoConnection(conn_id.to_owned()));
     }
-    write_down(&mut tx, "delete_connection", "connection", conn_id, origin).await?;
+    write_down(&mut tx, "delete_connection", "connection", conn_id, by).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn write_down(tx: &mut PgConnection, event: &str, what: &str, name: &str, origin: Origin) -> sqlx::Result<()> {
-    let event =
-        events::Event { event, dag_id: None, run_id: None, owner: origin.as_str(), extra: json!({ what: name }) };
+async fn write_down(tx: &mut PgConnection, event: &str, what: &str, name: &str, by: &By) -> sqlx::Result<()> {
+    let event = events::Event { event, dag_id: None, run_id: None, by, extra: json!({ what: name }) };
     events::append(tx, &event).await
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Origin, Refused,
+    By, Refused,
     choose::{Choice, Held, Onto, RunChoice, TaskChoice, choose, tell_next_run},
     clear::{requeue, reset},
     write_down,
@@ -80,15 +80,10 @@ pub async fn preview_mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark)
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn mark(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    mark: &Mark,
-    origin: Origin,
-) -> Result<Vec<Chosen>, Refused> {
+pub async fn mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark, by: &By) -> Result<Vec<Chosen>, Refused> {
     let mut tx = conn.begin().await?;
     let (mut changed, mut freed, mut runs) = (Vec::new(), Freed::default(), Vec::new());
-    let cause = format!("marked {} ({})", mark.state.state(), origin.as_str());
+    let cause = format!("marked {} ({})", mark.state.state(), by.way.as_str());
     for mut held in choose(&mut tx, graphs, &mark.choice, Onto::Own).await? {
         let to_change = to_change(&held, mark.state);
         if to_change.is_empty() {
@@ -114,7 +109,7 @@ pub async fn mark(
     };
     let tasks: Vec<_> = changed.iter().map(|instance| [instance.run_id.as_str(), instance.task_id.as_str()]).collect();
     let extra = json!({ "new_state": mark.state.state(), "marked": tasks });
-    write_down(&mut tx, "mark_task_instances", &mark.choice.dag_id, run, origin, extra).await?;
+    write_down(&mut tx, "mark_task_instances", &mark.choice.dag_id, run, by, extra).await?;
     tx.commit().await?;
     Ok(changed)
 }
@@ -133,11 +128,11 @@ pub async fn mark_run(
     dag: &DagId,
     run: &RunId,
     state: MarkedRun,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     let choice = Choice { dag_id: dag.clone(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
-    let cause = format!("the run was marked ({})", origin.as_str());
+    let cause = format!("the run was marked ({})", by.way.as_str());
     for mut held in choose(&mut tx, graphs, &choice, Onto::Own).await? {
         match state {
             MarkedRun::Queued => requeue(&mut tx, &mut held).await?,
@@ -151,7 +146,7 @@ pub async fn mark_run(
         MarkedRun::Failed => "failed",
         MarkedRun::Queued => "queued",
     };
-    write_down(&mut tx, "mark_dag_run", dag, Some(run), origin, json!({ "new_state": word })).await?;
+    write_down(&mut tx, "mark_dag_run", dag, Some(run), by, json!({ "new_state": word })).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -191,13 +186,13 @@ pub async fn set_task_note(
     conn: &mut PgConnection,
     instances: &[InstanceListed],
     note: Option<&str>,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     for of in instances {
         pages::instances::set_note(&mut tx, of, note).await?;
         let extra = json!({ "task_id": of.task_id, "map_index": of.map_index, "note": note });
-        write_down(&mut tx, "patch_task_instance", &of.dag_id, Some(&of.run_id), origin, extra).await?;
+        write_down(&mut tx, "patch_task_instance", &of.dag_id, Some(&of.run_id), by, extra).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -212,13 +207,13 @@ pub async fn set_note(
     dag: &DagId,
     run: &RunId,
     note: Option<&str>,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
     if !runs::set_note(&mut tx, dag, run, note).await? {
         return Err(Refused::NoRun(dag.clone(), run.clone()));
     }
-    write_down(&mut tx, "patch_dag_run", dag, Some(run), origin, json!({ "note": note })).await?;
+    write_down(&mut tx, "patch_dag_run", dag, Some(run), by, json!({ "note": note })).await?;
     tx.commit().await?;
     Ok(())
 }

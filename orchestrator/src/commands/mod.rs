@@ -11,7 +11,10 @@ mod pause;
 mod pools;
 mod signal;
 mod trigger;
+mod users;
 mod xcom;
+
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -32,6 +35,9 @@ pub use self::{
     pools::{create_pool, delete_pool, update_pool},
     signal::post_signal,
     trigger::{ManualRun, trigger},
+    users::{
+        NotSignedIn, create_token, create_user, delete_user, revoke_token, set_password, set_role, sign_in, wait_after,
+    },
     xcom::{delete_xcom, put_xcom},
 };
 use crate::{
@@ -74,6 +80,18 @@ pub enum Refused {
     /// There is no such asset.
     #[error("The Asset with name: `{0}` was not found")]
     NoAsset(String),
+    /// There is no such user.
+    #[error("The User with username `{0}` was not found")]
+    NoUser(String),
+    /// There is a user of that name.
+    #[error("The User with username `{0}` already exists")]
+    UserExists(String),
+    /// Nobody else could let anybody in.
+    #[error("{0} is the last admin: make another one first")]
+    LastAdmin(String),
+    /// The user has no such token.
+    #[error("The Token with id `{0}` was not found")]
+    NoToken(i64),
     /// There is no such backfill.
     #[error("Could not find backfill with id {0}")]
     NoBackfill(BackfillId),
@@ -146,11 +164,16 @@ impl Refused {
             | Self::NoVariable(_)
             | Self::NoConnection(_)
             | Self::NoAsset(_)
+            | Self::NoUser(_)
+            | Self::NoToken(_)
             | Self::NoBackfill(_) => Kind::Missing,
-            Self::PoolExists(_) | Self::VariableExists(_) | Self::ConnectionExists(_) | Self::RunExists { .. } => {
-                Kind::Duplicate
-            }
-            Self::BackfillExists(_)
+            Self::UserExists(_)
+            | Self::PoolExists(_)
+            | Self::VariableExists(_)
+            | Self::ConnectionExists(_)
+            | Self::RunExists { .. } => Kind::Duplicate,
+            Self::LastAdmin(_)
+            | Self::BackfillExists(_)
             | Self::BackfillCompleted(_)
             | Self::Running(..)
             | Self::NotAtRest(_)
@@ -168,9 +191,46 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
-/// Who asks, in Airflow's words.
+/// Who asks, and by which way: it stands in the event log beside what was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct By {
+    /// The way.
+    pub way: Way,
+    /// The user, if somebody has signed in.
+    pub user: Option<String>,
+    /// From where.
+    pub from: Option<IpAddr>,
+}
+
+impl By {
+    /// Whoever may run the command line.
+    #[must_use]
+    pub const fn cli() -> Self {
+        Self { way: Way::Cli, user: None, from: None }
+    }
+
+    /// A rule of the DAG.
+    #[must_use]
+    pub const fn scheduler() -> Self {
+        Self { way: Way::Scheduler, user: None, from: None }
+    }
+
+    /// A test.
+    #[must_use]
+    pub const fn test() -> Self {
+        Self { way: Way::Test, user: None, from: None }
+    }
+
+    /// The user; without one, the way stands for it.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.user.as_deref().unwrap_or(self.way.as_str())
+    }
+}
+
+/// By which way somebody asks, in Airflow's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum Way {
     /// The command line.
     Cli,
     /// The API.
@@ -183,10 +243,10 @@ pub enum Origin {
     Test,
 }
 
-impl Origin {
+impl Way {
     /// As the API writes it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cli => "cli",
             Self::RestApi => "rest_api",
@@ -202,10 +262,9 @@ async fn write_down(
     event: &str,
     dag: &DagId,
     run: Option<&RunId>,
-    origin: Origin,
+    by: &By,
     extra: Value,
 ) -> sqlx::Result<()> {
-    // Until there are users, the way by which somebody asked stands for who it was.
-    let event = events::Event { event, dag_id: Some(dag), run_id: run, owner: origin.as_str(), extra };
+    let event = events::Event { event, dag_id: Some(dag), run_id: run, by, extra };
     events::append(tx, &event).await
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused, write_down};
+use super::{By, Refused, write_down};
 use crate::{
     engine::Graphs,
     ids::DagId,
@@ -19,10 +19,10 @@ pub async fn set_paused(
     graphs: &Graphs,
     dag: &DagId,
     paused: bool,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
-    set_paused_within(&mut tx, graphs, dag, paused, origin).await?;
+    set_paused_within(&mut tx, graphs, dag, paused, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -36,7 +36,7 @@ pub async fn set_paused_within(
     graphs: &Graphs,
     dag: &DagId,
     paused: bool,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     if !dags::set_paused(tx, dag, paused).await? {
         return Err(Refused::NoDag(dag.clone()));
@@ -48,6 +48,6 @@ pub async fn set_paused_within(
         let next = timetable.upcoming(graph.window(), row.last_slot, None, now);
         dags::set_slots(tx, dag, row.last_slot, next).await?;
     }
-    write_down(tx, if paused { "pause_dag" } else { "unpause_dag" }, dag, None, origin, json!({})).await?;
+    write_down(tx, if paused { "pause_dag" } else { "unpause_dag" }, dag, None, by, json!({})).await?;
     Ok(())
 }

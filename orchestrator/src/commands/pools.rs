@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused};
+use super::{By, Refused};
 use crate::{
     dag::DEFAULT_POOL,
     store::{
@@ -19,13 +19,13 @@ const NAME_LENGTH_MAX: usize = 256;
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn create_pool(conn: &mut PgConnection, pool: &NewPool<'_>, origin: Origin) -> Result<(), Refused> {
+pub async fn create_pool(conn: &mut PgConnection, pool: &NewPool<'_>, by: &By) -> Result<(), Refused> {
     check(pool)?;
     let mut tx = conn.begin().await?;
     if !pools::insert_if_new(&mut tx, pool).await? {
         return Err(Refused::PoolExists(pool.name.to_owned()));
     }
-    write_down(&mut tx, "post_pool", pool, origin).await?;
+    write_down(&mut tx, "post_pool", pool, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -34,13 +34,13 @@ pub async fn create_pool(conn: &mut PgConnection, pool: &NewPool<'_>, origin: Or
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn update_pool(conn: &mut PgConnection, pool: &NewPool<'_>, origin: Origin) -> Result<(), Refused> {
+pub async fn update_pool(conn: &mut PgConnection, pool: &NewPool<'_>, by: &By) -> Result<(), Refused> {
     check(pool)?;
     let mut tx = conn.begin().await?;
     if !pools::update(&mut tx, pool).await? {
         return Err(Refused::NoPool(pool.name.to_owned()));
     }
-    write_down(&mut tx, "patch_pool", pool, origin).await?;
+    write_down(&mut tx, "patch_pool", pool, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -49,7 +49,7 @@ pub async fn update_pool(conn: &mut PgConnection, pool: &NewPool<'_>, origin: Or
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_pool(conn: &mut PgConnection, name: &str, origin: Origin) -> Result<(), Refused> {
+pub async fn delete_pool(conn: &mut PgConnection, name: &str, by: &By) -> Result<(), Refused> {
     if name == DEFAULT_POOL {
         return Err(Refused::Invalid("Default Pool can't be deleted".to_owned()));
     }
@@ -58,7 +58,7 @@ pub async fn delete_pool(conn: &mut PgConnection, name: &str, origin: Origin) ->
         return Err(Refused::NoPool(name.to_owned()));
     }
     let gone = NewPool { name, slots: 0, description: None, include_deferred: false };
-    write_down(&mut tx, "delete_pool", &gone, origin).await?;
+    write_down(&mut tx, "delete_pool", &gone, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -73,8 +73,8 @@ fn check(pool: &NewPool<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-async fn write_down(tx: &mut PgConnection, event: &str, pool: &NewPool<'_>, origin: Origin) -> sqlx::Result<()> {
+async fn write_down(tx: &mut PgConnection, event: &str, pool: &NewPool<'_>, by: &By) -> sqlx::Result<()> {
     let extra = json!({ "pool": pool.name, "slots": pool.slots, "include_deferred": pool.include_deferred });
-    let event = events::Event { event, dag_id: None, run_id: None, owner: origin.as_str(), extra };
+    let event = events::Event { event, dag_id: None, run_id: None, by, extra };
     events::append(tx, &event).await
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused};
+use super::{By, Refused};
 use crate::store::{events, signals};
 
 /// Longer keys are a mistake.
@@ -14,7 +14,7 @@ const KEY_LENGTH_MAX: usize = 250;
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn post_signal(conn: &mut PgConnection, key: &str, payload: &Value, origin: Origin) -> Result<u64, Refused> {
+pub async fn post_signal(conn: &mut PgConnection, key: &str, payload: &Value, by: &By) -> Result<u64, Refused> {
     if key.is_empty() || key.len() > KEY_LENGTH_MAX {
         return Err(Refused::Invalid(format!("a signal needs a key of at most {KEY_LENGTH_MAX} characters")));
     }
@@ -23,7 +23,7 @@ pub async fn post_signal(conn: &mut PgConnection, key: &str, payload: &Value, or
     signals::post(&mut tx, key, payload).await?;
     let woken = signals::wake(&mut tx, key).await?;
     let extra = json!({ "signal": key, "woken": woken });
-    let event = events::Event { event: "post_signal", dag_id: None, run_id: None, owner: origin.as_str(), extra };
+    let event = events::Event { event: "post_signal", dag_id: None, run_id: None, by, extra };
     events::append(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(woken)

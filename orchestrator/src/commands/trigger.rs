@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused, write_down};
+use super::{By, Refused, write_down};
 use crate::{
     engine::{Graphs, Trigger, create_run},
     ids::{DagId, RunId},
@@ -36,7 +36,7 @@ pub async fn trigger(
     graphs: &Graphs,
     dag: &DagId,
     run: ManualRun,
-    origin: Origin,
+    by: &By,
 ) -> Result<RunId, Refused> {
     let conf = run.conf.unwrap_or_else(|| json!({}));
     if !conf.is_object() {
@@ -60,13 +60,14 @@ pub async fn trigger(
         run_after: run.run_after.unwrap_or(now),
         conf,
         note: run.note,
-        triggered_by: origin.as_str(),
+        triggered_by: by.way.as_str(),
+        triggering_user: by.user.clone(),
     };
     if create_run(&mut tx, graphs, version, &trigger, now).await?.is_none() {
         return Err(Refused::RunExists { dag_id: dag.clone(), run_id, logical_date: run.logical_date });
     }
     let extra = json!({ "conf": trigger.conf, "logical_date": trigger.logical_date });
-    write_down(&mut tx, "trigger_dag_run", dag, Some(&run_id), origin, extra).await?;
+    write_down(&mut tx, "trigger_dag_run", dag, Some(&run_id), by, extra).await?;
     tx.commit().await?;
     Ok(run_id)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{Origin, Refused, write_down};
+use super::{By, Refused, write_down};
 use crate::{
     overflow::INLINE_BYTES_MAX,
     store::pages::{
@@ -21,7 +21,7 @@ pub async fn put_xcom(
     of: &InstanceListed,
     key: &str,
     value: &Value,
-    origin: Origin,
+    by: &By,
 ) -> Result<(), Refused> {
     if key.is_empty() || key.len() > 512 {
         return Err(Refused::Invalid("the key of an XCom has 1 to 512 bytes".to_owned()));
@@ -34,7 +34,7 @@ pub async fn put_xcom(
     let mut tx = conn.begin().await?;
     xcoms::put(&mut tx, of.run_key, &of.task_id, of.map_index, key, value).await?;
     let extra = json!({ "task_id": of.task_id, "map_index": of.map_index, "key": key });
-    write_down(&mut tx, "put_xcom_entry", &of.dag_id, Some(&of.run_id), origin, extra).await?;
+    write_down(&mut tx, "put_xcom_entry", &of.dag_id, Some(&of.run_id), by, extra).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -43,11 +43,11 @@ pub async fn put_xcom(
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn delete_xcom(conn: &mut PgConnection, xcom: &XcomListed, origin: Origin) -> Result<bool, Refused> {
+pub async fn delete_xcom(conn: &mut PgConnection, xcom: &XcomListed, by: &By) -> Result<bool, Refused> {
     let mut tx = conn.begin().await?;
     let deleted = xcoms::delete(&mut tx, xcom).await?;
     let extra = json!({ "task_id": xcom.task_id, "map_index": xcom.map_index, "key": xcom.key });
-    write_down(&mut tx, "delete_xcom_entry", &xcom.dag_id, Some(&xcom.run_id), origin, extra).await?;
+    write_down(&mut tx, "delete_xcom_entry", &xcom.dag_id, Some(&xcom.run_id), by, extra).await?;
     tx.commit().await?;
     Ok(deleted)
 }

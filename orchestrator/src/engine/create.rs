@@ -36,6 +36,8 @@ pub struct Trigger {
     pub note: Option<String>,
     /// Who, in Airflow's words.
     pub triggered_by: &'static str,
+    /// The user who did, if somebody had signed in.
+    pub triggering_user: Option<String>,
 }
 
 /// Makes the run under `version`, queued; none if the DAG has one of that id or logical date already.
@@ -60,6 +62,7 @@ pub async fn create_run(
         conf: &trigger.conf,
         note: trigger.note.as_deref(),
         triggered_by: trigger.triggered_by,
+        triggering_user: trigger.triggering_user.as_deref(),
         now,
         tasks: graph.tasks().len() as i32,
     };

@@ -76,5 +76,6 @@ fn scheduled(graph: &Graph, slot: DateTime<Utc>) -> Trigger {
         conf: json!({}),
         note: None,
         triggered_by: "timetable",
+        triggering_user: None,
     }
 }

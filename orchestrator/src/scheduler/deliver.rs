@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    commands::By,
     dag::Registry,
     store::{
         events,
@@ -65,7 +66,7 @@ pub async fn deliver_one(pool: &PgPool, registry: &Registry, dags: &[String]) ->
                 event: "notification_failed",
                 dag_id: Some(&notice.dag_id),
                 run_id: Some(&notice.run_id),
-                owner: "scheduler",
+                by: &By::scheduler(),
                 extra,
             };
             events::append(conn, &event).await?;

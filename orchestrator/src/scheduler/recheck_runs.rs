@@ -4,7 +4,7 @@
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    commands::{Origin, set_paused_within},
+    commands::{By, set_paused_within},
     engine::{Freed, Graphs, move_on},
     ids::{DagId, RunKey},
     state::RunState,
@@ -55,7 +55,7 @@ async fn pause_if_too_many_failed(tx: &mut PgConnection, graphs: &Graphs, dag: &
     let last = rechecks::last_ended(tx, dag, i64::from(most)).await?;
     if last.len() == most as usize && last.iter().all(|state| *state == RunState::Failed) {
         tracing::warn!(%dag, most, "paused: its last runs have all failed");
-        set_paused_within(tx, graphs, dag, true, Origin::Scheduler).await?;
+        set_paused_within(tx, graphs, dag, true, &By::scheduler()).await?;
     }
     Ok(())
 }

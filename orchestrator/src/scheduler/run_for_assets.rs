@@ -56,6 +56,7 @@ async fn create(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: Date
         conf: json!({}),
         note: None,
         triggered_by: "asset",
+        triggering_user: None,
     };
     // At the same microsecond as another one: the next pass makes it.
     let Some(run) = create_run(&mut tx, graphs, row.current_version_id, &trigger, now).await? else { return Ok(false) };

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::ids::{DagId, RunId};
+use crate::{
+    commands::By,
+    ids::{DagId, RunId},
+};
 
 /// Something that somebody did.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub struct Event<'a> {
     /// To which run.
     pub run_id: Option<&'a RunId>,
     /// Who.
-    pub owner: &'a str,
+    pub by: &'a By,
     /// The details.
     pub extra: Value,
 }
@@ -26,11 +29,14 @@ pub struct Event<'a> {
 /// The database is down.
 pub async fn append(conn: &mut PgConnection, event: &Event<'_>) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into event (event, dag_id, run_id, owner, extra) values ($1, $2, $3, $4, $5)",
+        "insert into event (event, dag_id, run_id, owner, way, from_address, extra)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         event.event,
         event.dag_id.map(DagId::as_str),
         event.run_id.map(RunId::as_str),
-        event.owner,
+        event.by.owner(),
+        event.by.way.as_str(),
+        event.by.from.map(|address| address.to_string()),
         event.extra
     )
     .execute(conn)

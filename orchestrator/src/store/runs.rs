@@ -33,6 +33,8 @@ pub struct NewRun<'a> {
     pub note: Option<&'a str>,
     /// Who made it, in Airflow's words (`rest_api`, `ui`, `cli`, `timetable`).
     pub triggered_by: &'a str,
+    /// The user who did, if somebody had signed in.
+    pub triggering_user: Option<&'a str>,
     /// The instant of its making.
     pub now: DateTime<Utc>,
     /// How many task instances it has.
@@ -46,8 +48,10 @@ pub struct NewRun<'a> {
 pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::Result<Option<RunKey>> {
     sqlx::query_scalar!(
         r#"insert into dag_run (dag_id, run_id, version_id, run_type, logical_date, data_interval_start,
-                                data_interval_end, run_after, conf, note, triggered_by, queued_at, run_day, unfinished)
-           values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, ($10::timestamptz at time zone 'utc')::date, $11)
+                                data_interval_end, run_after, conf, note, triggered_by, queued_at, run_day, unfinished,
+                                triggering_user)
+           values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, ($10::timestamptz at time zone 'utc')::date, $11,
+                   $12)
            on conflict do nothing
            returning run_key as "run_key: RunKey""#,
         run.dag_id.as_str(),
@@ -60,7 +64,8 @@ pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::R
         run.note,
         run.triggered_by,
         run.now,
-        run.tasks
+        run.tasks,
+        run.triggering_user
     )
     .fetch_optional(conn)
     .await

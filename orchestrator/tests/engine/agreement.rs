@@ -4,9 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use orchestrator::{
-    commands::{
-        self, Choice, Clear, ManualRun, Mark, Marked, MarkedRun, NamedTask, Only, Origin, RunChoice, TaskChoice,
-    },
+    commands::{self, By, Choice, Clear, ManualRun, Mark, Marked, MarkedRun, NamedTask, Only, RunChoice, TaskChoice},
     dag::{Dag, Next, Registry, Role, Task},
     engine::{Abilities, Claimant, Ending, Outcome, settle},
     ids::{DagId, Node, ProcessId, RunId, TaskId},
@@ -42,7 +40,7 @@ async fn engine_and_model_agree_on_every_state(pool: PgPool) {
         }
         // The run is left as it is; its DAG must not be passed over again.
         let mut conn = world.pool.acquire().await.unwrap();
-        commands::set_paused(&mut conn, &world.graphs, &play.dag, true, Origin::Test).await.unwrap();
+        commands::set_paused(&mut conn, &world.graphs, &play.dag, true, &By::test()).await.unwrap();
     }
     world.assert_counts().await;
     assert!(events > seeds * 3, "only {events} events in {seeds} runs");
@@ -276,7 +274,7 @@ impl<'w> Play<'w> {
                 self.model.clear(&chosen, only_failed);
                 let only = if only_failed { Only::Failed } else { Only::All };
                 let clear = Clear { only, ..Clear::of(self.choice(&chosen)) };
-                commands::clear(&mut conn, graphs, &clear, Origin::Test).await.unwrap();
+                commands::clear(&mut conn, graphs, &clear, &By::test()).await.unwrap();
             }
             4..=6 => {
                 let marks = [("success", Marked::Success), ("failed", Marked::Failed), ("skipped", Marked::Skipped)];
@@ -285,7 +283,7 @@ impl<'w> Play<'w> {
                 self.trace.push(format!("mark t{task} {index:?} {word}"));
                 self.model.mark(task, index, word);
                 let mark = Mark { choice: self.choice(&[(task, index)]), state };
-                commands::mark(&mut conn, graphs, &mark, Origin::Test).await.unwrap();
+                commands::mark(&mut conn, graphs, &mark, &By::test()).await.unwrap();
             }
             _ => {
                 let marks =
@@ -293,7 +291,7 @@ impl<'w> Play<'w> {
                 let (word, state) = marks[self.random.random_range(0..3)];
                 self.trace.push(format!("mark the run {word}"));
                 self.model.mark_run(word);
-                commands::mark_run(&mut conn, graphs, &self.dag, &self.run, state, Origin::Test).await.unwrap();
+                commands::mark_run(&mut conn, graphs, &self.dag, &self.run, state, &By::test()).await.unwrap();
             }
         }
         drop(conn);

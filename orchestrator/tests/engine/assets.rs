@@ -1,7 +1,7 @@
 //! Assets: a task updates them, DAGs run for them, and no update is lost or counted twice.
 
 use orchestrator::{
-    commands::{self, Origin, Refused},
+    commands::{self, By, Refused},
     prelude::*,
     state::{RunState, TaskState},
     worker::Settings,
@@ -48,7 +48,7 @@ async fn runs(world: &World, dag: &str) -> Vec<String> {
 
 async fn update(world: &World, asset: &str) -> Result<i64, Refused> {
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::update_asset(&mut conn, asset, &json!({ "rows": 5 }), Origin::Test).await
+    commands::update_asset(&mut conn, asset, &json!({ "rows": 5 }), &By::test()).await
 }
 
 #[sqlx::test(migrations = "../migrations")]

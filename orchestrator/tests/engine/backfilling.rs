@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use orchestrator::{
-    commands::{self, Backfill, Choice, Clear, ManualRun, OnVersion, Origin, Refused, RunChoice, TaskChoice},
+    commands::{self, Backfill, By, Choice, Clear, ManualRun, OnVersion, Refused, RunChoice, TaskChoice},
     ids::{BackfillId, RunId},
     prelude::*,
     state::{RunState, TaskState},
@@ -42,7 +42,7 @@ fn daily() -> Dag {
 
 async fn make(world: &World, backfill: &Backfill) -> Result<BackfillId, Refused> {
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::create_backfill(&mut conn, &world.graphs, backfill, Origin::Test).await
+    commands::create_backfill(&mut conn, &world.graphs, backfill, &By::test()).await
 }
 
 /// The days of January of the runs that are in that state, in the order in which they started.
@@ -97,7 +97,7 @@ async fn every_slot_is_made_up_for_in_order_and_within_the_limit(pool: PgPool) {
     let tasks = TaskChoice::default();
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
     let clear = Clear::of(choice);
-    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
     assert_eq!(world.run_state("d", &run).await, RunState::Queued);
     assert_eq!(world.pass().await.promoted, 1);
     let worker = world.worker(Settings::default());
@@ -140,20 +140,20 @@ async fn a_backfill_is_paused_and_cancelled(pool: PgPool) {
     let id = make(&world, &week()).await.unwrap();
     assert_eq!(world.pass().await.promoted, 2);
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::pause_backfill(&mut conn, id, true, Origin::Test).await.unwrap();
+    commands::pause_backfill(&mut conn, id, true, &By::test()).await.unwrap();
     let worker = world.worker(Settings::default());
     for day in ["01", "02"] {
         let run = RunId::from(format!("backfill__2026-01-{day}T00:00:00+00:00"));
         assert_eq!(world.finished("d", &run).await, RunState::Success);
     }
     assert_eq!(world.pass().await.promoted, 0);
-    commands::cancel_backfill(&mut conn, &world.graphs, id, Origin::Test).await.unwrap();
+    commands::cancel_backfill(&mut conn, &world.graphs, id, &By::test()).await.unwrap();
     assert_eq!(days(&world, RunState::Success).await, [1, 2]);
     assert_eq!(world.count("d", TaskState::Success).await, 2);
     let failed: i64 =
         sqlx::query_scalar("select count(*) from dag_run where state = 'failed'").fetch_one(&world.pool).await.unwrap();
     assert_eq!(failed, 5);
-    let again = commands::pause_backfill(&mut conn, id, false, Origin::Test).await;
+    let again = commands::pause_backfill(&mut conn, id, false, &By::test()).await;
     assert!(matches!(again, Err(Refused::BackfillCompleted(_))));
     worker.stop().await;
     assert!(make(&world, &Backfill { reprocess: Reprocess::Failed, ..week() }).await.is_ok(), "another one may follow");

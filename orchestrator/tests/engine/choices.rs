@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use orchestrator::{
-    commands::{self, Choice, Clear, Mark, Marked, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, Mark, Marked, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -50,7 +50,7 @@ async fn a_branch_runs_what_it_chose_and_a_clear_finds_its_choice_again(pool: Pg
 
     let clear = Clear::of(choice(&run, &["other"]));
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
     drop(conn);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     assert_eq!(world.state("d", &run, "other").await, TaskState::Skipped, "the branch had not chosen it");
@@ -107,11 +107,11 @@ async fn a_teardown_runs_after_a_failure_and_does_not_hide_it(pool: PgPool) {
     // What was torn down is made again before the work is tried again.
     let mut conn = world.pool.acquire().await.unwrap();
     let clear = Clear::of(choice(&run, &["work"]));
-    let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    let cleared = commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
     assert_eq!(cleared.len(), 3, "{cleared:?}");
     // As if it had worked.
     let mark = Mark { choice: choice(&run, &["work"]), state: Marked::Success };
-    commands::mark(&mut conn, &world.graphs, &mark, Origin::Test).await.unwrap();
+    commands::mark(&mut conn, &world.graphs, &mark, &By::test()).await.unwrap();
     drop(conn);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
@@ -130,7 +130,7 @@ async fn a_cleared_task_waits_for_its_setup_far_before_it_and_goes_on(pool: PgPo
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     let clear = Clear::of(choice(&run, &["work"]));
     let mut conn = world.pool.acquire().await.unwrap();
-    assert_eq!(commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap().len(), 2);
+    assert_eq!(commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap().len(), 2);
     drop(conn);
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
@@ -238,7 +238,7 @@ async fn past_and_future_reach_the_runs_before_and_after(pool: PgPool) {
         let choice = Choice { dag_id: "d".into(), runs: which.clone(), tasks: TaskChoice::default() };
         let clear = Clear::of(choice);
         let mut conn = world.pool.acquire().await.unwrap();
-        let cleared = commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+        let cleared = commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
         drop(conn);
         let cleared: Vec<_> = cleared.into_iter().map(|instance| instance.run_id).collect();
         assert_eq!(cleared, expected.iter().map(|at: &usize| runs[*at].clone()).collect::<Vec<_>>(), "{which:?}");

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use orchestrator::{
-    commands::{self, Choice, Clear, Only, Origin, Refused, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, Only, Refused, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -30,7 +30,7 @@ fn clear_of(run: &RunId, tasks: &[&str], only: Only) -> Clear {
 async fn clear(world: &World, clear: &Clear) -> Result<Vec<String>, Refused> {
     let mut conn = world.pool.acquire().await.unwrap();
     let preview = commands::preview_clear(&mut conn, &world.graphs, clear).await?;
-    let cleared = commands::clear(&mut conn, &world.graphs, clear, Origin::Test).await?;
+    let cleared = commands::clear(&mut conn, &world.graphs, clear, &By::test()).await?;
     assert_eq!(preview.len(), cleared.len(), "the preview showed something else");
     world.wake.worker();
     Ok(cleared.into_iter().map(|instance| instance.task_id.as_str().to_owned()).collect())

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     prelude::*,
     state::{RunState, TaskState},
     worker::Settings,
@@ -29,7 +29,7 @@ async fn paid(context: Context) -> TaskResult<Poke<Value>> {
 
 async fn post(world: &World, payload: Value) -> u64 {
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::post_signal(&mut conn, "paid", &payload, Origin::Test).await.unwrap()
+    commands::post_signal(&mut conn, "paid", &payload, &By::test()).await.unwrap()
 }
 
 #[sqlx::test(migrations = "../migrations")]
@@ -130,7 +130,7 @@ async fn ten_thousand_wait_in_rows_and_go_on_together(pool: PgPool) {
     let mut conn = world.pool.acquire().await.unwrap();
     let wide =
         orchestrator::store::pools::NewPool { name: "wide", slots: -1, description: None, include_deferred: false };
-    commands::create_pool(&mut conn, &wide, Origin::Test).await.unwrap();
+    commands::create_pool(&mut conn, &wide, &By::test()).await.unwrap();
     drop(conn);
     let worker = world.worker(Settings { slots: 256, ..Settings::default() });
     let run = world.start("d").await;
@@ -153,7 +153,7 @@ async fn in_a_pool_that_includes_the_deferred_they_keep_their_slots(pool: PgPool
     let mut conn = world.pool.acquire().await.unwrap();
     let narrow =
         orchestrator::store::pools::NewPool { name: "narrow", slots: 3, description: None, include_deferred: true };
-    commands::create_pool(&mut conn, &narrow, Origin::Test).await.unwrap();
+    commands::create_pool(&mut conn, &narrow, &By::test()).await.unwrap();
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
     world.reaches("d", &run, "paid", TaskState::Deferred).await;
@@ -166,7 +166,7 @@ async fn in_a_pool_that_includes_the_deferred_they_keep_their_slots(pool: PgPool
         runs: commands::RunChoice::one(run.clone()),
         tasks: commands::TaskChoice { named: vec!["paid".into()], ..Default::default() },
     });
-    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
     drop(conn);
     world.assert_counts().await;
     world.reaches("d", &run, "paid", TaskState::Deferred).await;

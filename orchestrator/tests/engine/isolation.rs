@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, RunChoice, TaskChoice},
     dag::Registry,
     engine::Graphs,
     prelude::*,
@@ -207,7 +207,7 @@ async fn a_timeout_and_a_clear_end_the_whole_process_group(pool: PgPool) {
     std::fs::remove_file(folder.path().join("pids")).unwrap();
     let choice = Choice { dag_id: "blocks".into(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::clear(&mut conn, &world.graphs, &Clear::of(choice), Origin::Test).await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &Clear::of(choice), &By::test()).await.unwrap();
     drop(conn);
     let again = async {
         while world.state("blocks", &run, "blocks").await != TaskState::Running {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use orchestrator::{
-    commands::{self, Choice, ManualRun, Mark, Marked, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, ManualRun, Mark, Marked, RunChoice, TaskChoice},
     ids::{DagId, RunId},
     prelude::*,
     state::{RunState, TaskState},
@@ -34,7 +34,7 @@ async fn mark(world: &World, run: &RunId, task: &str, state: Marked) {
     let tasks = TaskChoice { named: vec![task.into()], ..TaskChoice::default() };
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::mark(&mut conn, &world.graphs, &Mark { choice, state }, Origin::Test).await.unwrap();
+    commands::mark(&mut conn, &world.graphs, &Mark { choice, state }, &By::test()).await.unwrap();
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -1,7 +1,7 @@
 //! What a task reads besides its inputs: params, variables, connections.
 
 use orchestrator::{
-    commands::{self, ManualRun, NewVariable, Origin, Refused},
+    commands::{self, By, ManualRun, NewVariable, Refused},
     lookup::Connection,
     prelude::*,
     secrets::{Keys, new_key},
@@ -50,7 +50,7 @@ async fn a_run_has_the_defaults_of_its_params_unless_its_conf_says_otherwise(poo
         [(json!({ "days": 91 }), "days: 91 is greater than"), (json!({ "region": 5 }), "region: 5 is not")]
     {
         let run = ManualRun { conf: Some(conf), ..ManualRun::default() };
-        let refused = commands::trigger(&mut conn, &world.graphs, &"d".into(), run, Origin::Test).await.unwrap_err();
+        let refused = commands::trigger(&mut conn, &world.graphs, &"d".into(), run, &By::test()).await.unwrap_err();
         assert!(matches!(refused, Refused::Params(..)) && refused.to_string().contains(told), "{refused}");
     }
 }
@@ -82,10 +82,10 @@ async fn a_task_reads_variables_and_connections_and_its_log_masks_their_secrets(
     let mut conn = world.pool.acquire().await.unwrap();
     for (key, value) in [("region", "europe"), ("api_token", "hunter22")] {
         let new = NewVariable { key, value, description: None };
-        commands::create_variable(&mut conn, &keys, new, Origin::Test).await.unwrap();
+        commands::create_variable(&mut conn, &keys, new, &By::test()).await.unwrap();
     }
     let db = Connection { password: Some("s3cr3t!".to_owned()), ..Connection::default() };
-    commands::create_connection(&mut conn, &keys, "db", &db, Origin::Test).await.unwrap();
+    commands::create_connection(&mut conn, &keys, "db", &db, &By::test()).await.unwrap();
     drop(conn);
     let worker = world.worker(Settings { keys, ..Settings::default() });
     let run = world.start("d").await;
@@ -116,7 +116,7 @@ async fn a_template_takes_what_the_run_and_the_database_have(pool: PgPool) {
     let world = World::new(pool, vec![dag]).await;
     let keys = Keys::parse(&new_key()).unwrap();
     let new = NewVariable { key: "region", value: "europe", description: None };
-    commands::create_variable(&mut world.pool.acquire().await.unwrap(), &keys, new, Origin::Test).await.unwrap();
+    commands::create_variable(&mut world.pool.acquire().await.unwrap(), &keys, new, &By::test()).await.unwrap();
     let worker = world.worker(Settings { keys, ..Settings::default() });
     world.unpause("d").await;
     let manual = ManualRun { logical_date: Some("2024-02-29T03:00:00Z".parse().unwrap()), ..ManualRun::default() };

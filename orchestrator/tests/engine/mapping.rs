@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestrator::{
-    commands::{self, Choice, Clear, NamedTask, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, NamedTask, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -52,7 +52,7 @@ async fn clear(world: &World, run: &RunId, named: Vec<NamedTask>, downstream: bo
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
     let clear = Clear::of(choice);
     let mut conn = world.pool.acquire().await.unwrap();
-    commands::clear(&mut conn, &world.graphs, &clear, Origin::Test).await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
 }
 
 fn one(task: &str, map_index: i32) -> Vec<NamedTask> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestrator::{
-    commands::{self, Choice, Clear, OnVersion, Only, Origin, Refused, RunChoice, Running, TaskChoice},
+    commands::{self, By, Choice, Clear, OnVersion, Only, Refused, RunChoice, Running, TaskChoice},
     dag::Registry,
     ids::RunId,
     prelude::*,
@@ -74,7 +74,7 @@ fn clear_of(run: &RunId, tasks: &[&str]) -> Clear {
 async fn clear(world: &World, clear: &Clear) -> Result<usize, Refused> {
     let mut conn = world.pool.acquire().await.unwrap();
     let preview = commands::preview_clear(&mut conn, &world.graphs, clear).await?;
-    let cleared = commands::clear(&mut conn, &world.graphs, clear, Origin::Test).await?;
+    let cleared = commands::clear(&mut conn, &world.graphs, clear, &By::test()).await?;
     assert_eq!(preview.len(), cleared.len(), "the preview showed something else");
     Ok(cleared.len())
 }
@@ -153,7 +153,7 @@ async fn a_run_with_a_task_that_runs_stays_where_it_is(pool: PgPool) {
     assert!(matches!(refused, Refused::NotAtRest(_)), "{refused}");
     let prevent = Clear { version: OnVersion::Own, running: Running::Refuse, ..clear_of(&run, &[]) };
     let mut conn = world.pool.acquire().await.unwrap();
-    let refused = commands::clear(&mut conn, &world.graphs, &prevent, Origin::Test).await.unwrap_err();
+    let refused = commands::clear(&mut conn, &world.graphs, &prevent, &By::test()).await.unwrap_err();
     assert!(matches!(refused, Refused::Running(..)), "{refused}");
     drop(conn);
     let names: i64 = sqlx::query("select count(*) from task_instance").fetch_one(&world.pool).await.unwrap().get(0);

@@ -104,8 +104,8 @@ async fn the_same_run_is_not_made_twice(pool: PgPool) {
     world.trigger("d", ManualRun { logical_date, ..ManualRun::default() }).await;
     let mut conn = pool.acquire().await.unwrap();
     let again = ManualRun { logical_date, run_id: Some("other".into()), ..ManualRun::default() };
-    let origin = orchestrator::commands::Origin::Test;
-    let refused = orchestrator::commands::trigger(&mut conn, &world.graphs, &"d".into(), again, origin).await;
+    let by = &orchestrator::commands::By::test();
+    let refused = orchestrator::commands::trigger(&mut conn, &world.graphs, &"d".into(), again, by).await;
     assert!(matches!(refused, Err(orchestrator::commands::Refused::RunExists { .. })), "{refused:?}");
     assert_eq!(run_ids(&pool, "d").await.len(), 1);
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     dag::{Dag, Registry},
     engine::Graphs,
     ids::{DagId, RunId, RunKey, TaskId},
@@ -74,7 +74,7 @@ impl World {
 
     pub async fn unpause(&self, dag: &str) {
         let mut conn = self.pool.acquire().await.unwrap();
-        commands::set_paused(&mut conn, &self.graphs, &DagId::from(dag), false, Origin::Test).await.unwrap();
+        commands::set_paused(&mut conn, &self.graphs, &DagId::from(dag), false, &By::test()).await.unwrap();
     }
 
     /// A manual run of an unpaused DAG, started.
@@ -87,7 +87,7 @@ impl World {
 
     pub async fn trigger(&self, dag: &str, run: ManualRun) -> RunId {
         let mut conn = self.pool.acquire().await.unwrap();
-        commands::trigger(&mut conn, &self.graphs, &DagId::from(dag), run, Origin::Test).await.unwrap()
+        commands::trigger(&mut conn, &self.graphs, &DagId::from(dag), run, &By::test()).await.unwrap()
     }
 
     /// Waits for the end of a run, calling the scheduler as its loop would.

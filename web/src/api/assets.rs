@@ -1,13 +1,13 @@
 //! `/assets`: assets, their updates, and the updates for which DAGs have not run yet.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, ManualRun, Origin, Refused},
+    commands::{self, By, ManualRun, Refused},
     ids::{DagId, RunId},
     store::pages::{
         Page,
@@ -110,7 +110,12 @@ async fn write_events(conn: &mut PgConnection, events: &[EventListed]) -> ApiRes
 }
 
 /// Something outside has updated an asset.
-pub(crate) async fn create_event(State(app): State<App>, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn create_event(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
     let body = Body::read(&headers, &body, &["asset_id"], &["asset_id", "extra", "partition_key", "access_control"])?;
     for key in ["partition_key", "access_control"] {
         if body.value(key).is_some() {
@@ -121,7 +126,7 @@ pub(crate) async fn create_event(State(app): State<App>, headers: HeaderMap, bod
     let asset = find(&mut conn, body.integer("asset_id")?.unwrap_or_default()).await?;
     let mut extra = body.object("extra")?.unwrap_or_else(|| json!({}));
     extra["from_rest_api"] = json!(true);
-    let made = commands::update_asset(&mut conn, &asset.name, &extra, Origin::RestApi).await?;
+    let made = commands::update_asset(&mut conn, &asset.name, &extra, &by).await?;
     app.wake.everybody();
     let filter = EventFilter::default().only(EventColumn::EventId, made);
     let found = page::events(&mut conn, &filter, ONE).await?;
@@ -132,6 +137,7 @@ pub(crate) async fn create_event(State(app): State<App>, headers: HeaderMap, bod
 /// Triggers the DAG that makes the asset.
 pub(crate) async fn materialize(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(id): Path<i32>,
     headers: HeaderMap,
     body: Bytes,
@@ -152,7 +158,7 @@ pub(crate) async fn materialize(
     drop(conn);
     let run =
         if body.is_empty() { ManualRun::default() } else { super::runs::read_run(&dag_id, &headers, &body, &[])? };
-    made(&app, &dag_id, run).await
+    made(&app, &by, &dag_id, run).await
 }
 
 /// Which queued updates a path is about.
@@ -189,9 +195,13 @@ pub(crate) async fn queued_one(State(app): State<App>, Path(of): Path<OfQueue>) 
     found.first().map(|event| Json(wire::queued_event(event))).ok_or_else(|| of.gone())
 }
 
-pub(crate) async fn forget(State(app): State<App>, Path(of): Path<OfQueue>) -> ApiResult<StatusCode> {
+pub(crate) async fn forget(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(of): Path<OfQueue>,
+) -> ApiResult<StatusCode> {
     let mut conn = app.pool.acquire().await?;
-    match commands::forget_updates(&mut conn, of.dag_id.as_ref(), of.asset_id, Origin::RestApi).await? {
+    match commands::forget_updates(&mut conn, of.dag_id.as_ref(), of.asset_id, &by).await? {
         0 => Err(of.gone()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

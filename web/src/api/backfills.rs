@@ -1,13 +1,13 @@
 //! `/backfills`.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
-    commands::{self, Backfill, OnVersion, Origin},
+    commands::{self, Backfill, By, OnVersion},
     ids::{BackfillId, DagId},
     store::backfills::{self, BackfillRow, Reprocess},
 };
@@ -46,10 +46,15 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<i64>) -> ApiResul
     show(&app, BackfillId(id)).await
 }
 
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
     let backfill = read(&Body::read(&headers, &body, &["dag_id", "from_date", "to_date"], &ALLOWED)?)?;
     let mut conn = app.pool.acquire().await?;
-    let id = commands::create_backfill(&mut conn, &app.graphs, &backfill, Origin::RestApi).await?;
+    let id = commands::create_backfill(&mut conn, &app.graphs, &backfill, &by).await?;
     drop(conn);
     app.wake.everybody();
     show(&app, id).await
@@ -65,20 +70,20 @@ pub(crate) async fn dry_run(State(app): State<App>, headers: HeaderMap, body: By
     Ok(Json(listed("backfills", rows, total)))
 }
 
-pub(crate) async fn pause(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
-    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), true, Origin::RestApi).await?;
+pub(crate) async fn pause(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
+    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), true, &by).await?;
     show(&app, BackfillId(id)).await
 }
 
-pub(crate) async fn unpause(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
-    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), false, Origin::RestApi).await?;
+pub(crate) async fn unpause(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
+    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), false, &by).await?;
     app.wake.everybody();
     show(&app, BackfillId(id)).await
 }
 
-pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
+pub(crate) async fn cancel(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    commands::cancel_backfill(&mut conn, &app.graphs, BackfillId(id), Origin::RestApi).await?;
+    commands::cancel_backfill(&mut conn, &app.graphs, BackfillId(id), &by).await?;
     drop(conn);
     show(&app, BackfillId(id)).await
 }

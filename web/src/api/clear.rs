@@ -1,13 +1,13 @@
 //! `/clearTaskInstances`, and `/clear` of a run.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
 use orchestrator::{
-    commands::{self, Choice, Clear, NamedTask, OnVersion, Only, Origin, Refused, RunChoice, Running, TaskChoice},
+    commands::{self, By, Choice, Clear, NamedTask, OnVersion, Only, Refused, RunChoice, Running, TaskChoice},
     ids::{DagId, RunId},
     store::pages::runs,
 };
@@ -43,6 +43,7 @@ const ALLOWED: [&str; 15] = [
 
 pub(crate) async fn clear(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(dag_id): Path<DagId>,
     headers: HeaderMap,
     body: Bytes,
@@ -55,7 +56,7 @@ pub(crate) async fn clear(
     let chosen = if is_dry_run {
         commands::preview_clear(&mut conn, &app.graphs, &clear).await?
     } else {
-        let chosen = commands::clear(&mut conn, &app.graphs, &clear, Origin::RestApi).await?;
+        let chosen = commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
         app.wake.everybody();
         chosen
     };
@@ -65,6 +66,7 @@ pub(crate) async fn clear(
 /// `/clear`: all of a run, or what failed of it.
 pub(crate) async fn clear_run(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     headers: HeaderMap,
     body: Bytes,
@@ -86,9 +88,9 @@ pub(crate) async fn clear_run(
         let chosen = commands::preview_clear(&mut conn, &app.graphs, &clear).await?;
         return now_of(&app, &mut conn, &dag_id, &chosen).await;
     }
-    commands::clear(&mut conn, &app.graphs, &clear, Origin::RestApi).await?;
+    commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
     if body.has("note") {
-        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), Origin::RestApi).await?;
+        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), &by).await?;
     }
     app.wake.everybody();
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or(Refused::NoRun(dag_id, run_id))?;

@@ -1,13 +1,13 @@
 //! `/connections`. Secrets are never shown, and one that comes back masked stays as it is.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, Origin, Refused},
+    commands::{self, By, Refused},
     lookup::Connection,
     secrets::{MASK, is_sensitive},
     store::connections,
@@ -45,19 +45,21 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiRe
 
 pub(crate) async fn create(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let body = Body::read(&headers, &body, &["connection_id", "conn_type"], &ALLOWED)?;
     let id = body.text("connection_id")?.unwrap_or_default();
     let new = read(&body, Connection::default())?;
-    commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, Origin::RestApi).await?;
+    commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, &by).await?;
     Ok((StatusCode::CREATED, Json(wire(&id, &find(&app, &id).await?))))
 }
 
 /// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -68,12 +70,16 @@ pub(crate) async fn patch(
         return Err(ApiError::bad_request(text));
     }
     let new = read(&body, find(&app, &id).await?)?;
-    commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, Origin::RestApi).await?;
+    commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, &by).await?;
     Ok(Json(wire(&id, &find(&app, &id).await?)))
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    commands::delete_connection(&mut *app.pool.acquire().await?, &id, Origin::RestApi).await?;
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    commands::delete_connection(&mut *app.pool.acquire().await?, &id, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,13 +1,13 @@
 //! `/dags`: list, get, details, pause, tasks.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
-    commands::{self, Origin, Refused},
+    commands::{self, By, Refused},
     ids::{DagId, TaskId},
     state::RunState,
     store::{
@@ -102,6 +102,7 @@ pub(crate) async fn details(State(app): State<App>, Path(dag_id): Path<DagId>) -
 
 pub(crate) async fn patch(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(dag_id): Path<DagId>,
     uri: Uri,
     headers: HeaderMap,
@@ -109,7 +110,7 @@ pub(crate) async fn patch(
 ) -> ApiResult {
     let paused = read_pause(&Params::of(&uri)?, &headers, &body)?;
     let mut conn = app.pool.acquire().await?;
-    commands::set_paused(&mut conn, &app.graphs, &dag_id, paused, Origin::RestApi).await.map_err(|refused| {
+    commands::set_paused(&mut conn, &app.graphs, &dag_id, paused, &by).await.map_err(|refused| {
         match refused {
             // Another text than for GET, as in Airflow.
             Refused::NoDag(dag) => ApiError::not_found(format!("Dag with id: {dag} was not found")),
@@ -123,7 +124,13 @@ pub(crate) async fn patch(
 }
 
 /// Pauses or resumes every DAG of the page that a list of the same parameters would show; none, if no pattern is given.
-pub(crate) async fn patch_all(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn patch_all(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
     let params = Params::of(&uri)?;
     let paused = read_pause(&params, &headers, &body)?;
     let mut filter = read(&params)?;
@@ -134,7 +141,7 @@ pub(crate) async fn patch_all(State(app): State<App>, uri: Uri, headers: HeaderM
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     let mut rows = Vec::new();
     for mut dag in found.rows {
-        commands::set_paused(&mut conn, &app.graphs, &dag.dag_id, paused, Origin::RestApi).await?;
+        commands::set_paused(&mut conn, &app.graphs, &dag.dag_id, paused, &by).await?;
         dag.is_paused = paused;
         rows.push(wire::dag(&dag, &*app.graphs.get(&mut conn, dag.version).await?));
     }
@@ -151,8 +158,12 @@ fn read_pause(params: &Params, headers: &HeaderMap, body: &Bytes) -> ApiResult<b
     body.flag("is_paused", false)
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
-    let deleted = commands::delete_dag(&mut *app.pool.acquire().await?, &dag_id, Origin::RestApi).await;
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(dag_id): Path<DagId>,
+) -> ApiResult {
+    let deleted = commands::delete_dag(&mut *app.pool.acquire().await?, &dag_id, &by).await;
     deleted.map_err(|refused| match refused {
         Refused::NoDag(dag) => ApiError::not_found(format!("Dag with id: {dag} was not found")),
         other => other.into(),

@@ -1,13 +1,13 @@
 //! PATCH of a task instance and of a run: people say how it ended.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::HeaderMap,
 };
 use orchestrator::{
-    commands::{self, Choice, Mark, Marked, MarkedRun, NamedTask, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Mark, Marked, MarkedRun, NamedTask, RunChoice, TaskChoice},
     ids::{DagId, RunId},
     store::pages::runs,
 };
@@ -23,7 +23,13 @@ use super::{
 use crate::App;
 
 /// PATCH of a task instance: its state, its note, or both.
-pub(crate) async fn task(State(app): State<App>, of: OfInstance, headers: HeaderMap, body: Bytes) -> ApiResult {
+pub(crate) async fn task(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    of: OfInstance,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
     let body = Body::read(&headers, &body, &[], &ALLOWED)?;
     let mut conn = app.pool.acquire().await?;
     let mark = match body.has("note") && body.value("new_state").is_none() {
@@ -32,10 +38,10 @@ pub(crate) async fn task(State(app): State<App>, of: OfInstance, headers: Header
     };
     if body.has("note") {
         let named = find_all(&mut conn, &of).await?;
-        commands::set_task_note(&mut conn, &named, body.text("note")?.as_deref(), Origin::RestApi).await?;
+        commands::set_task_note(&mut conn, &named, body.text("note")?.as_deref(), &by).await?;
     }
     let Some(mark) = mark else { return again(&app, &mut conn, &of).await };
-    let changed = commands::mark(&mut conn, &app.graphs, &mark, Origin::RestApi).await?;
+    let changed = commands::mark(&mut conn, &app.graphs, &mark, &by).await?;
     app.wake.everybody();
     now_of(&app, &mut conn, &of.dag_id, &changed).await
 }
@@ -87,6 +93,7 @@ async fn read(conn: &mut PgConnection, of: OfInstance, body: &Body) -> ApiResult
 /// PATCH of a run: its state, its note, or both.
 pub(crate) async fn run(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     headers: HeaderMap,
     body: Bytes,
@@ -107,11 +114,11 @@ pub(crate) async fn run(
         || ApiError::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"));
     runs::get(&mut conn, &dag_id, &run_id).await?.ok_or_else(gone)?;
     if let Some(state) = state {
-        commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, state, Origin::RestApi).await?;
+        commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, state, &by).await?;
         app.wake.everybody();
     }
     if body.has("note") {
-        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), Origin::RestApi).await?;
+        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), &by).await?;
     }
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or_else(gone)?;
     Ok(Json(wire::run(&run)))

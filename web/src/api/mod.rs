@@ -27,6 +27,13 @@ mod wait;
 mod wire;
 mod xcom;
 
+pub(crate) use self::{
+    body::Body,
+    error::{ApiError, ApiResult},
+    query::listed,
+    wire::instant,
+};
+
 use axum::{
     Json, Router,
     http::StatusCode,

@@ -1,13 +1,13 @@
 //! `/pools`.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, Origin, Refused},
+    commands::{self, By, Refused},
     store::pools::{self, NewPool, PoolListed},
 };
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub(crate) async fn get(State(app): State<App>, Path(name): Path<String>) -> Api
 
 pub(crate) async fn create(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
@@ -48,7 +49,7 @@ pub(crate) async fn create(
         description: description.as_deref(),
         include_deferred: body.flag("include_deferred", false)?,
     };
-    commands::create_pool(&mut *app.pool.acquire().await?, &pool, Origin::RestApi).await?;
+    commands::create_pool(&mut *app.pool.acquire().await?, &pool, &by).await?;
     app.wake.everybody();
     Ok((StatusCode::CREATED, Json(wire(&find(&app, &name).await?))))
 }
@@ -56,6 +57,7 @@ pub(crate) async fn create(
 /// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -73,13 +75,17 @@ pub(crate) async fn patch(
         description: description.as_deref(),
         include_deferred: body.flag("include_deferred", now.include_deferred)?,
     };
-    commands::update_pool(&mut *app.pool.acquire().await?, &pool, Origin::RestApi).await?;
+    commands::update_pool(&mut *app.pool.acquire().await?, &pool, &by).await?;
     app.wake.everybody();
     Ok(Json(wire(&find(&app, &name).await?)))
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
-    commands::delete_pool(&mut *app.pool.acquire().await?, &name, Origin::RestApi).await?;
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    commands::delete_pool(&mut *app.pool.acquire().await?, &name, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

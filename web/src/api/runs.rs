@@ -1,13 +1,13 @@
 //! `/dagRuns`: list, get, trigger.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, ManualRun, Origin, Refused},
+    commands::{self, By, ManualRun, Refused},
     ids::{DagId, RunId},
     state::{RunState, RunType},
     store::pages::{
@@ -125,12 +125,13 @@ pub(crate) async fn get(State(app): State<App>, Path((dag_id, run_id)): Path<(Da
 
 pub(crate) async fn trigger(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(dag_id): Path<DagId>,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
     let run = read_run(&dag_id, &headers, &body, &["logical_date"])?;
-    made(&app, &dag_id, run).await
+    made(&app, &by, &dag_id, run).await
 }
 
 /// The run that a body asks for.
@@ -161,9 +162,9 @@ pub(crate) fn read_run(dag_id: &DagId, headers: &HeaderMap, body: &Bytes, requir
 }
 
 /// Makes a run, and shows it.
-pub(crate) async fn made(app: &App, dag_id: &DagId, run: ManualRun) -> ApiResult {
+pub(crate) async fn made(app: &App, by: &By, dag_id: &DagId, run: ManualRun) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let made = commands::trigger(&mut conn, &app.graphs, dag_id, run, Origin::RestApi).await;
+    let made = commands::trigger(&mut conn, &app.graphs, dag_id, run, by).await;
     let run_id = made.map_err(|refused| match refused {
         Refused::NoDag(dag) => ApiError::not_found(format!("Dag with dag_id: '{dag}' not found")),
         other => other.into(),
@@ -175,9 +176,10 @@ pub(crate) async fn made(app: &App, dag_id: &DagId, run: ManualRun) -> ApiResult
 
 pub(crate) async fn delete(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
 ) -> ApiResult<StatusCode> {
-    commands::delete_run(&mut *app.pool.acquire().await?, &dag_id, &run_id, Origin::RestApi).await?;
+    commands::delete_run(&mut *app.pool.acquire().await?, &dag_id, &run_id, &by).await?;
     app.wake.everybody();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,13 +1,13 @@
 //! `/variables`.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, NewVariable, Origin, Refused},
+    commands::{self, By, NewVariable, Refused},
     secrets::{MASK, Sealed, is_sensitive},
     store::variables::{self, VariableRow},
 };
@@ -39,6 +39,7 @@ pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiR
 
 pub(crate) async fn create(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
@@ -46,13 +47,14 @@ pub(crate) async fn create(
     let (key, description) = (body.text("key")?.unwrap_or_default(), body.text("description")?);
     let value = text_of(body.value("value"));
     let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
-    commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, Origin::RestApi).await?;
+    commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, &by).await?;
     Ok((StatusCode::CREATED, Json(wire(&app, &find(&app, &key).await?)?)))
 }
 
 /// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(key): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -65,12 +67,16 @@ pub(crate) async fn patch(
     let value = if body.has("value") { text_of(body.value("value")) } else { open(&app, &now)? };
     let description = if body.has("description") { body.text("description")? } else { now.description };
     let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
-    commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, Origin::RestApi).await?;
+    commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, &by).await?;
     Ok(Json(wire(&app, &find(&app, &key).await?)?))
 }
 
-pub(crate) async fn delete(State(app): State<App>, Path(key): Path<String>) -> Result<StatusCode, ApiError> {
-    commands::delete_variable(&mut *app.pool.acquire().await?, &key, Origin::RestApi).await?;
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(key): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    commands::delete_variable(&mut *app.pool.acquire().await?, &key, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

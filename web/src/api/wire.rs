@@ -212,7 +212,7 @@ pub(crate) fn run(run: &RunListed) -> Value {
         "data_interval_start": maybe(run.data_interval_start), "data_interval_end": maybe(run.data_interval_end),
         "run_after": instant(run.run_after), "last_scheduling_decision": maybe(run.start_date),
         "run_type": run.run_type.as_str(), "state": run.state.as_str(), "triggered_by": run.triggered_by,
-        "triggering_user_name": null, "conf": run.conf, "note": run.note,
+        "triggering_user_name": run.triggering_user, "conf": run.conf, "note": run.note,
         "dag_versions": [version(run.version, run.version_number, dag_id, run.version_created_at)],
         "bundle_version": null, "dag_display_name": dag_id, "partition_key": null, "partition_date": null,
     })

@@ -1,13 +1,13 @@
 //! `/xcomEntries`.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
-    commands::{self, Origin},
+    commands::{self, By},
     ids::{DagId, RunId, TaskId},
     overflow::Stored,
     store::pages::{
@@ -85,6 +85,7 @@ pub(crate) async fn get(State(app): State<App>, Path(Key { key }): Path<Key>, of
 
 pub(crate) async fn create(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     of: OfInstance,
     headers: HeaderMap,
     body: Bytes,
@@ -99,13 +100,14 @@ pub(crate) async fn create(
         return Err(ApiError::new(StatusCode::CONFLICT, text));
     }
     let value = body.value("value").cloned().unwrap_or_default();
-    commands::put_xcom(&mut conn, &instance, &key, &value, Origin::RestApi).await?;
+    commands::put_xcom(&mut conn, &instance, &key, &value, &by).await?;
     let xcom = find_xcom(&mut conn, &of, &key).await?;
     Ok((StatusCode::CREATED, Json(with_value(&xcom, value))))
 }
 
 pub(crate) async fn patch(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(Key { key }): Path<Key>,
     of: OfInstance,
     headers: HeaderMap,
@@ -117,18 +119,19 @@ pub(crate) async fn patch(
     find_xcom(&mut conn, &of, &key).await?;
     let instance = find(&mut conn, &of).await?;
     let value = body.value("value").cloned().unwrap_or_default();
-    commands::put_xcom(&mut conn, &instance, &key, &value, Origin::RestApi).await?;
+    commands::put_xcom(&mut conn, &instance, &key, &value, &by).await?;
     Ok(Json(with_value(&find_xcom(&mut conn, &of, &key).await?, value)))
 }
 
 pub(crate) async fn delete(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(Key { key }): Path<Key>,
     of: OfInstance,
 ) -> ApiResult<StatusCode> {
     let mut conn = app.pool.acquire().await?;
     let xcom = find_xcom(&mut conn, &of, &key).await?;
-    commands::delete_xcom(&mut conn, &xcom, Origin::RestApi).await?;
+    commands::delete_xcom(&mut conn, &xcom, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use axum::{
-    Form,
+    Extension, Form,
     extract::{Path, Query, State},
     response::Redirect,
 };
 use orchestrator::{
-    commands::{self, Clear, NamedTask, Only, Origin, RunChoice, TaskChoice},
+    commands::{self, By, Clear, NamedTask, Only, RunChoice, TaskChoice},
     ids::{DagId, RunId, TaskId},
     store::overrides::Chosen,
 };
@@ -70,11 +70,12 @@ pub(crate) async fn preview(
 
 pub(crate) async fn clear(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     Form(choice): Form<Choice>,
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
-    commands::clear(&mut conn, &app.graphs, &choice.clear(&dag_id, &run_id), Origin::Ui).await?;
+    commands::clear(&mut conn, &app.graphs, &choice.clear(&dag_id, &run_id), &by).await?;
     app.wake.everybody();
     let run = run_id.as_str().replace('+', "%2B").replace(':', "%3A");
     Ok(Redirect::to(&format!("/dags/{dag_id}/runs/{run}")))

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use askama::Template;
 use axum::{
-    Form,
+    Extension, Form,
     extract::{Path, State},
     http::HeaderMap,
     response::Redirect,
 };
 use orchestrator::{
-    commands::{self, ManualRun, Origin},
+    commands::{self, By, ManualRun},
     ids::{DagId, RunId},
     state::RunState,
     store::pages::{
@@ -85,19 +85,24 @@ pub(crate) struct Pause {
 
 pub(crate) async fn pause(
     State(app): State<App>,
+    Extension(by): Extension<By>,
     Path(dag_id): Path<DagId>,
     headers: HeaderMap,
     Form(form): Form<Pause>,
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
-    commands::set_paused(&mut conn, &app.graphs, &dag_id, form.paused, Origin::Ui).await?;
+    commands::set_paused(&mut conn, &app.graphs, &dag_id, form.paused, &by).await?;
     app.wake.everybody();
     Ok(back(&headers, &dag_id))
 }
 
-pub(crate) async fn trigger(State(app): State<App>, Path(dag_id): Path<DagId>) -> Result<Redirect, PageError> {
+pub(crate) async fn trigger(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(dag_id): Path<DagId>,
+) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
-    let run = commands::trigger(&mut conn, &app.graphs, &dag_id, ManualRun::default(), Origin::Ui).await?;
+    let run = commands::trigger(&mut conn, &app.graphs, &dag_id, ManualRun::default(), &by).await?;
     app.wake.everybody();
     let run = run.as_str().replace('+', "%2B").replace(':', "%3A");
     Ok(Redirect::to(&format!("/dags/{dag_id}/runs/{run}")))

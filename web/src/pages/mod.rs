@@ -16,6 +16,8 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use page::{Page, PageError, PageResult, refused};
+
 use crate::App;
 
 /// The routes of the pages.

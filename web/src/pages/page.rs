@@ -56,6 +56,10 @@ impl IntoResponse for PageError {
 }
 
 impl PageError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, message: message.into() }
     }
@@ -90,6 +94,11 @@ impl From<anyhow::Error> for PageError {
         };
         Self { status, message: message.to_owned() }
     }
+}
+
+/// A request that does not get through.
+pub(crate) fn refused(status: StatusCode, message: &str) -> Response {
+    PageError::new(status, message).into_response()
 }
 
 pub(crate) async fn not_found(uri: Uri) -> PageError {

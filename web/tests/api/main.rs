@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod assets;
+mod auth;
 mod deletes;
 mod lists;
 mod resources;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use web::{App, Unauthenticated};
+use web::{Access, App};
 
 pub(crate) struct World {
     router: Router,
@@ -50,6 +50,10 @@ async fn nothing(_: Context) -> TaskResult<()> {
 impl World {
     /// With a scheduler and a worker, as in `standalone`.
     pub(crate) async fn new(pool: PgPool) -> Self {
+        Self::with(pool, Access::Loopback).await
+    }
+
+    pub(crate) async fn with(pool: PgPool, access: Access) -> Self {
         let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
         dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
         let typed = Dag::new("typed").source("// what its author wrote").tag("c");
@@ -68,7 +72,11 @@ impl World {
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
         let app = App { pool, graphs, wake, keys: keys.clone(), overflow: None };
-        Self { router: web::router(app, Unauthenticated::Loopback), keys, stop }
+        Self { router: web::router(app, access), keys, stop }
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> (StatusCode, String) {

@@ -46,6 +46,8 @@ pub struct RunListed {
     pub note: Option<String>,
     /// Who made it.
     pub triggered_by: String,
+    /// The user who did, if somebody had signed in.
+    pub triggering_user: Option<String>,
     /// When it was queued.
     pub queued_at: DateTime<Utc>,
     /// When it started.
@@ -108,7 +110,7 @@ pub type RunFilter = Selection<RunColumn>;
 const RUNS: Source = Source {
     columns: "r.run_key, r.dag_id, r.run_id, r.version_id as version, v.number as version_number,
               v.created_at as version_created_at, r.run_type, r.state, r.logical_date, r.data_interval_start,
-              r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by, r.queued_at, r.start_date, r.end_date",
+              r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by, r.triggering_user, r.queued_at, r.start_date, r.end_date",
     from: "dag_run r join dag_version v using (version_id)",
     key: "r.run_key",
 };

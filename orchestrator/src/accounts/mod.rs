@@ -1,0 +1,9 @@
+//! Who may do what: users with a role, their passwords, and the tokens that stand for them.
+
+mod password;
+mod role;
+mod token;
+
+pub use password::{MalformedHash, Password, PasswordHash};
+pub use role::{BadRole, Role};
+pub use token::{TOKEN_PREFIX, Token};

@@ -1,0 +1,56 @@
+//! The roles of Airflow's simple auth manager: each may do all that the one before it may.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// What a user may do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look at DAGs, runs, tasks, logs and assets.
+    Viewer,
+    /// Also trigger, clear, mark, pause, backfill.
+    User,
+    /// Also change pools, variables, connections and assets.
+    Op,
+    /// Everything, users included.
+    Admin,
+}
+
+/// There is no such role.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no role {0:?}: it is one of viewer, user, op, admin")]
+pub struct BadRole(String);
+
+impl Role {
+    /// Every role, the weakest first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::User, Self::Op, Self::Admin];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::User => "user",
+            Self::Op => "op",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = BadRole;
+
+    /// In any case: Airflow writes `Viewer`.
+    fn from_str(text: &str) -> Result<Self, BadRole> {
+        let found = Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| BadRole(text.to_owned()))
+    }
+}

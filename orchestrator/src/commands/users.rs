@@ -1,0 +1,228 @@
+//! Users: made, changed, deleted; signing in; tokens.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+use super::{By, Refused};
+use crate::{
+    accounts::{Password, Role, Token},
+    store::{
+        self, events,
+        users::{self, Failures, UserRow},
+    },
+};
+
+/// So many wrong passwords in a row cost nothing.
+const FREE_FAILURES: i32 = 5;
+
+/// The longest that somebody waits after a wrong password.
+const WAIT_MAX: Duration = Duration::from_secs(900);
+
+/// The shortest password that somebody may choose.
+const PASSWORD_MIN: usize = 8;
+
+/// Makes a user.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn create_user(
+    conn: &mut PgConnection,
+    name: &str,
+    password: &Password,
+    role: Role,
+    by: &By,
+) -> Result<(), Refused> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+    if name.is_empty() || name.len() > 250 || !name.chars().all(allowed) {
+        return Err(Refused::Invalid(format!("{name:?} cannot be the name of a user: letters, digits and _.-@+")));
+    }
+    check(password)?;
+    let mut tx = conn.begin().await?;
+    if !users::insert(&mut tx, name, &password.hash(), role).await? {
+        return Err(Refused::UserExists(name.to_owned()));
+    }
+    write_down(&mut tx, "create_user", by, json!({ "username": name, "role": role })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn check(password: &Password) -> Result<(), Refused> {
+    match password.reveal().len() < PASSWORD_MIN {
+        true => Err(Refused::Invalid(format!("a password has at least {PASSWORD_MIN} bytes"))),
+        false => Ok(()),
+    }
+}
+
+/// Changes a password; all that stood for the user ends.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn set_password(conn: &mut PgConnection, name: &str, new: &Password, by: &By) -> Result<(), Refused> {
+    check(new)?;
+    let mut tx = conn.begin().await?;
+    if !users::set_password(&mut tx, name, &new.hash()).await? {
+        return Err(Refused::NoUser(name.to_owned()));
+    }
+    write_down(&mut tx, "reset_password", by, json!({ "username": name })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Changes what a user may do.
+///
+/// # Errors
+/// [`Refused`]; the last admin stays one.
+pub async fn set_role(conn: &mut PgConnection, name: &str, role: Role, by: &By) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    if role != Role::Admin {
+        keep_an_admin(&mut tx, name).await?;
+    }
+    if !users::set_role(&mut tx, name, role).await? {
+        return Err(Refused::NoUser(name.to_owned()));
+    }
+    write_down(&mut tx, "set_role", by, json!({ "username": name, "role": role })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Deletes a user.
+///
+/// # Errors
+/// [`Refused`]; the last admin stays.
+pub async fn delete_user(conn: &mut PgConnection, name: &str, by: &By) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    keep_an_admin(&mut tx, name).await?;
+    if !users::delete(&mut tx, name).await? {
+        return Err(Refused::NoUser(name.to_owned()));
+    }
+    write_down(&mut tx, "delete_user", by, json!({ "username": name })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn keep_an_admin(tx: &mut PgConnection, name: &str) -> Result<(), Refused> {
+    match users::lock_admins(tx).await?.as_slice() {
+        [last] if last == name => Err(Refused::LastAdmin(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// How long somebody who has failed so often must wait.
+#[must_use]
+pub fn wait_after(failures: Failures, now: DateTime<Utc>) -> Option<Duration> {
+    let beyond = u32::try_from(failures.failures - FREE_FAILURES).ok()?;
+    let wait = Duration::from_secs(1 << beyond.min(10)).min(WAIT_MAX);
+    let over = failures.last_at + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+    (over - now).to_std().ok().filter(|left| !left.is_zero())
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSignedIn {
+    /// The name or the password is wrong: which of them is not told.
+    #[error("Invalid credentials")]
+    Wrong,
+    /// It was wrong too often.
+    #[error("too many wrong passwords: try again in {} s", .0.as_secs() + 1)]
+    TooOften(Duration),
+    /// The database, or what it holds, failed.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl From<sqlx::Error> for NotSignedIn {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Who has that name and that password. Whoever guesses waits, longer each time.
+///
+/// # Errors
+/// [`NotSignedIn`].
+pub async fn sign_in(conn: &mut PgConnection, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
+    let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    let now = store::now(conn).await?;
+    if let Some(left) = users::failures(conn, name, &from).await?.and_then(|failures| wait_after(failures, now)) {
+        return Err(NotSignedIn::TooOften(left));
+    }
+    let kept = users::password_hash(conn, name).await?;
+    let is_right = tokio::task::spawn_blocking(move || password.is_of(kept.as_ref()));
+    let is_right = is_right.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
+    let user = users::list(conn, Some(name)).await?.pop().filter(|_| is_right);
+    let mut tx = conn.begin().await?;
+    let Some(user) = user else {
+        users::failed(&mut tx, name, &from).await?;
+        write_down(&mut tx, "sign_in_failed", by, json!({ "username": name })).await?;
+        tx.commit().await?;
+        return Err(NotSignedIn::Wrong);
+    };
+    users::signed_in(&mut tx, user.user_id, name, &from).await?;
+    let by = By { user: Some(user.username.clone()), ..by.clone() };
+    write_down(&mut tx, "sign_in", &by, json!({})).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Makes a token that a user can hand to a program.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn create_token(
+    conn: &mut PgConnection,
+    user: &UserRow,
+    name: &str,
+    length: Duration,
+    by: &By,
+) -> Result<Token, Refused> {
+    if name.is_empty() || name.len() > 250 {
+        return Err(Refused::Invalid("the name of a token has 1 to 250 bytes".to_owned()));
+    }
+    let token = Token::random();
+    let mut tx = conn.begin().await?;
+    let expires_at = store::now(&mut tx).await? + TimeDelta::from_std(length).unwrap_or(TimeDelta::days(365));
+    if !users::insert_token(&mut tx, user.user_id, &token.hash(), Some(name), expires_at).await? {
+        return Err(Refused::Invalid(format!("{} has a token {name:?} already", user.username)));
+    }
+    write_down(&mut tx, "create_token", by, json!({ "username": user.username, "name": name })).await?;
+    tx.commit().await?;
+    Ok(token)
+}
+
+/// Takes a token away.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn revoke_token(conn: &mut PgConnection, user: &UserRow, token_id: i64, by: &By) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    let Some(name) = users::delete_token(&mut tx, user.user_id, token_id).await? else {
+        return Err(Refused::NoToken(token_id));
+    };
+    write_down(&mut tx, "revoke_token", by, json!({ "username": user.username, "name": name })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn write_down(tx: &mut PgConnection, event: &str, by: &By, extra: Value) -> sqlx::Result<()> {
+    events::append(tx, &events::Event { event, dag_id: None, run_id: None, by, extra }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_guesses_waits_longer_each_time() {
+        let at = DateTime::<Utc>::UNIX_EPOCH;
+        let wait = |failures| wait_after(Failures { failures, last_at: at }, at).map(|wait| wait.as_secs());
+        assert_eq!(
+            [0, 4, 5, 6, 8, 20, i32::MAX].map(wait),
+            [None, None, Some(1), Some(2), Some(8), Some(900), Some(900)]
+        );
+        let later = at + TimeDelta::seconds(1);
+        assert_eq!(wait_after(Failures { failures: 5, last_at: at }, later), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! Who comes in, and what they may do: every request passes here before a handler sees it.
+
+mod access;
+mod account;
+mod bearer;
+mod guard;
+mod roles;
+mod sign_in;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+    routing::{delete, get, post},
+};
+use orchestrator::{
+    accounts::{Role, Token},
+    commands::{By, Way},
+    store::users::{self, UserRow},
+};
+use serde_json::json;
+
+pub use access::{Access, AccessError};
+pub(crate) use bearer::Signer;
+pub(crate) use guard::secured;
+
+use self::sign_in::session_of;
+use crate::App;
+
+/// What lets requests in.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub(crate) app: App,
+    pub(crate) access: Access,
+    pub(crate) signer: Arc<Signer>,
+}
+
+/// Who is in: a user, or anybody where nobody need sign in.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitor {
+    pub(crate) user: Option<UserRow>,
+    pub(crate) role: Role,
+}
+
+/// Where people and programs sign in and out.
+pub(crate) fn routes(gate: Gate) -> Router<App> {
+    Router::new()
+        .route("/auth/token", get(sign_in::token_for_anybody).post(sign_in::token))
+        .route("/auth/token/cli", post(sign_in::token))
+        .route("/api/v2/auth/login", get(async || Redirect::temporary("/login")))
+        .route("/api/v2/auth/logout", get(async || Redirect::temporary("/account")))
+        .route("/login", get(sign_in::page).post(sign_in::submit))
+        .route("/logout", post(sign_in::sign_out))
+        .route("/account", get(account::page))
+        .route("/api/tokens", get(account::tokens).post(account::create_token))
+        .route("/api/tokens/{id}", delete(account::revoke_token))
+        .route("/api/users", get(account::users).post(account::create_user))
+        .route("/api/users/{name}", delete(account::delete_user).patch(account::patch_user))
+        .layer(axum::Extension(gate))
+}
+
+/// Lets a request through to its handler, with who it is from.
+pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+    if let Some(fault) = guard::fault(gate.access, &method, request.headers()) {
+        return refuse(&path, StatusCode::FORBIDDEN, &fault);
+    }
+    let visitor = match gate.visitor(&method, request.headers()).await {
+        Ok(visitor) => visitor,
+        Err(refused) => return refused.into_response(&path),
+    };
+    let role = visitor.as_ref().map(|visitor| visitor.role);
+    match roles::required(&method, &path) {
+        Some(_) if role.is_none() => return not_signed_in(&path),
+        Some(required) if role < Some(required) => {
+            return refuse(&path, StatusCode::FORBIDDEN, &format!("this needs the role {required}"));
+        }
+        _ => {}
+    }
+    let way = if path.starts_with("/api/") { Way::RestApi } else { Way::Ui };
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip());
+    let user = visitor.as_ref().and_then(|visitor| visitor.user.as_ref()).map(|user| user.username.clone());
+    request.extensions_mut().insert(By { way, user, from });
+    request.extensions_mut().insert(visitor);
+    next.run(request).await
+}
+
+/// Why what a request shows does not let it in.
+enum NotAdmitted {
+    /// It is not, or no longer, anybody's.
+    Invalid,
+    /// It was sent by a page of somebody else, or by nobody knows whom.
+    Forged,
+    /// The database does not say.
+    Failed(sqlx::Error),
+}
+
+impl From<sqlx::Error> for NotAdmitted {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl NotAdmitted {
+    fn into_response(self, path: &str) -> Response {
+        match self {
+            Self::Invalid => refuse(path, StatusCode::FORBIDDEN, "Invalid JWT token"),
+            Self::Forged => refuse(path, StatusCode::FORBIDDEN, "only a page of this server may do this"),
+            Self::Failed(error) => {
+                tracing::error!(%error, "cannot find out who it is");
+                let text = "the database does not answer; try again in a moment";
+                refuse(path, StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Who it is; nobody, if nothing was shown.
+    async fn visitor(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Visitor>, NotAdmitted> {
+        if self.access != Access::Users {
+            return Ok(Some(Visitor { user: None, role: Role::Admin }));
+        }
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let user = match bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+            Some(token) => Some(self.of_bearer(token).await?.ok_or(NotAdmitted::Invalid)?),
+            None => match session_of(headers) {
+                Some(session) => self.of_session(&session, method, headers).await?,
+                None => None,
+            },
+        };
+        Ok(user.map(|user| Visitor { role: user.role, user: Some(user) }))
+    }
+
+    async fn of_bearer(&self, token: &str) -> Result<Option<UserRow>, NotAdmitted> {
+        if token.starts_with(orchestrator::accounts::TOKEN_PREFIX) {
+            let mut conn = self.app.pool.acquire().await?;
+            return Ok(users::of_token(&mut conn, &Token::from(token).hash()).await?);
+        }
+        let Some(name) = self.signer.verify(token) else { return Ok(None) };
+        Ok(users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop())
+    }
+
+    /// A browser sends its cookie with whatever another site makes it send: a write must say that a page of ours did it.
+    async fn of_session(
+        &self,
+        session: &Token,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Option<UserRow>, NotAdmitted> {
+        if guard::is_write(method) && !guard::is_from_here(headers) {
+            return Err(NotAdmitted::Forged);
+        }
+        Ok(users::of_token(&mut *self.app.pool.acquire().await?, &session.hash()).await?)
+    }
+}
+
+fn is_page(path: &str) -> bool {
+    !path.starts_with("/api/") && !path.starts_with("/auth/")
+}
+
+fn not_signed_in(path: &str) -> Response {
+    if is_page(path) {
+        return Redirect::to(&format!(
+            "/login?next={}",
+            path.replace('%', "%25").replace('+', "%2B").replace('&', "%26")
+        ))
+        .into_response();
+    }
+    let mut response = refuse(path, StatusCode::UNAUTHORIZED, "Not authenticated");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn refuse(path: &str, status: StatusCode, detail: &str) -> Response {
+    match is_page(path) {
+        true => crate::pages::refused(status, detail),
+        false => (status, Json(json!({ "detail": detail }))).into_response(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Which role a request needs: the table of Airflow's simple auth manager.
+
+use axum::http::Method;
+use orchestrator::accounts::Role;
+
+/// The weakest role that may do this; none: anybody, whoever it is.
+pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("auth" | "login" | "logout" | "assets"), _, _) => None,
+        (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
+        (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_list(path))),
+        (Some("api"), Some("users"), _) => Some(Role::Admin),
+        (Some("api"), Some("tokens"), _) => Some(Role::Viewer),
+        _ if reads => Some(Role::Viewer),
+        _ => Some(Role::User),
+    }
+}
+
+/// A POST that only reads.
+fn is_list(path: &str) -> bool {
+    path.ends_with("/list")
+}
+
+fn of_resource(resource: &str, reads: bool) -> Role {
+    match resource {
+        "connections" | "variables" | "config" => Role::Op,
+        "pools" | "assets" if !reads => Role::Op,
+        _ if reads => Role::Viewer,
+        _ => Role::User,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_may_do_what_airflow_lets_it() {
+        let get = |path| required(&Method::GET, path);
+        for path in ["/api/v2/version", "/api/v2/monitor/health", "/login", "/auth/token", "/assets/style.css"] {
+            assert_eq!(get(path), None, "{path}");
+        }
+        for path in ["/", "/dags", "/api/v2/dags", "/api/v2/pools", "/api/v2/assets", "/api/v2/eventLogs", "/account"] {
+            assert_eq!(get(path), Some(Role::Viewer), "{path}");
+        }
+        for path in ["/api/v2/variables", "/api/v2/connections/db", "/api/v2/config"] {
+            assert_eq!(get(path), Some(Role::Op), "{path}");
+        }
+        let post = |path| required(&Method::POST, path);
+        for path in ["/api/v2/dags/d/dagRuns", "/dags/d/trigger", "/api/v2/backfills", "/api/signals/paid"] {
+            assert_eq!(post(path), Some(Role::User), "{path}");
+        }
+        assert_eq!(post("/api/v2/dags/~/dagRuns/list"), Some(Role::Viewer));
+        assert_eq!(post("/api/v2/pools"), Some(Role::Op));
+        assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
+        assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Viewer)));
+    }
+}

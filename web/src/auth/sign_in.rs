@@ -1,0 +1,189 @@
+//! Signing in: a page for people, `/auth/token` for programs, as in Airflow.
+
+use askama::Template;
+use axum::{
+    Extension, Form, Json,
+    body::Bytes,
+    extract::Query,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use chrono::TimeDelta;
+use orchestrator::{
+    accounts::{Password, Token},
+    commands::{self, By, NotSignedIn},
+    store::{self, users},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Access, Gate, guard::is_loopback};
+use crate::pages::{Page, PageError, PageResult};
+
+/// How long a browser stays signed in.
+const SESSION: TimeDelta = TimeDelta::hours(12);
+
+const COOKIE: &str = "session";
+
+/// Who wants to come in.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Credentials {
+    username: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /auth/token`, with JSON or a form.
+pub(crate) async fn token(
+    Extension(gate): Extension<Gate>,
+    Extension(by): Extension<By>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let is_form =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www"));
+    let credentials = match is_form {
+        true => serde_html_form(&body),
+        false => serde_json::from_slice::<Credentials>(&body).ok(),
+    };
+    let Some(Credentials { username, password, .. }) = credentials else {
+        let fault = json!([{
+            "type": "missing", "loc": ["body"], "msg": "Input should have a username and a password", "input": null,
+        }]);
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "detail": fault }))).into_response();
+    };
+    let signed = async {
+        let mut conn = gate.app.pool.acquire().await?;
+        let user = commands::sign_in(&mut conn, &username, Password::from(password), &by).await?;
+        Ok::<_, NotSignedIn>(gate.signer.sign(&user.username)?)
+    };
+    match signed.await {
+        Ok(token) => (StatusCode::CREATED, Json(json!({ "access_token": token }))).into_response(),
+        Err(refused) => told(&refused),
+    }
+}
+
+fn serde_html_form(body: &Bytes) -> Option<Credentials> {
+    let uri = format!("/?{}", std::str::from_utf8(body).ok()?).parse().ok()?;
+    Query::try_from_uri(&uri).ok().map(|Query(credentials)| credentials)
+}
+
+fn told(refused: &NotSignedIn) -> Response {
+    let detail = |status: StatusCode, text: String| (status, Json(json!({ "detail": text }))).into_response();
+    match refused {
+        NotSignedIn::Wrong => detail(StatusCode::UNAUTHORIZED, refused.to_string()),
+        NotSignedIn::TooOften(left) => {
+            let mut response = detail(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(left.as_secs() + 1));
+            response
+        }
+        NotSignedIn::Failed(error) => {
+            tracing::error!(error = format!("{error:#}"), "nobody can sign in");
+            detail(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again in a moment".to_owned())
+        }
+    }
+}
+
+/// `GET /auth/token`: for anybody, where everybody is an admin; Airflow's `simple_auth_manager_all_admins`.
+pub(crate) async fn token_for_anybody(Extension(gate): Extension<Gate>) -> Response {
+    if gate.access == Access::Users {
+        let text = "This method is only allowed if nobody need sign in (STREAMCOMMERCE_UNAUTHENTICATED)";
+        return (StatusCode::FORBIDDEN, Json(json!({ "detail": text }))).into_response();
+    }
+    match gate.signer.sign("anonymous") {
+        Ok(token) => (StatusCode::CREATED, Json(json!({ "access_token": token }))).into_response(),
+        Err(error) => told(&NotSignedIn::Failed(error)),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(crate) struct LoginPage {
+    next: String,
+    refused: Option<String>,
+}
+
+impl LoginPage {
+    fn is_live(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+pub(crate) async fn page(Query(Next { next }): Query<Next>) -> PageResult<LoginPage> {
+    Ok(Page(LoginPage { next: local(&next), refused: None }))
+}
+
+/// The form of the page: a session, in a cookie that no script can read.
+pub(crate) async fn submit(
+    Extension(gate): Extension<Gate>,
+    Extension(by): Extension<By>,
+    headers: HeaderMap,
+    Form(Credentials { username, password, next }): Form<Credentials>,
+) -> Result<Response, PageError> {
+    let next = local(&next);
+    let mut conn = gate.app.pool.acquire().await?;
+    let user = match commands::sign_in(&mut conn, &username, Password::from(password), &by).await {
+        Ok(user) => user,
+        Err(NotSignedIn::Failed(error)) => return Err(error.into()),
+        Err(refused) => {
+            let status = match refused {
+                NotSignedIn::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::UNAUTHORIZED,
+            };
+            return Ok((status, Page(LoginPage { next, refused: Some(refused.to_string()) })).into_response());
+        }
+    };
+    let session = Token::random();
+    let expires_at = store::now(&mut conn).await? + SESSION;
+    users::insert_token(&mut conn, user.user_id, &session.hash(), None, expires_at).await?;
+    let cookie = cookie(session.reveal(), SESSION, &headers);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response())
+}
+
+/// Ends the session of a browser.
+pub(crate) async fn sign_out(Extension(gate): Extension<Gate>, headers: HeaderMap) -> Result<Response, PageError> {
+    if let Some(session) = session_of(&headers) {
+        users::delete_session(&mut *gate.app.pool.acquire().await?, &session.hash()).await?;
+    }
+    Ok(([(header::SET_COOKIE, cookie("", TimeDelta::zero(), &headers))], Redirect::to("/login")).into_response())
+}
+
+/// The session that a browser shows.
+pub(super) fn session_of(headers: &HeaderMap) -> Option<Token> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| Token::from(value))
+}
+
+/// Over a network it is sent encrypted, or not at all.
+fn cookie(value: &str, length: TimeDelta, headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let secure = if is_loopback(host) { "" } else { "; Secure" };
+    format!("{COOKIE}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", length.num_seconds())
+}
+
+/// A page of ours: nobody is sent to another site.
+fn local(next: &str) -> String {
+    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\n', '\r', '\t']);
+    if is_ours { next.to_owned() } else { "/dags".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        assert_eq!(local("/dags/a?b=c"), "/dags/a?b=c");
+        for next in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "dags"] {
+            assert_eq!(local(next), "/dags", "{next:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Who comes in, and what they may do.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use orchestrator::{
+    accounts::{Password, Role},
+    commands::{self, By},
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use web::Access;
+
+use crate::world::{World, request};
+
+const PASSWORD: &str = "correct horse";
+
+/// One user of each role, whose names are those of the roles.
+async fn with_users(pool: &PgPool) -> World {
+    let world = World::with(pool.clone(), Access::Users).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let password = Password::from(PASSWORD.to_owned());
+    for role in Role::ALL {
+        commands::create_user(&mut conn, role.as_str(), &password, role, &By::test()).await.unwrap();
+    }
+    world
+}
+
+impl World {
+    async fn token(&self, username: &str, password: &str) -> (u16, Value) {
+        let body = json!({ "username": username, "password": password }).to_string();
+        let post = request(Method::POST, "/auth/token").header("content-type", "application/json");
+        let (status, body) = self.send(post.body(Body::from(body)).unwrap()).await;
+        (status.as_u16(), serde_json::from_str(&body).unwrap())
+    }
+
+    /// Signs in, and gives what stands for the user in the header of a request.
+    async fn bearer(&self, username: &str) -> String {
+        let (status, answer) = self.token(username, PASSWORD).await;
+        assert_eq!(status, 201, "{answer}");
+        format!("Bearer {}", answer["access_token"].as_str().unwrap())
+    }
+
+    async fn call_as(&self, bearer: &str, method: Method, path: &str, body: &str) -> (u16, Value) {
+        let request = request(method, path).header("authorization", bearer).header("content-type", "application/json");
+        let (status, body) = self.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+        (status.as_u16(), if body.is_empty() { Value::Null } else { serde_json::from_str(&body).unwrap() })
+    }
+
+    async fn answer(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+        let answer = tower::ServiceExt::oneshot(self.router(), request).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nobody_comes_in_without_a_password(pool: PgPool) {
+    let world = with_users(&pool).await;
+    assert_eq!(world.get("/version").await.0, 200);
+    assert_eq!(world.get("/monitor/health").await.0, 200);
+    assert_eq!(world.get("/dags").await, (401, json!({ "detail": "Not authenticated" })));
+    let (status, headers, _) =
+        world.answer(request(Method::GET, "/dags/example?x=1").body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (status, headers[header::LOCATION].to_str().unwrap()),
+        (StatusCode::SEE_OTHER, "/login?next=/dags/example")
+    );
+
+    assert_eq!(world.token("user", "wrong").await, (401, json!({ "detail": "Invalid credentials" })));
+    assert_eq!(world.token("nobody", "wrong").await, (401, json!({ "detail": "Invalid credentials" })));
+    let form = request(Method::POST, "/auth/token").header("content-type", "application/x-www-form-urlencoded");
+    let (status, _) = world.send(form.body(Body::from("username=user&password=correct+horse")).unwrap()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let empty = request(Method::POST, "/auth/token").header("content-type", "application/json");
+    assert_eq!(world.send(empty.body(Body::from("{}")).unwrap()).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let anybody = request(Method::GET, "/auth/token").body(Body::empty()).unwrap();
+    assert_eq!(world.send(anybody).await.0, StatusCode::FORBIDDEN);
+
+    let bearer = world.bearer("viewer").await;
+    assert_eq!(world.call_as(&bearer, Method::GET, "/api/v2/dags", "").await.0, 200);
+    let refused = (403, json!({ "detail": "Invalid JWT token" }));
+    for bad in [format!("{bearer}x"), "Bearer nothing".to_owned(), "Bearer sc_nothing".to_owned()] {
+        assert_eq!(world.call_as(&bad, Method::GET, "/api/v2/dags", "").await, refused, "{bad}");
+    }
+    // A token outlives its user in its signature alone.
+    commands::delete_user(&mut pool.acquire().await.unwrap(), "viewer", &By::test()).await.unwrap();
+    assert_eq!(world.call_as(&bearer, Method::GET, "/api/v2/dags", "").await, refused);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_role_may_do_what_it_may(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let run = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    let pool_body = r#"{"name": "narrow", "slots": 1}"#;
+    let user_body = r#"{"username": "ada", "password": "a long one", "role": "Viewer"}"#;
+    let asks = [
+        (Method::GET, "/api/v2/dags", "", Role::Viewer, 200),
+        (Method::POST, "/api/v2/dags/~/dagRuns/list", "{}", Role::Viewer, 200),
+        (Method::POST, "/api/v2/dags/example/dagRuns", run, Role::User, 200),
+        (Method::GET, "/api/v2/variables", "", Role::Op, 200),
+        (Method::POST, "/api/v2/pools", pool_body, Role::Op, 201),
+        (Method::GET, "/api/users", "", Role::Admin, 200),
+        (Method::POST, "/api/users", user_body, Role::Admin, 201),
+    ];
+    for (method, path, body, weakest, done) in asks {
+        for role in Role::ALL.into_iter().take_while(|role| *role <= weakest) {
+            let bearer = world.bearer(role.as_str()).await;
+            let (status, answer) = world.call_as(&bearer, method.clone(), path, body).await;
+            assert_eq!(status, if role < weakest { 403 } else { done }, "{role} {method} {path}: {answer}");
+        }
+    }
+    let admin = world.bearer("admin").await;
+    let (_, log) = world.call_as(&admin, Method::GET, "/api/v2/eventLogs?event=trigger_dag_run", "").await;
+    assert_eq!(log["event_logs"][0]["owner"], "user", "who did it stands in the log: {log}");
+    let (_, runs) = world.call_as(&admin, Method::GET, "/api/v2/dags/example/dagRuns", "").await;
+    assert_eq!(runs["dag_runs"][0]["triggering_user_name"], "user");
+    let (status, answer) = world.call_as(&admin, Method::DELETE, "/api/users/admin", "").await;
+    assert_eq!(status, 409, "the last admin stays: {answer}");
+    let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/ada", r#"{"role": "admin"}"#).await;
+    assert_eq!(status, 200);
+    assert_eq!(world.call_as(&admin, Method::DELETE, "/api/users/admin", "").await.0, 204);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_browser_has_a_session_and_forged_requests_have_none(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let sign_in = async |password: &str| {
+        let body = format!("username=user&password={password}&next=%2Fdags%2Fexample");
+        let post = request(Method::POST, "/login").header("content-type", "application/x-www-form-urlencoded");
+        world.answer(post.header("origin", "http://localhost:8080").body(Body::from(body)).unwrap()).await
+    };
+    let (status, headers, page) = sign_in("wrong").await;
+    assert_eq!((status, headers.get(header::SET_COOKIE)), (StatusCode::UNAUTHORIZED, None));
+    assert!(page.contains("Invalid credentials") && page.contains(r#"value="/dags/example""#), "{page}");
+    let (status, headers, _) = sign_in("correct+horse").await;
+    assert_eq!((status, headers[header::LOCATION].to_str().unwrap()), (StatusCode::SEE_OTHER, "/dags/example"));
+    let cookie = headers[header::SET_COOKIE].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
+    let session = cookie.split(';').next().unwrap().to_owned();
+
+    let with_session = |method, path: &str| request(method, path).header("cookie", format!("theme=dark; {session}"));
+    let page = with_session(Method::GET, "/account").body(Body::empty()).unwrap();
+    assert!(world.answer(page).await.2.contains("<strong>user</strong>"));
+    let pause = |origin: Option<&str>| {
+        let mut post = with_session(Method::POST, "/dags/example/pause");
+        if let Some(origin) = origin {
+            post = post.header("origin", origin);
+        }
+        post.header("content-type", "application/x-www-form-urlencoded").body(Body::from("paused=false")).unwrap()
+    };
+    assert_eq!(world.answer(pause(None)).await.0, StatusCode::FORBIDDEN, "nobody knows whose page it was");
+    assert_eq!(world.answer(pause(Some("http://evil.example"))).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(world.answer(pause(Some("http://localhost:8080"))).await.0, StatusCode::SEE_OTHER);
+
+    let out = with_session(Method::POST, "/logout").header("origin", "http://localhost:8080");
+    assert_eq!(world.answer(out.body(Body::empty()).unwrap()).await.0, StatusCode::SEE_OTHER);
+    let page = with_session(Method::GET, "/account").body(Body::empty()).unwrap();
+    assert_eq!(world.answer(page).await.0, StatusCode::SEE_OTHER, "the session is over, whoever has kept the cookie");
+
+    // Over a network the cookie goes encrypted or not at all.
+    let post = Request::post("/login").header("host", "airflow.example").header("origin", "https://airflow.example");
+    let post = post.header("content-type", "application/x-www-form-urlencoded");
+    let (_, headers, _) = world.answer(post.body(Body::from("username=user&password=correct+horse")).unwrap()).await;
+    assert!(headers[header::SET_COOKIE].to_str().unwrap().contains("; Secure"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_program_has_a_token_until_it_is_revoked(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let (user, other) = (world.bearer("user").await, world.bearer("op").await);
+    let make = r#"{"name": "nightly", "days": 7}"#;
+    let (status, made) = world.call_as(&user, Method::POST, "/api/tokens", make).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(world.call_as(&user, Method::POST, "/api/tokens", make).await.0, 400, "one of a name");
+    let token = format!("Bearer {}", made["token"].as_str().unwrap());
+    assert_eq!(world.call_as(&token, Method::GET, "/api/v2/dags", "").await.0, 200);
+    assert_eq!(world.call_as(&token, Method::GET, "/api/v2/variables", "").await.0, 403, "it may do what its user may");
+    let (_, listed) = world.call_as(&user, Method::GET, "/api/tokens", "").await;
+    assert_eq!((&listed["tokens"][0]["name"], &listed["total_entries"]), (&json!("nightly"), &json!(1)));
+    assert!(listed["tokens"][0]["last_used_at"].is_string() && !listed.to_string().contains("sc_"), "{listed}");
+    let one = format!("/api/tokens/{}", listed["tokens"][0]["id"]);
+    assert_eq!(world.call_as(&other, Method::DELETE, &one, "").await.0, 404, "it is somebody else's");
+    assert_eq!(world.call_as(&user, Method::DELETE, &one, "").await.0, 204);
+    assert_eq!(world.call_as(&token, Method::GET, "/api/v2/dags", "").await.0, 403);
+
+    // Another password ends all that stood for the user.
+    let (_, made) = world.call_as(&user, Method::POST, "/api/tokens", make).await;
+    let token = format!("Bearer {}", made["token"].as_str().unwrap());
+    let admin = world.bearer("admin").await;
+    let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/user", r#"{"password": "another one"}"#).await;
+    assert_eq!(status, 200);
+    assert_eq!(world.call_as(&token, Method::GET, "/api/v2/dags", "").await.0, 403);
+    assert_eq!(world.token("user", PASSWORD).await.0, 401);
+    let kept =
+        "select jsonb_agg(extra)::text || (select string_agg(encode(token_hash, 'hex'), '') from app_token) from event";
+    let kept = sqlx::query_scalar::<_, Option<String>>(kept).fetch_one(&pool).await.unwrap();
+    assert!(!kept.unwrap_or_default().contains("another one"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn whoever_guesses_has_to_wait(pool: PgPool) {
+    let world = with_users(&pool).await;
+    for _ in 0..5 {
+        assert_eq!(world.token("user", "guess").await.0, 401);
+    }
+    // The wait is a second: what a slow machine needs for five guesses must not use it up.
+    sqlx::query("update sign_in_failure set last_at = now() + interval '1 hour'").execute(&pool).await.unwrap();
+    let (status, answer) = world.token("user", PASSWORD).await;
+    assert_eq!(status, 429, "also with the right one: {answer}");
+    assert_eq!(world.token("op", PASSWORD).await.0, 201, "others are not held up");
+    sqlx::query("update sign_in_failure set last_at = now() - interval '1 minute'").execute(&pool).await.unwrap();
+    assert_eq!(world.token("user", PASSWORD).await.0, 201);
+    let left = sqlx::query_scalar::<_, i64>("select count(*) from sign_in_failure").fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0, "who comes in begins anew");
+}
