@@ -1,7 +1,7 @@
 //! Clients that nobody here wrote: what talks to Airflow talks to us.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use local::{child::Program, python};
 use tests::server::{ADMIN, Server};
@@ -18,5 +18,71 @@ async fn airflows_own_client_walks_every_resource() {
     let walk = Program::new("walk", python, &logs).args([folder.join("airflow_client_walk.py")]).args([server.url()]);
     let walk = walk.envs([("USERNAME", ADMIN), ("PASSWORD", server.password())]);
     walk.complete().await.unwrap();
+    server.stop().await;
+}
+
+/// Airflow's command line for a remote server.
+struct Airflowctl<'s> {
+    server: &'s Server,
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl<'s> Airflowctl<'s> {
+    async fn signed_in(server: &'s Server) -> Self {
+        let packages = python::Packages::Named(&["apache-airflow-ctl==0.1.5"]);
+        let venv = python::environment("airflowctl", &python::any(), &packages, &server.state().logs()).await.unwrap();
+        let home = server.state().folder("airflowctl").unwrap();
+        let ctl = Self { server, program: venv.join("bin/airflowctl"), home };
+        let (url, password) = (server.url(), server.password());
+        let login = ["auth", "login", "--api-url", &url, "--username", ADMIN, "--password", password];
+        assert!(ctl.says(&login).await.contains("Login successful"));
+        ctl
+    }
+
+    async fn says(&self, arguments: &[&str]) -> String {
+        let program = Program::new("airflowctl", &self.program, &self.server.state().logs()).args(arguments);
+        // Without a keyring it keeps its token in a file, which it calls debugging.
+        let settings = [("AIRFLOW_HOME", self.home.as_os_str()), ("AIRFLOW_CLI_DEBUG_MODE", "true".as_ref())];
+        program.envs(settings).output().await.unwrap()
+    }
+
+    async fn file(&self, name: &str, contents: &str) -> String {
+        let file = self.home.join(name);
+        std::fs::write(&file, contents).unwrap();
+        file.display().to_string()
+    }
+
+    /// What it says is about all of these.
+    async fn tells(&self, arguments: &[&str], words: &[&str]) {
+        let said = self.says(arguments).await;
+        for word in words {
+            assert!(said.contains(word), "airflowctl {arguments:?} does not tell {word:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn airflowctl_lists_triggers_pauses_backfills_and_imports() {
+    let server = Server::start("airflowctl", &["--examples"]).await.unwrap();
+    let ctl = Airflowctl::signed_in(&server).await;
+    ctl.tells(&["version", "--remote"], &["airflowctl_version"]).await;
+    ctl.tells(&["dags", "list", "-o", "json"], &["example_etl", "load_to_bigquery"]).await;
+    ctl.tells(&["dags", "unpause", "example_etl"], &["unpause successful example_etl"]).await;
+    ctl.tells(&["dags", "trigger", "example_etl", "--dag-run-id", "one"], &["\"dag_run_id\": \"one\"", "manual"]).await;
+    ctl.tells(&["dagrun", "get", "example_etl", "one"], &["\"dag_run_id\": \"one\""]).await;
+    ctl.tells(&["dags", "pause", "example_etl"], &["pause successful example_etl"]).await;
+
+    let dates = ["--from-date", "2026-01-01T00:00:00Z", "--to-date", "2026-01-02T00:00:00Z", "--max-active-runs", "1"];
+    let backfill = [&["backfill", "create", "--dag-id", "example_daily"], &dates[..]].concat();
+    ctl.tells(&backfill, &["\"dag_id\": \"example_daily\"", "\"max_active_runs\": \"1\""]).await;
+    ctl.tells(&["backfill", "list", "example_daily"], &["2026-01-02T00:00:00Z"]).await;
+
+    let pools = r#"[{"name": "narrow", "slots": 3, "description": "one lane", "include_deferred": false}]"#;
+    ctl.tells(&["pools", "import", &ctl.file("pools.json", pools).await], &["narrow"]).await;
+    ctl.tells(&["pools", "list"], &["narrow", "one lane"]).await;
+    let variables = r#"{"region": "eu", "limits": {"rows": 5}}"#;
+    ctl.tells(&["variables", "import", &ctl.file("variables.json", variables).await], &["region", "limits"]).await;
+    ctl.tells(&["variables", "list"], &["eu"]).await;
     server.stop().await;
 }

@@ -7,6 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, ApiResult, fault};
 
+fn not_an_object(input: Value) -> ApiError {
+    let message = "Input should be a valid dictionary or object to extract fields from";
+    ApiError::invalid("model_attributes_type", json!(["body"]), message, input)
+}
+
 /// A JSON object whose keys are known.
 #[derive(Debug)]
 pub(crate) struct Body(Map<String, Value>);
@@ -18,10 +23,6 @@ impl Body {
             .get("content-type")
             .and_then(|value| value.to_str().ok())
             .is_some_and(|kind| kind.starts_with("application/json"));
-        let not_an_object = |input| {
-            let message = "Input should be a valid dictionary or object to extract fields from";
-            ApiError::invalid("model_attributes_type", json!(["body"]), message, input)
-        };
         if bytes.is_empty() {
             return Err(ApiError::invalid("missing", json!(["body"]), "Field required", Value::Null));
         }
@@ -33,6 +34,11 @@ impl Body {
             fault["ctx"] = json!({ "error": error.to_string() });
             ApiError::invalid_all(vec![fault])
         })?;
+        Self::of(value, required, allowed)
+    }
+
+    /// The same of a value that stands in another body.
+    pub(crate) fn of(value: Value, required: &[&str], allowed: &[&str]) -> ApiResult<Self> {
         let Value::Object(object) = value else { return Err(not_an_object(value)) };
         let missing = required.iter().filter(|key| !object.contains_key(**key));
         let mut faults: Vec<_> =

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     body::Body,
+    bulk::Resource,
     error::{ApiError, ApiResult},
     query::{Params, listed},
 };
@@ -43,20 +44,50 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiRe
     Ok(Json(wire(&id, &find(&app, &id).await?)))
 }
 
+/// Connections, one or many of them.
+pub(crate) enum Connections {}
+
+impl Resource for Connections {
+    const PLURAL: &'static str = "connections";
+    const KEY: &'static str = "connection_id";
+
+    fn fields() -> (&'static [&'static str], &'static [&'static str]) {
+        (&["connection_id", "conn_type"], &ALLOWED)
+    }
+
+    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
+        Ok(!connections::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    }
+
+    async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
+        let id = entity.text("connection_id")?.unwrap_or_default();
+        let new = read(&entity, Connection::default())?;
+        Ok(commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, by).await?)
+    }
+
+    /// What the entity does not name stays as it is.
+    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+        let new = read(&entity, find(app, key).await?)?;
+        Ok(commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, key, &new, by).await?)
+    }
+
+    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+        Ok(commands::delete_connection(&mut *app.pool.acquire().await?, key, by).await?)
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> ApiResult<(StatusCode, Json<Value>)> {
     let body = Body::read(&headers, &body, &["connection_id", "conn_type"], &ALLOWED)?;
     let id = body.text("connection_id")?.unwrap_or_default();
-    let new = read(&body, Connection::default())?;
-    commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, &by).await?;
+    Connections::create(&app, &by, body).await?;
     Ok((StatusCode::CREATED, Json(wire(&id, &find(&app, &id).await?))))
 }
 
-/// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
@@ -69,8 +100,7 @@ pub(crate) async fn patch(
         let text = "The connection_id in the request body does not match the URL parameter";
         return Err(ApiError::bad_request(text));
     }
-    let new = read(&body, find(&app, &id).await?)?;
-    commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, &id, &new, &by).await?;
+    Connections::update(&app, &by, &id, body).await?;
     Ok(Json(wire(&id, &find(&app, &id).await?)))
 }
 
@@ -78,8 +108,8 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    commands::delete_connection(&mut *app.pool.acquire().await?, &id, &by).await?;
+) -> ApiResult<StatusCode> {
+    Connections::delete(&app, &by, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

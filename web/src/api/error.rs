@@ -36,6 +36,11 @@ impl ApiError {
         Self::invalid_all(vec![fault(kind, place, message, input)])
     }
 
+    /// As it stands in the answer to a request that may have done other things.
+    pub(crate) fn told(&self) -> Value {
+        json!({ "error": self.detail, "status_code": self.status.as_u16() })
+    }
+
     /// Everything that is wrong with the request.
     pub(crate) fn invalid_all(faults: Vec<Value>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, faults)

@@ -5,6 +5,7 @@ mod absent;
 mod assets;
 mod backfills;
 mod body;
+mod bulk;
 mod clear;
 mod connections;
 mod dags;
@@ -126,11 +127,14 @@ fn backfills() -> Router<App> {
 /// What people set.
 fn settings() -> Router<App> {
     Router::new()
-        .route("/variables", get(variables::list).post(variables::create))
+        .route("/variables", get(variables::list).post(variables::create).patch(bulk::patch::<variables::Variables>))
         .route("/variables/{*key}", get(variables::get).patch(variables::patch).delete(variables::delete))
-        .route("/connections", get(connections::list).post(connections::create))
+        .route(
+            "/connections",
+            get(connections::list).post(connections::create).patch(bulk::patch::<connections::Connections>),
+        )
         .route("/connections/{id}", get(connections::get).patch(connections::patch).delete(connections::delete))
-        .route("/pools", get(pools::list).post(pools::create))
+        .route("/pools", get(pools::list).post(pools::create).patch(bulk::patch::<pools::Pools>))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
 }
 

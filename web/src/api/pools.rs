@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     body::Body,
+    bulk::Resource,
     error::{ApiError, ApiResult},
     query::{Params, listed},
 };
@@ -34,27 +35,65 @@ pub(crate) async fn get(State(app): State<App>, Path(name): Path<String>) -> Api
     Ok(Json(wire(&find(&app, &name).await?)))
 }
 
+/// Pools, one or many of them.
+pub(crate) enum Pools {}
+
+const FIELDS: [&str; 5] = ["name", "slots", "description", "include_deferred", "team_name"];
+
+impl Resource for Pools {
+    const PLURAL: &'static str = "pools";
+    const KEY: &'static str = "name";
+
+    fn fields() -> (&'static [&'static str], &'static [&'static str]) {
+        (&["name", "slots"], &FIELDS)
+    }
+
+    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
+        Ok(!pools::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    }
+
+    async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
+        let (name, description) = (entity.text("name")?.unwrap_or_default(), entity.text("description")?);
+        let pool = NewPool {
+            name: &name,
+            slots: slots(&entity)?.unwrap_or(0),
+            description: description.as_deref(),
+            include_deferred: entity.flag("include_deferred", false)?,
+        };
+        Ok(commands::create_pool(&mut *app.pool.acquire().await?, &pool, by).await?)
+    }
+
+    /// What the entity does not name stays as it is.
+    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+        let now = find(app, key).await?;
+        let description = entity.text("description")?.or(now.description);
+        let pool = NewPool {
+            name: key,
+            slots: slots(&entity)?.unwrap_or(now.slots),
+            description: description.as_deref(),
+            include_deferred: entity.flag("include_deferred", now.include_deferred)?,
+        };
+        Ok(commands::update_pool(&mut *app.pool.acquire().await?, &pool, by).await?)
+    }
+
+    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+        Ok(commands::delete_pool(&mut *app.pool.acquire().await?, key, by).await?)
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    const ALLOWED: [&str; 4] = ["name", "slots", "description", "include_deferred"];
-    let body = Body::read(&headers, &body, &["name", "slots"], &ALLOWED)?;
-    let (name, description) = (body.text("name")?.unwrap_or_default(), body.text("description")?);
-    let pool = NewPool {
-        name: &name,
-        slots: slots(&body)?.unwrap_or(0),
-        description: description.as_deref(),
-        include_deferred: body.flag("include_deferred", false)?,
-    };
-    commands::create_pool(&mut *app.pool.acquire().await?, &pool, &by).await?;
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let body = Body::read(&headers, &body, &["name", "slots"], &FIELDS)?;
+    let name = body.text("name")?.unwrap_or_default();
+    Pools::create(&app, &by, body).await?;
     app.wake.everybody();
     Ok((StatusCode::CREATED, Json(wire(&find(&app, &name).await?))))
 }
 
-/// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
@@ -62,20 +101,11 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    const ALLOWED: [&str; 4] = ["pool", "slots", "description", "include_deferred"];
-    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    let body = Body::read(&headers, &body, &[], &["pool", "slots", "description", "include_deferred", "team_name"])?;
     if body.text("pool")?.is_some_and(|new| new != name) {
         return Err(ApiError::bad_request("Invalid body, pool name from request body doesn't match uri parameter"));
     }
-    let now = find(&app, &name).await?;
-    let description = body.text("description")?.or(now.description);
-    let pool = NewPool {
-        name: &name,
-        slots: slots(&body)?.unwrap_or(now.slots),
-        description: description.as_deref(),
-        include_deferred: body.flag("include_deferred", now.include_deferred)?,
-    };
-    commands::update_pool(&mut *app.pool.acquire().await?, &pool, &by).await?;
+    Pools::update(&app, &by, &name, body).await?;
     app.wake.everybody();
     Ok(Json(wire(&find(&app, &name).await?)))
 }
@@ -84,8 +114,8 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(name): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    commands::delete_pool(&mut *app.pool.acquire().await?, &name, &by).await?;
+) -> ApiResult<StatusCode> {
+    Pools::delete(&app, &by, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     body::Body,
+    bulk::Resource,
     error::{ApiError, ApiResult},
     query::{Params, listed},
 };
@@ -37,21 +38,54 @@ pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiR
     Ok(Json(wire(&app, &find(&app, &key).await?)?))
 }
 
+/// Variables, one or many of them.
+pub(crate) enum Variables {}
+
+impl Resource for Variables {
+    const PLURAL: &'static str = "variables";
+    const KEY: &'static str = "key";
+
+    fn fields() -> (&'static [&'static str], &'static [&'static str]) {
+        (&["key", "value"], &ALLOWED)
+    }
+
+    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
+        Ok(!variables::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    }
+
+    async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
+        let (key, description) = (entity.text("key")?.unwrap_or_default(), entity.text("description")?);
+        let value = text_of(entity.value("value"));
+        let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
+        Ok(commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, by).await?)
+    }
+
+    /// What the entity does not name stays as it is.
+    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+        let now = find(app, key).await?;
+        let value = if entity.has("value") { text_of(entity.value("value")) } else { open(app, &now)? };
+        let description = if entity.has("description") { entity.text("description")? } else { now.description };
+        let new = NewVariable { key, value: &value, description: description.as_deref() };
+        Ok(commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, by).await?)
+    }
+
+    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+        Ok(commands::delete_variable(&mut *app.pool.acquire().await?, key, by).await?)
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> ApiResult<(StatusCode, Json<Value>)> {
     let body = Body::read(&headers, &body, &["key", "value"], &ALLOWED)?;
-    let (key, description) = (body.text("key")?.unwrap_or_default(), body.text("description")?);
-    let value = text_of(body.value("value"));
-    let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
-    commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, &by).await?;
+    let key = body.text("key")?.unwrap_or_default();
+    Variables::create(&app, &by, body).await?;
     Ok((StatusCode::CREATED, Json(wire(&app, &find(&app, &key).await?)?)))
 }
 
-/// What the body does not name stays as it is.
 pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
@@ -63,11 +97,7 @@ pub(crate) async fn patch(
     if body.text("key")?.is_some_and(|new| new != key) {
         return Err(ApiError::bad_request("Invalid body, key from request body doesn't match uri parameter"));
     }
-    let now = find(&app, &key).await?;
-    let value = if body.has("value") { text_of(body.value("value")) } else { open(&app, &now)? };
-    let description = if body.has("description") { body.text("description")? } else { now.description };
-    let new = NewVariable { key: &key, value: &value, description: description.as_deref() };
-    commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, &by).await?;
+    Variables::update(&app, &by, &key, body).await?;
     Ok(Json(wire(&app, &find(&app, &key).await?)?))
 }
 
@@ -75,8 +105,8 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(key): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    commands::delete_variable(&mut *app.pool.acquire().await?, &key, &by).await?;
+) -> ApiResult<StatusCode> {
+    Variables::delete(&app, &by, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

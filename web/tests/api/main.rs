@@ -3,6 +3,7 @@
 
 mod assets;
 mod auth;
+mod bulk;
 mod deletes;
 mod lists;
 mod resources;
