@@ -188,6 +188,7 @@ fn environment(
         ("STREAMCOMMERCE_DBT_PROJECT", path(checkout.join("dbt"))),
         ("STREAMCOMMERCE_DBT_STATE", path(state.root().join("dbt"))),
         ("STREAMCOMMERCE_WEB_BIND", format!("{HOST}:{}", ports.web)),
+        ("STREAMCOMMERCE_URL", format!("http://{HOST}:{}", ports.web)),
         // Whoever reaches this machine's loopback has its files as well.
         ("STREAMCOMMERCE_UNAUTHENTICATED", "loopback".to_owned()),
         ("STREAMCOMMERCE_DRAIN_SECS", "2".to_owned()),

@@ -101,6 +101,10 @@ impl Assigned {
         for (of, head) in runtime.block_on(try_join_all(heads))? {
             partitions.set_partition_offset(of.topic(), of.number, Offset::Offset(head.next))?;
             tracing::info!(topic = of.topic(), partition = of.number, from = head.next, "assigned");
+            // Whoever published its last files may have died before it said so.
+            if head.last_start.is_some() {
+                self.uploader.announcer.tell(of.event);
+            }
             self.owned().insert(of, self.range(of, head.next, head.last_start));
         }
         self.uploader.metrics.assigned();

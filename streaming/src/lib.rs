@@ -5,6 +5,7 @@
 //! makes it a row of [`rows`] or one of [`dead_letters`], encoded into a [file](mod@file); when the range closes, [`owned`] lets
 //! [`commit_log`] upload, commit and publish it. Which partitions are ours is the matter of `assignment`.
 
+pub mod announce;
 mod assignment;
 pub mod commands;
 pub mod commit_log;

@@ -13,6 +13,7 @@ use lake::manifest::Counts;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use crate::{
+    announce::Announcer,
     commit_log::{CommitEnd, CommitLogs, Staged},
     file::File,
     metrics::Metrics,
@@ -28,6 +29,8 @@ pub struct Uploader {
     pub runtime: Handle,
     /// What is told of them.
     pub metrics: Arc<Metrics>,
+    /// Who hears of new files.
+    pub announcer: Announcer,
     in_flight: Arc<InFlight>,
 }
 
@@ -54,8 +57,8 @@ impl Drop for Weight {
 impl Uploader {
     /// Nothing under way yet.
     #[must_use]
-    pub fn new(logs: CommitLogs, runtime: Handle, metrics: Arc<Metrics>) -> Self {
-        Self { logs, runtime, metrics, in_flight: Arc::default() }
+    pub fn new(logs: CommitLogs, runtime: Handle, metrics: Arc<Metrics>, announcer: Announcer) -> Self {
+        Self { logs, runtime, metrics, announcer, in_flight: Arc::default() }
     }
 
     /// How many bytes wait for their upload.
@@ -88,7 +91,8 @@ impl Uploader {
 
     fn commit(&self, range: ClosedRange, staged: Vec<Uploading>) -> Committing {
         let weight = self.weigh(range.files.iter().map(|file| file.data.len()).sum());
-        let (logs, metrics) = (self.logs.clone(), Arc::clone(&self.metrics));
+        let (logs, metrics, announcer) = (self.logs.clone(), Arc::clone(&self.metrics), self.announcer.clone());
+        let event = range.event;
         let done = Done { start: range.start, end: range.end, counts: range.counts };
         let task = self.runtime.spawn(async move {
             let began = Instant::now();
@@ -102,6 +106,7 @@ impl Uploader {
             if end == CommitEnd::Committed {
                 let (topic, broken, counts, bytes) = told;
                 metrics.committed(&topic, counts, bytes, &broken, began.elapsed());
+                announcer.tell(event);
             } else {
                 metrics.lost();
             }

@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    announce::Announcer,
     assignment::{Assigned, Partition, hint},
     commit_log::{CommitEnd, CommitLogs},
     dead_letters::Envelope,
@@ -106,8 +107,9 @@ impl<'o> Worker<'o> {
         // What Kafka's client has fetched ahead is held, too.
         let queue = (options.memory_bytes / 4).min(QUEUE_MAX);
         let budget = usize::try_from(options.memory_bytes - queue)?;
+        let announcer = Announcer::start(&options.announce, runtime);
         let context = Assigned {
-            uploader: Uploader::new(CommitLogs::new(bucket), runtime.clone(), metrics),
+            uploader: Uploader::new(CommitLogs::new(bucket), runtime.clone(), metrics, announcer),
             kafka: options.kafka.clone(),
             app: options.logs.app.clone(),
             epoch: options.logs.epoch,

@@ -61,7 +61,8 @@ impl World {
     /// # Errors
     /// It does not.
     pub async fn standalone(&self) -> anyhow::Result<Child> {
-        let mut standalone = self.stack.streamcommerce("standalone", &["standalone"])?.spawn(Signal::SIGTERM)?;
+        let mut standalone =
+            self.stack.streamcommerce("standalone", &["--examples", "standalone"])?.spawn(Signal::SIGTERM)?;
         let dag = format!("{}/api/v2/dags/{DAG}", self.stack.web());
         let is_up = async || reqwest::get(&dag).await.is_ok_and(|answer| answer.status().is_success());
         standalone.wait_until(PATIENCE, is_up).await?;

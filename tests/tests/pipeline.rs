@@ -22,12 +22,14 @@ async fn every_event_arrives_once() {
     world.run_ends(DAG, &empty, "success").await.unwrap();
     assert_eq!(world.rows(STAGING, "").await.unwrap(), 0);
 
+    world.patch("/dags/example_new_files", serde_json::json!({ "is_paused": false })).await.unwrap();
     let produced = world.produce(300, "0.1").await.unwrap();
     let committed = world.committed(produced).await.unwrap();
     assert_eq!(committed.read, produced);
     assert_eq!(committed.valid + committed.invalid, produced);
     assert!(committed.invalid > 0, "no record was broken");
     each_log_knows_the_id_of_its_topic(&world).await;
+    new_files_start_a_run(&world).await;
     load_and_compare(&world, committed).await;
 
     // Again, with nothing new: nothing is added.
@@ -51,6 +53,25 @@ async fn every_event_arrives_once() {
     worker.stop(Duration::from_secs(10)).await;
     standalone.stop(Duration::from_secs(10)).await;
     world.stop().await;
+}
+
+/// The worker tells of what it has committed, and the DAG that waits for it runs.
+async fn new_files_start_a_run(world: &World) {
+    let runs = tokio::time::timeout(tests::PATIENCE, async {
+        loop {
+            let runs = world.get("/dags/example_new_files/dagRuns").await.unwrap();
+            if runs["total_entries"] != 0 {
+                return runs;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let runs = runs.await.unwrap();
+    let run = &runs["dag_runs"][0];
+    assert_eq!(run["run_type"], "asset_triggered", "{run}");
+    let run = run["dag_run_id"].as_str().unwrap().replace('+', "%2B");
+    let why = world.get(&format!("/dags/example_new_files/dagRuns/{run}/upstreamAssetEvents")).await.unwrap();
+    assert_eq!(why["asset_events"][0]["extra"]["topic"], "financial_transactions", "{why}");
 }
 
 /// `streaming status`, `verify` and `dlq` say what is there; a replay brings back what it was told of, once.

@@ -8,6 +8,7 @@ mod etl;
 mod groups;
 mod isolation;
 mod mapping;
+mod new_files;
 mod params;
 mod pools;
 mod retry;
@@ -29,6 +30,7 @@ pub fn examples() -> Vec<Dag> {
         mapping::dag(),
         groups::dag(),
         sensors::dag(),
+        new_files::dag(),
         producer,
         consumer,
         pools::dag(),
