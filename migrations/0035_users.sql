@@ -6,6 +6,8 @@ create table app_user (
     -- argon2id, in the PHC format.
     password_hash text not null,
     role text not null check (role in ('viewer', 'user', 'op', 'admin')),
+    -- What was signed before it, is nobody's any more.
+    password_set_at timestamptz not null default now(),
     created_at timestamptz not null default now(),
     last_sign_in_at timestamptz
 );

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::Semaphore;
 
 use super::{By, Refused};
 use crate::{
-    accounts::{Password, Role, Token},
+    accounts::{Password, PasswordHash, Role, Token},
     store::{
         self, events,
         users::{self, Failures, UserRow},
@@ -17,6 +18,9 @@ use crate::{
 
 /// So many wrong passwords in a row cost nothing.
 const FREE_FAILURES: i32 = 5;
+
+/// So many passwords are compared at once: each takes a core and 19 MiB.
+static HASHES: Semaphore = Semaphore::const_new(2);
 
 /// The longest that somebody waits after a wrong password.
 const WAIT_MAX: Duration = Duration::from_secs(900);
@@ -139,24 +143,27 @@ impl From<sqlx::Error> for NotSignedIn {
     }
 }
 
-/// Who has that name and that password. Whoever guesses waits, longer each time.
+/// Who has that name and that password. Whoever guesses waits, longer each time: a try is counted before it is looked at,
+/// so that many at once are as many.
 ///
 /// # Errors
 /// [`NotSignedIn`].
-pub async fn sign_in(conn: &mut PgConnection, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
+pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
     let from = by.from.map(|address| address.to_string()).unwrap_or_default();
-    let now = store::now(conn).await?;
-    if let Some(left) = users::failures(conn, name, &from).await?.and_then(|failures| wait_after(failures, now)) {
-        return Err(NotSignedIn::TooOften(left));
-    }
-    let kept = users::password_hash(conn, name).await?;
-    let is_right = tokio::task::spawn_blocking(move || password.is_of(kept.as_ref()));
-    let is_right = is_right.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
-    let user = users::list(conn, Some(name)).await?.pop().filter(|_| is_right);
-    let mut tx = conn.begin().await?;
+    let kept = begin_try(pool, name, &from).await?;
+    let is_known = kept.is_some();
+    // Without a connection: it takes a core for a while, and others may stand in line for one.
+    let is_right = {
+        let _turn = HASHES.acquire().await.map_err(anyhow::Error::from)?;
+        let compared = tokio::task::spawn_blocking(move || password.is_of(kept.as_ref()));
+        compared.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?
+    };
+    let mut tx = pool.begin().await?;
+    let user = users::list(&mut tx, Some(name)).await?.pop().filter(|_| is_right);
     let Some(user) = user else {
-        users::failed(&mut tx, name, &from).await?;
-        write_down(&mut tx, "sign_in_failed", by, json!({ "username": name })).await?;
+        // A name that nobody has may be a password in the wrong field.
+        let extra = if is_known { json!({ "username": name }) } else { json!({}) };
+        write_down(&mut tx, "sign_in_failed", by, extra).await?;
         tx.commit().await?;
         return Err(NotSignedIn::Wrong);
     };
@@ -165,6 +172,18 @@ pub async fn sign_in(conn: &mut PgConnection, name: &str, password: Password, by
     write_down(&mut tx, "sign_in", &by, json!({})).await?;
     tx.commit().await?;
     Ok(user)
+}
+
+async fn begin_try(pool: &PgPool, name: &str, from: &str) -> Result<Option<PasswordHash>, NotSignedIn> {
+    let mut tx = pool.begin().await?;
+    let now = store::now(&mut tx).await?;
+    if let Some(left) = wait_after(users::lock_failures(&mut tx, name, from).await?, now) {
+        return Err(NotSignedIn::TooOften(left));
+    }
+    users::count_try(&mut tx, name, from).await?;
+    let kept = users::password_hash(&mut tx, name).await?;
+    tx.commit().await?;
+    Ok(kept)
 }
 
 /// Makes a token that a user can hand to a program.

@@ -17,6 +17,8 @@ pub struct UserRow {
     pub username: String,
     /// What they may do.
     pub role: Role,
+    /// Since when they have their password.
+    pub password_set_at: DateTime<Utc>,
     /// When they were made.
     pub created_at: DateTime<Utc>,
     /// When they signed in last.
@@ -27,15 +29,23 @@ struct Row {
     user_id: UserId,
     username: String,
     role: String,
+    password_set_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     last_sign_in_at: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for UserRow {
     fn from(row: Row) -> Self {
-        let Row { user_id, username, role, created_at, last_sign_in_at } = row;
+        let Row { user_id, username, role, password_set_at, created_at, last_sign_in_at } = row;
         // The table holds no other; the weakest is what a stronger one of a later version would be here.
-        Self { user_id, username, role: role.parse().unwrap_or(Role::Viewer), created_at, last_sign_in_at }
+        Self {
+            user_id,
+            username,
+            role: role.parse().unwrap_or(Role::Viewer),
+            password_set_at,
+            created_at,
+            last_sign_in_at,
+        }
     }
 }
 
@@ -60,7 +70,8 @@ pub async fn insert(conn: &mut PgConnection, name: &str, hash: &PasswordHash, ro
 pub async fn list(conn: &mut PgConnection, name: Option<&str>) -> sqlx::Result<Vec<UserRow>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select user_id as "user_id: UserId", username, role, created_at, last_sign_in_at
+        r#"select user_id as "user_id: UserId", username, role, password_set_at, created_at,
+                  last_sign_in_at
            from app_user where $1::text is null or username = $1 order by username"#,
         name
     );
@@ -82,7 +93,7 @@ pub async fn password_hash(conn: &mut PgConnection, name: &str) -> sqlx::Result<
 /// The database is down.
 pub async fn set_password(conn: &mut PgConnection, name: &str, hash: &PasswordHash) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "with changed as (update app_user set password_hash = $2 where username = $1 returning user_id),
+        "with changed as (update app_user set password_hash = $2, password_set_at = now() where username = $1 returning user_id),
               gone as (delete from app_token using changed where app_token.user_id = changed.user_id)
          select user_id from changed",
         name,
@@ -147,33 +158,46 @@ pub struct Failures {
     pub last_at: DateTime<Utc>,
 }
 
-/// How often a name was tried in vain from an address.
+/// How often a name was tried in vain from an address. Whoever tries now waits until it is counted.
 ///
 /// # Errors
 /// The database is down.
-pub async fn failures(conn: &mut PgConnection, name: &str, from: &str) -> sqlx::Result<Option<Failures>> {
-    sqlx::query_as!(
-        Failures,
-        "select failures, last_at from sign_in_failure where username = $1 and from_address = $2",
+pub async fn lock_failures(conn: &mut PgConnection, name: &str, from: &str) -> sqlx::Result<Failures> {
+    // Where there is no row, there is nothing to wait for.
+    sqlx::query!(
+        "insert into sign_in_failure (username, from_address, failures) values ($1, $2, 0) on conflict do nothing",
         name,
         from
     )
-    .fetch_optional(conn)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_as!(
+        Failures,
+        "select failures, last_at from sign_in_failure where username = $1 and from_address = $2 for update",
+        name,
+        from
+    )
+    .fetch_one(conn)
     .await
 }
 
-/// Counts a try in vain; what is older than an hour is forgotten.
+/// Counts a try, before it is known whether it is in vain. Hold the lock; what is older than an hour is forgotten.
 ///
 /// # Errors
 /// The database is down.
-pub async fn failed(conn: &mut PgConnection, name: &str, from: &str) -> sqlx::Result<()> {
-    sqlx::query!("delete from sign_in_failure where last_at < now() - interval '1 hour'").execute(&mut *conn).await?;
+pub async fn count_try(conn: &mut PgConnection, name: &str, from: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into sign_in_failure (username, from_address, failures) values ($1, $2, 1)
-         on conflict (username, from_address) do update
-         set failures = sign_in_failure.failures + 1, last_at = now()",
+        "update sign_in_failure set failures = failures + 1, last_at = now()
+         where username = $1 and from_address = $2",
         name,
         from
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "delete from sign_in_failure where last_at < now() - interval '1 hour'
+         and ctid = any(array(select ctid from sign_in_failure where last_at < now() - interval '1 hour'
+                              for update skip locked))"
     )
     .execute(conn)
     .await?;
@@ -213,7 +237,8 @@ pub async fn of_token(conn: &mut PgConnection, hash: &[u8]) -> sqlx::Result<Opti
                update app_token set last_used_at = now()
                where token_hash = $1 and expires_at > now()
                  and (last_used_at is null or last_used_at < now() - interval '1 minute'))
-           select u.user_id as "user_id: UserId", u.username, u.role, u.created_at, u.last_sign_in_at
+           select u.user_id as "user_id: UserId", u.username, u.role, u.password_set_at, u.created_at,
+                  u.last_sign_in_at
            from app_token t join app_user u using (user_id) where t.token_hash = $1 and t.expires_at > now()"#,
         hash
     );

@@ -55,13 +55,13 @@ impl Signer {
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign)?)
     }
 
-    /// The user that a token names, if we have signed it and it is not over.
-    pub(crate) fn verify(&self, token: &str) -> Option<String> {
+    /// The user that a token names and when it was signed, if we have signed it and it is not over.
+    pub(crate) fn verify(&self, token: &str) -> Option<(String, i64)> {
         let mut wanted = Validation::new(Algorithm::HS256);
         wanted.set_issuer(&[ISSUER]);
         wanted.leeway = 0;
         let verified = |key| jsonwebtoken::decode::<Claims>(token, key, &wanted).ok();
-        self.verify.iter().find_map(verified).map(|token| token.claims.sub)
+        self.verify.iter().find_map(verified).map(|token| (token.claims.sub, token.claims.iat))
     }
 }
 
@@ -76,8 +76,9 @@ mod tests {
         let [old, new] = [new_key(), new_key()];
         let keys = |setting: &str| Signer::new(&Keys::parse(setting).unwrap());
         let token = keys(&old).sign("ada").unwrap();
-        assert_eq!(keys(&old).verify(&token).as_deref(), Some("ada"));
-        assert_eq!(keys(&format!("{new},{old}")).verify(&token).as_deref(), Some("ada"), "the key was replaced");
+        let name = |signer: &Signer| signer.verify(&token).map(|(name, _)| name);
+        assert_eq!(name(&keys(&old)).as_deref(), Some("ada"));
+        assert_eq!(name(&keys(&format!("{new},{old}"))).as_deref(), Some("ada"), "the key was replaced");
         assert_eq!(keys(&new).verify(&token), None);
         assert_eq!(keys("").verify(&token), None);
         let (head, tail) = token.split_at(token.len() / 2);

@@ -141,8 +141,10 @@ impl Gate {
             let mut conn = self.app.pool.acquire().await?;
             return Ok(users::of_token(&mut conn, &Token::from(token).hash()).await?);
         }
-        let Some(name) = self.signer.verify(token) else { return Ok(None) };
-        Ok(users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop())
+        let Some((name, signed_at)) = self.signer.verify(token) else { return Ok(None) };
+        let user = users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop();
+        // Another password ends what was signed for the one before.
+        Ok(user.filter(|user| user.password_set_at.timestamp() <= signed_at))
     }
 
     /// A browser sends its cookie with whatever another site makes it send: a write must say that a page of ours did it.

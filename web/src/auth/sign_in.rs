@@ -54,8 +54,7 @@ pub(crate) async fn token(
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "detail": fault }))).into_response();
     };
     let signed = async {
-        let mut conn = gate.app.pool.acquire().await?;
-        let user = commands::sign_in(&mut conn, &username, Password::from(password), &by).await?;
+        let user = commands::sign_in(&gate.app.pool, &username, Password::from(password), &by).await?;
         Ok::<_, NotSignedIn>(gate.signer.sign(&user.username)?)
     };
     match signed.await {
@@ -128,8 +127,7 @@ pub(crate) async fn submit(
     Form(Credentials { username, password, next }): Form<Credentials>,
 ) -> Result<Response, PageError> {
     let next = local(&next);
-    let mut conn = gate.app.pool.acquire().await?;
-    let user = match commands::sign_in(&mut conn, &username, Password::from(password), &by).await {
+    let user = match commands::sign_in(&gate.app.pool, &username, Password::from(password), &by).await {
         Ok(user) => user,
         Err(NotSignedIn::Failed(error)) => return Err(error.into()),
         Err(refused) => {
@@ -140,6 +138,7 @@ pub(crate) async fn submit(
             return Ok((status, Page(LoginPage { next, refused: Some(refused.to_string()) })).into_response());
         }
     };
+    let mut conn = gate.app.pool.acquire().await?;
     let session = Token::random();
     let expires_at = store::now(&mut conn).await? + SESSION;
     users::insert_token(&mut conn, user.user_id, &session.hash(), None, expires_at).await?;

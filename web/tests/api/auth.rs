@@ -192,7 +192,14 @@ async fn a_program_has_a_token_until_it_is_revoked(pool: PgPool) {
     let admin = world.bearer("admin").await;
     let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/user", r#"{"password": "another one"}"#).await;
     assert_eq!(status, 200);
-    assert_eq!(world.call_as(&token, Method::GET, "/api/v2/dags", "").await.0, 403);
+    // A JWT says when it was signed to the second.
+    sqlx::query("update app_user set password_set_at = password_set_at + interval '1 second' where username = 'user'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    for ended in [&token, &user] {
+        assert_eq!(world.call_as(ended, Method::GET, "/api/v2/dags", "").await.0, 403);
+    }
     assert_eq!(world.token("user", PASSWORD).await.0, 401);
     let kept =
         "select jsonb_agg(extra)::text || (select string_agg(encode(token_hash, 'hex'), '') from app_token) from event";
@@ -215,4 +222,12 @@ async fn whoever_guesses_has_to_wait(pool: PgPool) {
     assert_eq!(world.token("user", PASSWORD).await.0, 201);
     let left = sqlx::query_scalar::<_, i64>("select count(*) from sign_in_failure").fetch_one(&pool).await.unwrap();
     assert_eq!(left, 0, "who comes in begins anew");
+
+    // Many at once are as many: no more than five are looked at.
+    let guesses = futures::future::join_all((0..20).map(|_| world.token("viewer", "guess"))).await;
+    let looked_at = guesses.iter().filter(|(status, _)| *status == 401).count();
+    assert!((1..=6).contains(&looked_at), "{looked_at} of 20");
+    let log = sqlx::query_scalar::<_, Value>("select jsonb_agg(extra) from event where event = 'sign_in_failed'");
+    world.token("hunter2 in the wrong field", "x").await;
+    assert!(!log.fetch_one(&pool).await.unwrap().to_string().contains("hunter2"));
 }
