@@ -27,6 +27,9 @@ use super::{
 };
 use crate::App;
 
+/// Whoever asks for less would ask the database all the time.
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+
 /// What is asked for.
 #[derive(Clone)]
 struct Wait {
@@ -56,6 +59,7 @@ pub(crate) async fn wait(
                 json!(interval),
             )
         })?;
+    let interval = interval.max(INTERVAL_MIN);
     let wait = Wait { app, dag_id, run_id, interval, results: params.all("result") };
     // A run that is not there is told by the status, not by a line.
     let first = wait.find().await?;

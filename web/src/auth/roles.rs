@@ -10,7 +10,7 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     match (parts.next(), parts.next(), parts.next()) {
         (Some("auth" | "login" | "logout" | "assets"), _, _) => None,
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
-        (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_list(path))),
+        (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
         (Some("api"), Some("users"), _) => Some(Role::Admin),
         (Some("api"), Some("tokens"), _) => Some(Role::Viewer),
         _ if reads => Some(Role::Viewer),
@@ -18,9 +18,9 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     }
 }
 
-/// A POST that only reads.
-fn is_list(path: &str) -> bool {
-    path.ends_with("/list")
+/// A POST that only reads: a list whose conditions are longer than a path may be. Something else may be called `list`.
+fn is_batch(method: &Method, path: &str) -> bool {
+    *method == Method::POST && (path.ends_with("/dagRuns/list") || path.ends_with("/taskInstances/list"))
 }
 
 fn of_resource(resource: &str, reads: bool) -> Role {
@@ -53,6 +53,9 @@ mod tests {
             assert_eq!(post(path), Some(Role::User), "{path}");
         }
         assert_eq!(post("/api/v2/dags/~/dagRuns/list"), Some(Role::Viewer));
+        let delete = |path| required(&Method::DELETE, path);
+        assert_eq!((delete("/api/v2/pools/list"), delete("/api/v2/dags/list")), (Some(Role::Op), Some(Role::User)));
+        assert_eq!(delete("/api/v2/dags/d/dagRuns/list"), Some(Role::User), "a run of that name");
         assert_eq!(post("/api/v2/pools"), Some(Role::Op));
         assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
         assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Viewer)));
