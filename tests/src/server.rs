@@ -65,6 +65,14 @@ impl Server {
         &self.password
     }
 
+    /// A token of the admin.
+    ///
+    /// # Errors
+    /// The server does not let the admin in.
+    pub async fn token(&self) -> anyhow::Result<String> {
+        token(&self.url(), &self.password).await
+    }
+
     /// Where it is reached.
     #[must_use]
     pub fn url(&self) -> String {
@@ -95,10 +103,19 @@ impl Server {
 
 /// Whether somebody who signs in finds DAGs.
 async fn knows_dags(url: &str, password: &str) -> anyhow::Result<bool> {
-    let http = reqwest::Client::new();
+    let token = token(url, password).await?;
+    Ok(reqwest::Client::new()
+        .get(format!("{url}/api/v2/dags/hello"))
+        .bearer_auth(token)
+        .send()
+        .await?
+        .status()
+        .is_success())
+}
+
+async fn token(url: &str, password: &str) -> anyhow::Result<String> {
     let credentials = serde_json::json!({ "username": ADMIN, "password": password });
-    let answer = http.post(format!("{url}/auth/token")).json(&credentials).send().await?;
+    let answer = reqwest::Client::new().post(format!("{url}/auth/token")).json(&credentials).send().await?;
     let answer: serde_json::Value = answer.error_for_status()?.json().await?;
-    let token = answer["access_token"].as_str().context("no token")?;
-    Ok(http.get(format!("{url}/api/v2/dags/hello")).bearer_auth(token).send().await?.status().is_success())
+    Ok(answer["access_token"].as_str().context("no token")?.to_owned())
 }

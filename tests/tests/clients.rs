@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use local::{child::Program, python};
+use serde_json::json;
 use tests::server::{ADMIN, Server};
 
 #[tokio::test]
@@ -18,6 +19,43 @@ async fn airflows_own_client_walks_every_resource() {
     let walk = Program::new("walk", python, &logs).args([folder.join("airflow_client_walk.py")]).args([server.url()]);
     let walk = walk.envs([("USERNAME", ADMIN), ("PASSWORD", server.password())]);
     walk.complete().await.unwrap();
+    server.stop().await;
+}
+
+/// What our document says is what the server does, whatever is sent to it.
+#[tokio::test]
+async fn our_document_is_true() {
+    let server = Server::start("schemathesis", &["--examples"]).await.unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    let token = server.token().await.unwrap();
+    let http = reqwest::Client::new();
+    let send = async |method: &str, path: &str, body: serde_json::Value| {
+        let url = format!("{}/api/v2{path}", server.url());
+        let request = http.request(method.parse().unwrap(), url).bearer_auth(&token).json(&body);
+        request.send().await.unwrap().error_for_status().unwrap();
+    };
+    send("PATCH", "/dags/example_etl", json!({ "is_paused": false })).await;
+    send("POST", "/dags/example_etl/dagRuns", json!({ "dag_run_id": "one", "logical_date": null })).await;
+    send("GET", "/dags/example_etl/dagRuns/one/wait?interval=1", json!({})).await;
+    for name in ["narrow", "gone"] {
+        send("POST", "/pools", json!({ "name": name, "slots": 2 })).await;
+    }
+    for key in ["region", "gone"] {
+        send("POST", "/variables", json!({ "key": key, "value": "eu" })).await;
+        send("POST", "/connections", json!({ "connection_id": key, "conn_type": "http", "password": "hunter2" })).await;
+    }
+    let (from, to) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    send("POST", "/backfills", json!({ "dag_id": "example_daily", "from_date": from, "to_date": to })).await;
+
+    let packages = python::Packages::Named(&["schemathesis==4.32.5"]);
+    let venv = python::environment("schemathesis", &python::any(), &packages, &server.state().logs()).await.unwrap();
+    let program = Program::new("schemathesis", venv.join("bin/schemathesis"), &server.state().logs());
+    let config = folder.join("schemathesis.toml");
+    let checks = "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance";
+    let (url, bearer) = (format!("{}/openapi.json", server.url()), format!("Authorization: Bearer {token}"));
+    let program = program.args(["--config-file"]).args([config]).args(["run", &url, "--checks", checks]);
+    let said = program.args(["--header", &bearer, "--no-color"]).output().await.unwrap();
+    assert!(said.contains("Tested: 107"), "{said}");
     server.stop().await;
 }
 

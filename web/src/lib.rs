@@ -2,6 +2,7 @@
 
 pub mod api;
 mod auth;
+mod openapi;
 pub mod pages;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -47,10 +48,11 @@ pub struct App {
 /// All routes.
 pub fn router(app: App, access: Access) -> Router {
     let gate = Gate { access, signer: Arc::new(Signer::new(&app.keys)), app: app.clone() };
+    let api =
+        Router::new().nest("/api/v2", api::router()).nest("/api", api::own_router()).merge(auth::routes(gate.clone()));
     Router::new()
-        .nest("/api/v2", api::router())
-        .nest("/api", api::own_router())
-        .merge(auth::routes(gate.clone()))
+        .merge(openapi::routes(api.clone().with_state(app.clone())))
+        .merge(api)
         .merge(pages::router())
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))

@@ -1,10 +1,11 @@
 //! What Airflow has and this program cannot have: lists that are empty, and what is refused.
 
-use axum::{Json, extract::Path, http::StatusCode};
+use axum::{Json, http::StatusCode};
 use serde_json::{Value, json};
 
 use super::{
     error::{ApiError, ApiResult},
+    path::Path,
     query::listed,
 };
 

@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
@@ -23,6 +23,7 @@ use super::{
     body::Body,
     error::{ApiError, ApiResult},
     filters::Filters,
+    path::Path,
     query::{Params, listed},
     runs::made,
     wire,
@@ -119,7 +120,7 @@ pub(crate) async fn create_event(
     let body = Body::read(&headers, &body, &["asset_id"], &["asset_id", "extra", "partition_key", "access_control"])?;
     for key in ["partition_key", "access_control"] {
         if body.value(key).is_some() {
-            return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{key} is not served")));
+            return Err(ApiError::bad_request(format!("{key} is not served: assets have none here")));
         }
     }
     let mut conn = app.pool.acquire().await?;

@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     body::Body,
     error::{ApiError, ApiResult},
+    path::Path,
     query::{Params, listed},
     wire,
 };

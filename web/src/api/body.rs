@@ -12,6 +12,29 @@ fn not_an_object(input: Value) -> ApiError {
     ApiError::invalid("model_attributes_type", json!(["body"]), message, input)
 }
 
+/// Any JSON that the database can hold.
+pub(crate) fn any_json(bytes: &Bytes) -> ApiResult<Value> {
+    let value = serde_json::from_slice(bytes).map_err(|error| {
+        let mut fault = fault("json_invalid", json!(["body", error.column()]), "JSON decode error", json!({}));
+        fault["ctx"] = json!({ "error": error.to_string() });
+        ApiError::invalid_all(vec![fault])
+    })?;
+    match has_nul(&value) {
+        false => Ok(value),
+        true => Err(ApiError::invalid("value_error", json!(["body"]), "A NUL character cannot be kept", Value::Null)),
+    }
+}
+
+/// Postgres has no text with a NUL character.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// A JSON object whose keys are known.
 #[derive(Debug)]
 pub(crate) struct Body(Map<String, Value>);
@@ -29,12 +52,7 @@ impl Body {
         if !is_json {
             return Err(not_an_object(String::from_utf8_lossy(bytes).into()));
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|error| {
-            let mut fault = fault("json_invalid", json!(["body", error.column()]), "JSON decode error", json!({}));
-            fault["ctx"] = json!({ "error": error.to_string() });
-            ApiError::invalid_all(vec![fault])
-        })?;
-        Self::of(value, required, allowed)
+        Self::of(any_json(bytes)?, required, allowed)
     }
 
     /// The same of a value that stands in another body.

@@ -1,11 +1,6 @@
 //! `/clearTaskInstances`, and `/clear` of a run.
 
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::{Path, State},
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
 use orchestrator::{
     commands::{self, By, Choice, Clear, NamedTask, OnVersion, Only, Refused, RunChoice, Running, TaskChoice},
     ids::{DagId, RunId},
@@ -19,6 +14,7 @@ use super::{
     dags,
     error::{ApiError, ApiResult},
     instances::now_of,
+    path::Path,
     wire,
 };
 use crate::App;
@@ -74,7 +70,7 @@ pub(crate) async fn clear_run(
     const ALLOWED: [&str; 5] = ["dry_run", "only_failed", "only_new", "run_on_latest_version", "note"];
     let body = Body::read(&headers, &body, &[], &ALLOWED)?;
     if body.flag("only_new", false)? {
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "only_new is not served"));
+        return Err(ApiError::bad_request("only_new is not served: clear takes every task of the run"));
     }
     let only = if body.flag("only_failed", false)? { Only::Failed } else { Only::All };
     let is_latest = body.value("run_on_latest_version").is_some() && body.flag("run_on_latest_version", false)?;

@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
@@ -24,10 +24,11 @@ use super::{
     body::Body,
     error::{ApiError, ApiResult},
     filters::Filters,
+    path::Path,
     query::{Params, listed},
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
@@ -74,14 +75,7 @@ fn read(params: &Params) -> ApiResult<DagFilter> {
         .instants("dag_run_end_date", DagColumn::LastRunEnd)?
         .when(DagColumn::Tags, tags)
         .when(DagColumn::DagId, has_import_errors)
-        .unserved(&[
-            "asset_dependency",
-            "dag_run_state",
-            "is_favorite",
-            "timetable_type",
-            "bundle_name",
-            "bundle_version",
-        ])?
+        .unserved(&unserved::DAGS)?
         .order(&orders, &[DagColumn::DagId])
 }
 

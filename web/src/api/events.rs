@@ -1,10 +1,6 @@
 //! `/eventLogs`: who did what.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::Uri,
-};
+use axum::{Json, extract::State, http::Uri};
 use orchestrator::store::pages::{
     Page,
     events::{self as page, EventColumn, EventFilter},
@@ -14,10 +10,11 @@ use orchestrator::store::pages::{
 use super::{
     error::{ApiError, ApiResult},
     filters::Filters,
+    path::Path,
     query::{Params, listed},
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 const ORDERS: [(&str, EventColumn); 10] = [
     ("id", EventColumn::EventId),
@@ -52,7 +49,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
         .pattern("run_id", EventColumn::RunId)
         .pattern("owner", EventColumn::Owner)
         .pattern("event", EventColumn::Event)
-        .unserved(&["map_index", "try_number"])?
+        .unserved(&unserved::EVENTS)?
         .order(&ORDERS, &[EventColumn::EventId])?;
     let found = page::list(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
     Ok(Json(listed("event_logs", found.rows.iter().map(wire::event).collect(), found.total)))

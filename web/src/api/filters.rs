@@ -16,6 +16,7 @@ use super::{
     error::{ApiError, ApiResult},
     query::Params,
 };
+use crate::openapi::unserved::Unserved;
 
 const COMPARISONS: [(&str, Comparison); 4] =
     [("gte", Comparison::AtLeast), ("gt", Comparison::Above), ("lte", Comparison::AtMost), ("lt", Comparison::Below)];
@@ -102,8 +103,8 @@ impl<'p, C: Copy> Filters<'p, C> {
     }
 
     /// Refuses what Airflow serves and we do not: a list that is silently not filtered would be a wrong one.
-    pub(crate) fn unserved(self, names: &[&str]) -> ApiResult<Self> {
-        match names.iter().find(|name| self.params.one(name).is_some()) {
+    pub(crate) fn unserved(self, unserved: &Unserved) -> ApiResult<Self> {
+        match unserved.names.iter().find(|name| self.params.one(name).is_some()) {
             None => Ok(self),
             Some(name) => {
                 Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("the parameter {name} is not served")))

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{HeaderMap, Uri, request},
 };
 use orchestrator::{
@@ -27,11 +27,12 @@ use super::{
     dags,
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
+    path::Path,
     query::{Params, listed},
     runs::ANY,
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 /// Whether there are any.
 const ONE: Page = Page { limit: 1, offset: 0 };
@@ -115,21 +116,6 @@ const INSTANTS: [(&str, InstanceColumn); 4] = [
     ("end_date", InstanceColumn::EndDate),
 ];
 
-/// What Airflow knows and we do not.
-const UNSERVED: [&str; 11] = [
-    "cursor",
-    "updated_at_gte",
-    "updated_at_gt",
-    "updated_at_lte",
-    "updated_at_lt",
-    "executor",
-    "operator",
-    "operator_name_pattern",
-    "operator_name_prefix_pattern",
-    "rendered_map_index_pattern",
-    "rendered_map_index_prefix_pattern",
-];
-
 fn read(params: &Params) -> ApiResult<InstanceFilter> {
     // The tasks of a group have its name in front of theirs.
     let in_group = params.one("task_group_id").map(|group| Test::StartsWith(format!("{group}.")));
@@ -151,7 +137,7 @@ fn read(params: &Params) -> ApiResult<InstanceFilter> {
         .when(InstanceColumn::TaskId, in_group)
         .all_instants(&INSTANTS)?
         .numbers("duration", InstanceColumn::Duration)?
-        .unserved(&UNSERVED)?
+        .unserved(&unserved::INSTANCES)?
         .order(&ORDERS, &[InstanceColumn::MapIndex])
 }
 
@@ -169,6 +155,7 @@ pub(crate) async fn list_mapped(
     uri: Uri,
 ) -> ApiResult {
     let params = Params::of(&uri)?;
+    let (filter, listed_page) = (read(&params)?, params.page()?);
     let mut conn = app.pool.acquire().await?;
     let of_task = InstanceFilter::of_run(&dag_id, &run_id).only(InstanceColumn::TaskId, &task_id);
     let Some(any) = page::list(&mut conn, &of_task, ONE).await?.rows.pop() else {
@@ -177,10 +164,10 @@ pub(crate) async fn list_mapped(
     if app.graphs.get(&mut conn, any.version).await?.mapped(any.node).is_none() {
         return Err(ApiError::not_found(format!("Task id {task_id} is not mapped")));
     }
-    let filter = read(&params)?.only(InstanceColumn::DagId, dag_id).only(InstanceColumn::RunId, run_id);
+    let filter = filter.only(InstanceColumn::DagId, dag_id).only(InstanceColumn::RunId, run_id);
     let filter = filter.only(InstanceColumn::TaskId, task_id);
     let filter = filter.with(InstanceColumn::MapIndex, Test::Number(Comparison::AtLeast, 0.0));
-    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let found = page::list(&mut conn, &filter, listed_page).await?;
     let rows = write(&app, &mut conn, &found.rows).await?;
     Ok(Json(listed("task_instances", rows, found.total)))
 }
@@ -279,8 +266,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfInstance {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> ApiResult<Self> {
-        let Path(Parts { dag_id, run_id, task_id, map_index }) =
-            Path::from_request_parts(parts, state).await.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let Path(Parts { dag_id, run_id, task_id, map_index }) = Path::from_request_parts(parts, state).await?;
         let in_query = Params::of(&parts.uri)?.integer("map_index")?;
         let map_index = match map_index {
             None => in_query.unwrap_or(-1),

@@ -9,7 +9,7 @@ use super::{
     query::{Params, listed},
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 const ORDERS: [(&str, ProcessColumn); 7] = [
     ("id", ProcessColumn::Number),
@@ -41,7 +41,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
         .any("hostname", ProcessColumn::Hostname)
         .instants("start_date", ProcessColumn::StartedAt)?
         .instants("end_date", ProcessColumn::EndedAt)?
-        .unserved(&["job_state", "executor_class"])?
+        .unserved(&unserved::JOBS)?
         .order(&ORDERS, &[ProcessColumn::Number])?
         .one_of(ProcessColumn::State, states)
         .one_of(ProcessColumn::Kind, kinds);

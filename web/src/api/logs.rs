@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     error::{ApiError, ApiResult},
     instances::{self, OfInstance},
+    path::Path,
     query::Params,
     wire,
 };

@@ -1,11 +1,6 @@
 //! PATCH of a task instance and of a run: people say how it ended.
 
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::{Path, State},
-    http::HeaderMap,
-};
+use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
 use orchestrator::{
     commands::{self, By, Choice, Mark, Marked, MarkedRun, NamedTask, RunChoice, TaskChoice},
     ids::{DagId, RunId},
@@ -18,6 +13,7 @@ use super::{
     body::Body,
     error::{ApiError, ApiResult},
     instances::{OfInstance, again, find_all, now_of},
+    path::Path,
     wire,
 };
 use crate::App;

@@ -17,6 +17,7 @@ mod instances;
 mod jobs;
 mod logs;
 mod mark;
+mod path;
 mod pools;
 mod query;
 mod runs;
@@ -31,6 +32,7 @@ mod xcom;
 pub(crate) use self::{
     body::Body,
     error::{ApiError, ApiResult},
+    path::Path,
     query::listed,
     wire::instant,
 };

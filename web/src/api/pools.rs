@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
@@ -16,6 +16,7 @@ use super::{
     body::Body,
     bulk::Resource,
     error::{ApiError, ApiResult},
+    path::Path,
     query::{Params, listed},
 };
 use crate::App;

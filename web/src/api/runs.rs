@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
@@ -21,10 +21,11 @@ use super::{
     dags,
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
+    path::Path,
     query::{Params, listed},
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 /// Airflow's wildcard for "any".
 pub(crate) const ANY: &str = "~";
@@ -83,23 +84,6 @@ const INSTANTS: [(&str, RunColumn); 4] = [
     ("end_date", RunColumn::EndDate),
 ];
 
-/// What Airflow knows and we do not.
-const UNSERVED: [&str; 13] = [
-    "cursor",
-    "updated_at_gte",
-    "updated_at_gt",
-    "updated_at_lte",
-    "updated_at_lt",
-    "bundle_version",
-    "triggering_user_name_pattern",
-    "triggering_user_name_prefix_pattern",
-    "partition_key_pattern",
-    "partition_key_prefix_pattern",
-    "partition_date_gte",
-    "partition_date_lte",
-    "consuming_asset_pattern",
-];
-
 fn read(params: &Params) -> ApiResult<RunFilter> {
     let types = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::AssetTriggered];
     let conf = params.one("conf_contains").map(|text| Test::Contains(text.to_owned()));
@@ -113,7 +97,7 @@ fn read(params: &Params) -> ApiResult<RunFilter> {
         .all_instants(&INSTANTS)?
         .numbers("duration", RunColumn::Duration)?
         .when(RunColumn::Conf, conf)
-        .unserved(&UNSERVED)?
+        .unserved(&unserved::RUNS)?
         .order(&ORDERS, &[RunColumn::Key])
 }
 

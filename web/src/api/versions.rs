@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -19,11 +19,12 @@ use super::{
     dags,
     error::{ApiError, ApiResult},
     filters::Filters,
+    path::Path,
     query::{Params, listed},
     runs::ANY,
     wire,
 };
-use crate::App;
+use crate::{App, openapi::unserved};
 
 const ORDERS: [(&str, VersionColumn); 2] = [("id", VersionColumn::Key), ("version_number", VersionColumn::Number)];
 
@@ -31,7 +32,7 @@ pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri:
     let params = Params::of(&uri)?;
     let mut filter = Filters::new(&params)
         .integers("version_number", VersionColumn::Number)?
-        .unserved(&["bundle_version"])?
+        .unserved(&unserved::VERSIONS)?
         .order(&ORDERS, &[VersionColumn::Key])?;
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {

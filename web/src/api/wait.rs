@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{Uri, header},
     response::{IntoResponse, Response},
 };
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     error::{ApiError, ApiResult},
+    path::Path,
     query::Params,
     xcom,
 };

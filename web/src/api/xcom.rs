@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use orchestrator::{
@@ -24,6 +24,7 @@ use super::{
     error::{ApiError, ApiResult},
     filters::Filters,
     instances::{OfInstance, find},
+    path::Path,
     query::{Params, listed},
     runs::ANY,
     wire,

@@ -6,12 +6,12 @@ use askama::Template;
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use orchestrator::{
     accounts::{Password, Role},
-    commands::{self, By},
+    commands::{self, By, Refused},
     store::users::{self, UserRow},
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::Visitor;
 use crate::{
     App,
-    api::{ApiError, ApiResult, Body, instant, listed},
+    api::{ApiError, ApiResult, Body, Path, instant, listed},
     pages::{Page, PageResult},
 };
 
@@ -132,7 +132,7 @@ pub(crate) async fn patch_user(
         commands::set_password(&mut conn, &name, &Password::from(password), &by).await?;
     }
     let now = users::list(&mut conn, Some(&name)).await?;
-    Ok(Json(now.first().map(wire).unwrap_or_default()))
+    now.first().map(|user| Json(wire(user))).ok_or_else(|| Refused::NoUser(name).into())
 }
 
 pub(crate) async fn delete_user(

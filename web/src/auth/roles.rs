@@ -8,7 +8,7 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("auth" | "login" | "logout" | "assets"), _, _) => None,
+        (Some("auth" | "login" | "logout" | "assets" | "docs" | "openapi.json"), _, _) => None,
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
         (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
         (Some("api"), Some("users"), _) => Some(Role::Admin),
@@ -39,7 +39,15 @@ mod tests {
     #[test]
     fn each_role_may_do_what_airflow_lets_it() {
         let get = |path| required(&Method::GET, path);
-        for path in ["/api/v2/version", "/api/v2/monitor/health", "/login", "/auth/token", "/assets/style.css"] {
+        for path in [
+            "/api/v2/version",
+            "/api/v2/monitor/health",
+            "/login",
+            "/auth/token",
+            "/assets/style.css",
+            "/docs",
+            "/openapi.json",
+        ] {
             assert_eq!(get(path), None, "{path}");
         }
         for path in ["/", "/dags", "/api/v2/dags", "/api/v2/pools", "/api/v2/assets", "/api/v2/eventLogs", "/account"] {

@@ -6,6 +6,7 @@ mod auth;
 mod bulk;
 mod deletes;
 mod lists;
+mod openapi;
 mod resources;
 mod world;
 mod xcom;
