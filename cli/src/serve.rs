@@ -15,7 +15,7 @@ use orchestrator::{
     store::{processes::ProcessKind, users},
     wake::Wake,
     worker::{
-        Settings, Worker,
+        Figures, Settings, Worker,
         isolated::{self, BodyProcess, Secret},
     },
 };
@@ -43,6 +43,7 @@ struct Services {
     graphs: Graphs,
     wake: Wake,
     keys: Keys,
+    figures: Figures,
     database_url: String,
     stop: CancellationToken,
     running: JoinSet<anyhow::Result<()>>,
@@ -132,7 +133,8 @@ impl Services {
         let direct = settings::direct_pool(connection, &pool)?;
         running.spawn(wait(wake.clone().carry(pool.clone(), direct, stop.clone())));
         let database_url = connection.database_url.clone().unwrap_or_default();
-        Ok(Self { pool, registry, graphs: Graphs::default(), wake, keys, database_url, stop, running })
+        let (graphs, figures) = (Graphs::default(), Figures::default());
+        Ok(Self { pool, registry, graphs, wake, keys, figures, database_url, stop, running })
     }
 
     fn start_scheduler(&mut self, options: SchedulerOptions) {
@@ -151,6 +153,7 @@ impl Services {
             drain: Duration::from_secs(options.drain_secs),
             body_process: Some(body_process(&self.database_url, &options.bucket)),
             overflow: results::overflow(&options.bucket),
+            figures: self.figures.clone(),
         };
         let worker = Worker::new(
             self.pool.clone(),
@@ -174,6 +177,7 @@ impl Services {
                 wake: self.wake.clone(),
                 keys: self.keys.clone(),
                 overflow: results::overflow(bucket),
+                figures: self.figures.clone(),
             },
             bind: options.bind,
             access,

@@ -2,14 +2,15 @@
 
 pub mod api;
 mod auth;
+mod metrics;
 mod openapi;
 pub mod pages;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{Router, middleware};
-use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake};
+use axum::{Router, middleware, routing::get};
+use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,8 @@ pub struct App {
     pub keys: Keys,
     /// Where results are that were too big for the database.
     pub overflow: Option<Arc<dyn Overflow>>,
+    /// What the workers of this process count, if there are any.
+    pub figures: Figures,
 }
 
 /// All routes.
@@ -54,6 +57,7 @@ pub fn router(app: App, access: Access) -> Router {
         .merge(openapi::routes(api.clone().with_state(app.clone())))
         .merge(api)
         .merge(pages::router())
+        .route("/metrics", get(metrics::show))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
         .with_state(app)

@@ -2,6 +2,7 @@
 
 mod body;
 mod execute;
+mod figures;
 mod heartbeat;
 pub mod isolated;
 mod log_writer;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     body::Setting,
     execute::{Attempt, execute},
+    figures::Figures,
 };
 use self::{heartbeat::Beats, isolated::BodyProcess, running::Running};
 use crate::{
@@ -64,6 +66,8 @@ pub struct Settings {
     pub body_process: Option<BodyProcess>,
     /// Where results go that are too big for the database; without it, they fail their tries.
     pub overflow: Option<Arc<dyn Overflow>>,
+    /// Where it counts.
+    pub figures: Figures,
 }
 
 impl Default for Settings {
@@ -76,6 +80,7 @@ impl Default for Settings {
             drain: Duration::from_secs(30),
             body_process: None,
             overflow: None,
+            figures: Figures::default(),
         }
     }
 }
@@ -261,10 +266,13 @@ impl Desk<'_> {
     /// Settles a batch, however long the database takes, and claims into the free slots.
     async fn settle(&mut self, batch: Vec<Outcome>, claiming: bool) {
         let ended: Vec<_> = batch.iter().map(|outcome| outcome.attempt).collect();
+        let began = Instant::now();
         let mut open = vec![Batch { outcomes: batch, unable: 0 }];
         while let Some(batch) = open.pop() {
             let free = if claiming { self.free(&ended) } else { 0 };
+            let outcomes = batch.outcomes.len();
             let settled = self.settle_surely(batch, free, &mut open).await;
+            self.worker.settings.figures.settled(outcomes, &settled, began.elapsed());
             self.tell(&settled);
             // At once: what is claimed and does not run looks lost to the heartbeat.
             self.start(settled.claims);

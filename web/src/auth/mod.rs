@@ -166,7 +166,7 @@ impl Gate {
 }
 
 fn is_page(path: &str) -> bool {
-    !path.starts_with("/api/") && !path.starts_with("/auth/")
+    !path.starts_with("/api/") && !path.starts_with("/auth/") && path != "/metrics"
 }
 
 fn not_signed_in(path: &str) -> Response {

@@ -112,3 +112,32 @@ async fn a_remark_on_a_task_instance_stays(pool: PgPool) {
         404
     );
 }
+
+/// The value of a figure, with its labels.
+fn figure(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+    line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn prometheus_is_told_what_happens(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.call(Method::PATCH, "/dags/typed", r#"{"is_paused": false}"#).await;
+    let commits = figure(&world.page("/metrics").await.1, "streamcommerce_database_commits_total");
+    world.call(Method::POST, "/dags/typed/dagRuns", r#"{"logical_date": null, "dag_run_id": "one"}"#).await;
+    // A paused DAG's run waits.
+    world.call(Method::POST, "/dags/example/dagRuns", r#"{"logical_date": null, "dag_run_id": "waits"}"#).await;
+    world.ends_of("typed", "one").await;
+    let (status, text) = world.page("/metrics").await;
+    assert_eq!(status, 200);
+    assert_eq!(figure(&text, "streamcommerce_outcomes_total"), 2.0);
+    assert_eq!(figure(&text, "streamcommerce_hop_seconds_count"), 1.0, "from extract to load");
+    assert_eq!(figure(&text, "streamcommerce_stale_outcomes_total"), 0.0);
+    assert_eq!(figure(&text, "streamcommerce_runs{state=\"queued\"}"), 1.0);
+    assert_eq!(figure(&text, "streamcommerce_pool_slots{pool=\"default_pool\",state=\"open\"}"), 128.0);
+    assert!(figure(&text, "streamcommerce_database_commits_total") >= commits);
+    for kind in ["scheduler", "worker"] {
+        assert!(text.contains(&format!("streamcommerce_heartbeat_age_seconds{{kind=\"{kind}\"")), "{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}

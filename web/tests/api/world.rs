@@ -15,7 +15,7 @@ use orchestrator::{
     secrets::{Keys, new_key},
     store,
     wake::Wake,
-    worker::{Settings, Worker},
+    worker::{Figures, Settings, Worker},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -68,10 +68,12 @@ impl World {
         let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
         let scheduler = Scheduler::new(pool.clone(), Arc::clone(&registry), graphs.clone(), wake.clone());
         tokio::spawn(scheduler.run(stop.clone()));
-        let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), Settings::default());
+        let figures = Figures::default();
+        let settings = Settings { figures: figures.clone(), ..Settings::default() };
+        let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), settings);
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
-        let app = App { pool, graphs, wake, keys: keys.clone(), overflow: None };
+        let app = App { pool, graphs, wake, keys: keys.clone(), overflow: None, figures };
         Self { router: web::router(app, access), keys, stop }
     }
 
