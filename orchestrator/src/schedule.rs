@@ -127,7 +127,26 @@ impl Schedule {
         Self::Interval { seconds: interval.as_secs() }
     }
 
-    /// The schedule in a few words, as the UI and the API show it.
+    /// The schedule as people read it.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let cron = |expression: &String| parse(expression).map_or_else(|_| expression.clone(), |cron| cron.describe());
+        let zoned =
+            |text: String, timezone: &str| if timezone == "UTC" { text } else { format!("{text} ({timezone})") };
+        match self {
+            Self::Cron { expression, timezone } => zoned(cron(expression), timezone),
+            Self::Crons { expressions, timezone } => {
+                zoned(expressions.iter().map(cron).collect::<Vec<_>>().join("; "), timezone)
+            }
+            Self::AllAssets { assets } => format!("When all of {} are updated", assets.join(", ")),
+            Self::AnyAsset { assets } => format!("When any of {} is updated", assets.join(", ")),
+            Self::Once => "Once".to_owned(),
+            Self::Continuous => "Always one run".to_owned(),
+            Self::Interval { .. } | Self::None => self.summary(),
+        }
+    }
+
+    /// The schedule as its author wrote it, in short: what the API shows.
     #[must_use]
     pub fn summary(&self) -> String {
         match self {

@@ -13,6 +13,7 @@ use axum::{Router, middleware, routing::get};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 
 pub use crate::auth::{Access, AccessError};
 use crate::auth::{Gate, Signer};
@@ -56,10 +57,11 @@ pub fn router(app: App, access: Access) -> Router {
     Router::new()
         .merge(openapi::routes(api.clone().with_state(app.clone())))
         .merge(api)
-        .merge(pages::router())
+        .merge(pages::router(&app))
         .route("/metrics", get(metrics::show))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
+        .layer(CompressionLayer::new())
         .with_state(app)
 }
 

@@ -74,3 +74,44 @@ pub async fn of_try(
     .fetch_all(conn)
     .await
 }
+
+/// Which lines of a try.
+#[derive(Clone, Debug, Default)]
+pub struct LogFilter {
+    /// Only of these levels; all if there are none.
+    pub levels: Vec<String>,
+    /// Only with this in the message, whatever the case.
+    pub text: String,
+    /// Only before this line.
+    pub before: Option<i64>,
+}
+
+/// The last lines of a try that the filter lets through, in order; at most `limit`.
+///
+/// # Errors
+/// The database is down.
+pub async fn last_of_try(
+    conn: &mut PgConnection,
+    instance: InstanceKey,
+    try_number: i32,
+    filter: &LogFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<LogRow>> {
+    let mut lines = sqlx::query_as!(
+        LogRow,
+        "select line, logged_at, level, logger, message from task_log
+         where instance_key = $1 and try_number = $2 and line < $3
+           and (cardinality($4::text[]) = 0 or level = any($4)) and position(lower($5) in lower(message)) > 0
+         order by line desc limit $6",
+        instance.0,
+        try_number,
+        filter.before.unwrap_or(i64::MAX),
+        &filter.levels,
+        filter.text,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    lines.reverse();
+    Ok(lines)
+}

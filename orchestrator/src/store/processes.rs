@@ -22,6 +22,18 @@ pub enum ProcessKind {
     Web,
 }
 
+impl ProcessKind {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Worker => "worker",
+            Self::Web => "web",
+        }
+    }
+}
+
 /// Registers an incarnation.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use super::Visitor;
 use crate::{
     App,
     api::{ApiError, ApiResult, Body, Path, instant, listed},
-    pages::{Page, PageResult},
+    pages::{Frame, Page, PageResult},
 };
 
 /// How long a token is good, if nobody says how long.
@@ -33,11 +33,7 @@ pub(crate) struct AccountPage {
     role: Role,
 }
 
-impl AccountPage {
-    fn is_live(&self) -> bool {
-        false
-    }
-}
+impl Frame for AccountPage {}
 
 pub(crate) async fn page(Extension(visitor): Extension<Option<Visitor>>) -> PageResult<AccountPage> {
     let role = visitor.as_ref().map_or(Role::Viewer, |visitor| visitor.role);

@@ -14,6 +14,7 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
         (Some("api"), Some("users"), _) => Some(Role::Admin),
         (Some("api"), Some("tokens"), _) => Some(Role::Viewer),
         _ if reads => Some(Role::Viewer),
+        (Some("pools"), _, _) => Some(Role::Op),
         _ => Some(Role::User),
     }
 }
@@ -64,7 +65,10 @@ mod tests {
         let delete = |path| required(&Method::DELETE, path);
         assert_eq!((delete("/api/v2/pools/list"), delete("/api/v2/dags/list")), (Some(Role::Op), Some(Role::User)));
         assert_eq!(delete("/api/v2/dags/d/dagRuns/list"), Some(Role::User), "a run of that name");
-        assert_eq!(post("/api/v2/pools"), Some(Role::Op));
+        assert_eq!(
+            (post("/api/v2/pools"), post("/pools"), get("/pools")),
+            (Some(Role::Op), Some(Role::Op), Some(Role::Viewer))
+        );
         assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
         assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Viewer)));
     }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Access, Gate, guard::is_loopback};
-use crate::pages::{Page, PageError, PageResult};
+use crate::pages::{Frame, Page, PageError, PageResult, local};
 
 /// How long a browser stays signed in.
 const SESSION: TimeDelta = TimeDelta::hours(12);
@@ -103,11 +103,7 @@ pub(crate) struct LoginPage {
     refused: Option<String>,
 }
 
-impl LoginPage {
-    fn is_live(&self) -> bool {
-        false
-    }
-}
+impl Frame for LoginPage {}
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Next {
@@ -166,23 +162,4 @@ fn cookie(value: &str, length: TimeDelta, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let secure = if is_loopback(host) { "" } else { "; Secure" };
     format!("{COOKIE}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", length.num_seconds())
-}
-
-/// A page of ours: nobody is sent to another site.
-fn local(next: &str) -> String {
-    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\n', '\r', '\t']);
-    if is_ours { next.to_owned() } else { "/dags".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_sent_to_another_site() {
-        assert_eq!(local("/dags/a?b=c"), "/dags/a?b=c");
-        for next in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "dags"] {
-            assert_eq!(local(next), "/dags", "{next:?}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use axum::Extension;
 use serde_json::Value;
 
 use super::Document;
-use crate::pages::{Page, PageResult};
+use crate::pages::{Frame, Page, PageResult};
 
 #[derive(Template)]
 #[template(path = "docs.html")]
@@ -51,10 +51,8 @@ struct Schema {
     values: Vec<String>,
 }
 
-impl DocsPage {
-    fn is_live(&self) -> bool {
-        false
-    }
+impl Frame for DocsPage {
+    const SECTION: &'static str = "api";
 }
 
 pub(super) async fn show(Extension(document): Extension<Document>) -> PageResult<DocsPage> {

@@ -1,11 +1,25 @@
-//! The style sheet and the script, embedded.
+//! The style sheet and the scripts, embedded.
 
-use axum::{http::header, response::IntoResponse};
+use axum::{
+    extract::Path,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 
-pub(crate) async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../assets/style.css"))
-}
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
 
-pub(crate) async fn live() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../../assets/live.js"))
+const ASSETS: [(&str, &str, &str); 5] = [
+    ("style.css", CSS, include_str!("../../assets/style.css")),
+    ("page.js", JS, include_str!("../../assets/page.js")),
+    ("grid.js", JS, include_str!("../../assets/grid.js")),
+    ("log.js", JS, include_str!("../../assets/log.js")),
+    ("idiomorph.js", JS, include_str!("../../assets/vendor/idiomorph.min.js")),
+];
+
+pub(crate) async fn show(Path(name): Path<String>) -> Response {
+    match ASSETS.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, text)) => ([(header::CONTENT_TYPE, *kind)], *text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }

@@ -1,115 +1,182 @@
-//! All DAGs; pause and trigger.
+//! All DAGs: which there are, how their latest runs went, when the next one comes; and the switch that pauses them.
 
 use std::collections::HashMap;
 
 use askama::Template;
 use axum::{
     Extension, Form,
-    extract::{Path, State},
-    http::HeaderMap,
+    extract::{OriginalUri, Path, Query, State},
     response::Redirect,
 };
+use chrono::{DateTime, Utc};
 use orchestrator::{
-    commands::{self, By, ManualRun},
-    ids::{DagId, RunId},
+    commands::{self, By},
+    ids::DagId,
     state::RunState,
-    store::pages::{
-        Page as Part,
-        dags::{self as store, DagFilter, RecentRun},
+    store::{
+        self,
+        pages::{
+            Page as Part,
+            dags::{self as page, DagColumn, DagFilter, DagListed, RecentRun},
+            select::{Direction, Test},
+        },
     },
 };
 use serde::Deserialize;
 
-use super::page::{Page, PageError, PageResult, instant};
+use super::{
+    bars::{Bar, bars},
+    links, local,
+    page::{Frame, Page, PageError, PageResult},
+    pager::Pager,
+    words::{Moment, away, duration},
+};
 use crate::App;
 
-/// More than anybody reads on one page.
-const DAGS: Part = Part { limit: 500, offset: 0 };
+/// DAGs on a page.
+const DAGS: i64 = 50;
 
 /// Runs beside each DAG.
-const RECENT: i64 = 12;
+const RECENT: i64 = 14;
 
 #[derive(Template)]
 #[template(path = "dags.html")]
 pub(crate) struct DagsPage {
     rows: Vec<Row>,
+    tags: Vec<String>,
+    wanted: Wanted,
+    pager: Pager,
+    here: String,
 }
 
 struct Row {
     dag_id: DagId,
+    link: String,
     description: Option<String>,
+    owner: String,
+    tags: Vec<String>,
     is_paused: bool,
     schedule: String,
-    next_run: String,
-    recent: Vec<Recent>,
+    next_run: Option<(Moment, String)>,
+    recent: Vec<Bar>,
+    success: Option<i64>,
+    typical: Option<String>,
 }
 
-struct Recent {
-    run_id: RunId,
-    state: RunState,
+/// What the list is asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Wanted {
+    q: String,
+    tag: String,
+    state: String,
+    paused: String,
+    offset: i64,
 }
 
-impl DagsPage {
-    fn is_live(&self) -> bool {
-        self.rows.iter().any(|row| !row.is_paused || row.recent.iter().any(|run| !run.state.is_finished()))
+impl Wanted {
+    fn pairs(&self) -> [(&'static str, &str); 4] {
+        [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("paused", &self.paused)]
+    }
+
+    /// The list with another value of one of these.
+    fn with(&self, name: &str, value: &str) -> String {
+        let pairs = self.pairs().map(|(key, now)| (key, if key == name { value } else { now }));
+        format!("/dags{}", links::query(&pairs))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pairs().iter().all(|(_, value)| value.is_empty())
+    }
+
+    fn filter(&self) -> DagFilter {
+        let mut filter = DagFilter::default().order_by(DagColumn::DagId, Direction::Ascending);
+        if !self.q.is_empty() {
+            filter = filter.with(DagColumn::DagId, Test::Contains(self.q.clone()));
+        }
+        if !self.tag.is_empty() {
+            filter = filter.with(DagColumn::Tags, Test::HasAny(vec![self.tag.clone()]));
+        }
+        let states = RunState::ALL.into_iter().filter(|state| state.as_str() == self.state);
+        let paused = self.paused.parse::<bool>().ok();
+        filter.one_of(DagColumn::LastRunState, states).one_of(DagColumn::IsPaused, paused)
     }
 }
 
-pub(crate) async fn show(State(app): State<App>) -> PageResult<DagsPage> {
+impl Frame for DagsPage {
+    const SECTION: &'static str = "dags";
+
+    fn is_live(&self) -> bool {
+        !self.rows.is_empty()
+    }
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(wanted): Query<Wanted>,
+    OriginalUri(uri): OriginalUri,
+) -> PageResult<DagsPage> {
     let mut conn = app.pool.acquire().await?;
-    let dags = store::list(&mut conn, &DagFilter::default(), DAGS).await?.rows;
-    let ids: Vec<_> = dags.iter().map(|dag| dag.dag_id.as_str().to_owned()).collect();
-    let mut recent: HashMap<DagId, Vec<Recent>> = HashMap::new();
-    for RecentRun { dag_id, run_id, state, .. } in store::recent_runs(&mut conn, &ids, RECENT).await? {
-        recent.entry(dag_id).or_default().insert(0, Recent { run_id, state });
+    let part = Part { limit: DAGS, offset: wanted.offset.max(0) };
+    let listed = page::list(&mut conn, &wanted.filter(), part).await?;
+    let now = store::now(&mut conn).await?;
+    let ids: Vec<_> = listed.rows.iter().map(|dag| dag.dag_id.as_str().to_owned()).collect();
+    let mut recent: HashMap<DagId, Vec<RecentRun>> = HashMap::new();
+    for run in page::recent_runs(&mut conn, &ids, RECENT).await? {
+        recent.entry(run.dag_id.clone()).or_default().insert(0, run);
     }
     let mut rows = Vec::new();
-    for dag in dags {
+    for dag in listed.rows {
         let graph = app.graphs.get(&mut conn, dag.version).await?;
-        rows.push(Row {
-            recent: recent.remove(&dag.dag_id).unwrap_or_default(),
-            description: graph.description().map(ToOwned::to_owned),
-            is_paused: dag.is_paused,
-            schedule: graph.schedule().summary(),
-            next_run: instant(dag.next_run_at.filter(|_| !dag.is_paused)),
-            dag_id: dag.dag_id,
-        });
+        rows.push(row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, now));
     }
-    Ok(Page(DagsPage { rows }))
+    Ok(Page(DagsPage {
+        rows,
+        tags: page::tags(&mut conn).await?,
+        pager: Pager::new(part, listed.total, &wanted.pairs()),
+        wanted,
+        here: uri.to_string(),
+    }))
+}
+
+fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed, now: DateTime<Utc>) -> Row {
+    let ended: Vec<_> = recent.iter().filter(|run| run.state.is_finished()).collect();
+    let succeeded = ended.iter().filter(|run| run.state == RunState::Success).count();
+    let mut millis: Vec<_> =
+        ended.iter().filter_map(|run| Some((run.end_date? - run.start_date?).num_milliseconds())).collect();
+    millis.sort_unstable();
+    let mut tags = graph.tags().to_vec();
+    tags.sort();
+    Row {
+        link: links::dag(&dag.dag_id),
+        description: graph.description().map(ToOwned::to_owned),
+        owner: graph.owner().to_owned(),
+        tags,
+        is_paused: dag.is_paused,
+        schedule: graph.schedule().in_words(),
+        next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), away(at, now))),
+        success: (!ended.is_empty()).then(|| (succeeded * 100 / ended.len()) as i64),
+        typical: millis.get(millis.len() / 2).map(|millis| duration(*millis)),
+        recent: bars(&recent, now),
+        dag_id: dag.dag_id,
+    }
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Pause {
     paused: bool,
+    #[serde(default)]
+    back: String,
 }
 
 pub(crate) async fn pause(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(dag_id): Path<DagId>,
-    headers: HeaderMap,
     Form(form): Form<Pause>,
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
     commands::set_paused(&mut conn, &app.graphs, &dag_id, form.paused, &by).await?;
     app.wake.everybody();
-    Ok(back(&headers, &dag_id))
-}
-
-pub(crate) async fn trigger(
-    State(app): State<App>,
-    Extension(by): Extension<By>,
-    Path(dag_id): Path<DagId>,
-) -> Result<Redirect, PageError> {
-    let mut conn = app.pool.acquire().await?;
-    let run = commands::trigger(&mut conn, &app.graphs, &dag_id, ManualRun::default(), &by).await?;
-    app.wake.everybody();
-    let run = run.as_str().replace('+', "%2B").replace(':', "%3A");
-    Ok(Redirect::to(&format!("/dags/{dag_id}/runs/{run}")))
-}
-
-/// To the page that the form was on: the list, or the DAG.
-fn back(headers: &HeaderMap, dag_id: &DagId) -> Redirect {
-    let from = headers.get("referer").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if from.ends_with("/dags") { Redirect::to("/dags") } else { Redirect::to(&format!("/dags/{dag_id}")) }
+    Ok(Redirect::to(&local(&form.back)))
 }

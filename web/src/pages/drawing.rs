@@ -7,7 +7,9 @@ use dagre::{
 };
 use orchestrator::{
     dag::{Edge, Graph},
-    ids::TaskId,
+    ids::{Node, TaskId},
+    readiness::TriggerRule,
+    state::TaskState,
 };
 
 /// A picture that is ready to be drawn.
@@ -25,20 +27,28 @@ pub(crate) struct Place {
     pub(crate) y: i64,
     pub(crate) width: i64,
     pub(crate) height: i64,
-    pub(crate) text_x: i64,
-    pub(crate) text_y: i64,
+    /// Its trigger rule, if it is not the usual one.
+    pub(crate) rule: Option<&'static str>,
+    pub(crate) look: Look,
 }
 
-const HEIGHT: f64 = 30.0;
+/// How a task looks in a run; without one, nothing of this is there.
+#[derive(Clone, Default)]
+pub(crate) struct Look {
+    pub(crate) state: Option<TaskState>,
+    pub(crate) link: Option<String>,
+}
+
+const HEIGHT: f64 = 34.0;
 const MARGIN: f64 = 12.0;
 
 /// About as wide as its name is in the page's font.
 fn width_of(task: &TaskId) -> f64 {
-    task.as_str().chars().count() as f64 * 7.0 + 24.0
+    task.as_str().chars().count() as f64 * 7.0 + 42.0
 }
 
 /// Lays a graph out from left to right.
-pub(crate) fn draw(graph: &Graph) -> Drawing {
+pub(crate) fn draw(graph: &Graph, look: impl Fn(Node) -> Look) -> Drawing {
     let mut drawn: Layout<NodeLabel, EdgeLabel> =
         Layout::with_options(GraphOptions { directed: true, multigraph: false, compound: false });
     for (node, task) in graph.nodes().zip(graph.tasks()) {
@@ -59,8 +69,8 @@ pub(crate) fn draw(graph: &Graph) -> Drawing {
             y: y as i64,
             width: label.width as i64,
             height: HEIGHT as i64,
-            text_x: x as i64 + 12,
-            text_y: y as i64 + 20,
+            rule: (task.trigger_rule != TriggerRule::AllSuccess).then(|| task.trigger_rule.as_str()),
+            look: look(node),
         })
     });
     let places: Vec<_> = places.collect();

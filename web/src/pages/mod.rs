@@ -1,37 +1,77 @@
 //! The pages: one file each, with the template of the same name. Every action is a form that works without
-//! JavaScript; with it, a page that shows something running brings itself up to date.
+//! JavaScript; with it, a page that may change brings itself up to date.
 
+mod act;
 mod assets;
-mod clear;
+mod audit;
+mod bars;
 mod dag;
 mod dags;
 mod drawing;
+mod health;
+mod home;
+mod links;
+mod live;
 mod page;
+mod pager;
+mod pools;
 mod run;
+mod run_list;
+mod runs;
 mod task;
+mod trigger;
+mod waits;
+mod words;
 
 use axum::{
-    Router,
-    response::Redirect,
+    Extension, Router,
     routing::{get, post},
 };
 
-pub(crate) use page::{Page, PageError, PageResult, refused};
+pub(crate) use links::local;
+pub(crate) use page::{Frame, Page, PageError, PageResult, refused};
 
 use crate::App;
 
 /// The routes of the pages.
-pub(crate) fn router() -> Router<App> {
+pub(crate) fn router(app: &App) -> Router<App> {
+    let live = live::Pages(pages().with_state(app.clone()));
+    pages().route("/live", get(live::stream).layer(Extension(live))).fallback(page::not_found)
+}
+
+fn pages() -> Router<App> {
     Router::new()
-        .route("/", get(async || Redirect::to("/dags")))
-        .route("/assets/style.css", get(assets::style))
-        .route("/assets/live.js", get(assets::live))
+        .route("/", get(home::show))
+        .route("/audit", get(audit::show))
+        .route("/health", get(health::show))
+        .route("/pools", get(pools::show).post(pools::create))
+        .route("/pools/{name}", post(pools::change))
+        .route("/pools/{name}/delete", post(pools::delete))
+        .route("/assets/{name}", get(assets::show))
+        .route("/runs", get(runs::show))
         .route("/dags", get(dags::show))
-        .route("/dags/{dag_id}", get(dag::show))
-        .route("/dags/{dag_id}/pause", post(dags::pause))
-        .route("/dags/{dag_id}/trigger", post(dags::trigger))
-        .route("/dags/{dag_id}/runs/{run_id}", get(run::show))
-        .route("/dags/{dag_id}/runs/{run_id}/clear", get(clear::preview).post(clear::clear))
-        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", get(task::show))
-        .fallback(page::not_found)
+        .nest("/dags/{dag_id}", of_dag())
+        .nest("/dags/{dag_id}/runs/{run_id}", of_run())
+}
+
+fn of_dag() -> Router<App> {
+    Router::new()
+        .route("/", get(dag::grid::show))
+        .route("/graph", get(dag::graph::show))
+        .route("/runs", get(dag::runs::show))
+        .route("/tasks", get(dag::tasks::show))
+        .route("/code", get(dag::code::show))
+        .route("/details", get(dag::details::show))
+        .route("/pause", post(dags::pause))
+        .route("/trigger", get(trigger::ask).post(trigger::trigger))
+}
+
+fn of_run() -> Router<App> {
+    Router::new()
+        .route("/", get(run::show))
+        .route("/note", post(run::note))
+        .route("/act/{deed}", get(act::ask).post(act::act))
+        .route("/tasks/{task_id}", get(task::show))
+        .route("/tasks/{task_id}/note", post(task::note))
+        .route("/tasks/{task_id}/log.txt", get(task::download))
 }

@@ -1,12 +1,27 @@
-//! What all pages share: rendering, errors, and how times and durations are written.
+//! What all pages share: their frame, rendering, errors.
 
 use askama::Template;
 use axum::{
     http::{StatusCode, Uri},
     response::{Html, IntoResponse, Response},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
 use orchestrator::commands::{Kind, Refused};
+
+/// What the frame around a page asks it.
+pub(crate) trait Frame {
+    /// The entry of the navigation that it belongs to.
+    const SECTION: &'static str = "";
+
+    /// Whether it may change by itself.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// `aria-current` of an entry of the navigation.
+    fn current(&self, section: &str) -> &'static str {
+        if section == Self::SECTION { "page" } else { "false" }
+    }
+}
 
 /// A page that can be shown.
 pub(crate) struct Page<T>(pub(crate) T);
@@ -37,11 +52,7 @@ struct ErrorPage {
     message: String,
 }
 
-impl ErrorPage {
-    fn is_live(&self) -> bool {
-        false
-    }
-}
+impl Frame for ErrorPage {}
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
@@ -103,24 +114,4 @@ pub(crate) fn refused(status: StatusCode, message: &str) -> Response {
 
 pub(crate) async fn not_found(uri: Uri) -> PageError {
     PageError::not_found(format!("There is no page {}.", uri.path()))
-}
-
-/// An instant, to the second.
-pub(crate) fn instant(at: Option<DateTime<Utc>>) -> String {
-    at.map_or_else(
-        || "–".to_owned(),
-        |at| at.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " ").replace('Z', ""),
-    )
-}
-
-/// How long it took, or takes already.
-pub(crate) fn took(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    let Some(from) = from else { return "–".to_owned() };
-    let millis = (to.unwrap_or(now) - from).num_milliseconds().max(0);
-    match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..60_000 => format!("{:.1} s", millis as f64 / 1_000.0),
-        60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
-        _ => format!("{} h {} min", millis / 3_600_000, millis / 60_000 % 60),
-    }
 }

@@ -58,7 +58,7 @@ async fn a_run_is_cleared_whole(pool: PgPool) {
     let one = "/dags/example/dagRuns/mine/taskInstances/ok/tries/1";
     assert_eq!(world.get(one).await.1, tries["task_instances"][0]);
     assert_eq!(world.get("/dags/example/dagRuns/mine/taskInstances/ok/tries/7").await.0, 404);
-    assert_eq!(clear(r#"{"only_new": true}"#).await.0, 501);
+    assert_eq!(clear(r#"{"only_new": true}"#).await.0, 400);
     assert_eq!(world.call(Method::POST, "/dags/example/dagRuns/none/clear", "{}").await.0, 404);
 }
 

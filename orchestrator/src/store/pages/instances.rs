@@ -8,6 +8,7 @@ use super::{
     select::{self, Column, Direction, Selection, Source, Sql},
 };
 use crate::{
+    engine::Gate,
     ids::{DagId, InstanceKey, Node, RunId, RunKey, TaskId, VersionId},
     state::TaskState,
 };
@@ -63,6 +64,12 @@ pub struct InstanceListed {
     pub run_after: DateTime<Utc>,
     /// A remark.
     pub note: Option<String>,
+    /// Its pool.
+    pub pool: String,
+    /// The gate that it stands in line for, if it is scheduled.
+    pub waits_for: Option<Gate>,
+    /// The signal that it waits for, if it is deferred until one.
+    pub awaits: Option<String>,
 }
 
 /// What task instances are chosen and ordered by.
@@ -157,7 +164,7 @@ const INSTANCES: Source = Source {
     columns: "t.instance_key as instance, t.run_key, r.dag_id, r.run_id, r.version_id as version,
               v.number as version_number, v.created_at as version_created_at, t.node, t.task_id, t.map_index, t.state,
               t.try_number, t.max_tries, t.queue, t.priority, t.due_at, t.queued_at, t.start_date, t.end_date,
-              p.hostname, p.pid, r.logical_date, r.run_after, n.note",
+              p.hostname, p.pid, r.logical_date, r.run_after, n.note, t.pool, t.waits_for, t.awaits",
     from: "task_instance t join dag_run r using (run_key) join dag_version v using (version_id)
            left join process p on p.process_id = t.worker_id
            left join instance_note n on n.run_key = t.run_key and n.instance_key = t.instance_key",
@@ -273,6 +280,36 @@ pub async fn cells(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<Vec
            order by run_key, node, array_position($2::task_state[], state)"#,
         &runs,
         &TaskState::MOST_TELLING as &[TaskState]
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A task instance that has slots of a pool.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// Its run.
+    pub run_id: RunId,
+    /// Its task.
+    pub task_id: TaskId,
+    /// Its index in a mapped task.
+    pub map_index: i32,
+}
+
+/// Some of those that have slots of a pool, the longest first.
+///
+/// # Errors
+/// The database is down.
+pub async fn holders(conn: &mut PgConnection, pool: &str, limit: i64) -> sqlx::Result<Vec<Holder>> {
+    sqlx::query_as!(
+        Holder,
+        r#"select r.dag_id as "dag_id: DagId", r.run_id as "run_id: RunId", t.task_id as "task_id: TaskId", t.map_index
+           from task_instance t join dag_run r using (run_key)
+           where t.state in ('running', 'restarting') and t.pool = $1 order by t.start_date limit $2"#,
+        pool,
+        limit
     )
     .fetch_all(conn)
     .await

@@ -3,6 +3,7 @@
 pub mod assets;
 pub mod dags;
 pub mod events;
+pub mod home;
 pub mod instances;
 pub mod processes;
 pub mod runs;

@@ -1,0 +1,34 @@
+// The log of a running try follows its end, for as long as the viewer is at the end; long lines wrap if they like.
+"use strict";
+
+const box = () => document.querySelector("#log");
+const isAtEnd = () => box() && box().scrollHeight - box().scrollTop - box().clientHeight < 40;
+
+let follows = true;
+const toEnd = () => box()?.scrollTo(0, box().scrollHeight);
+
+document.addEventListener("scroll", (event) => {
+  if (event.target === box()) follows = isAtEnd();
+}, true);
+document.addEventListener("morphed", () => {
+  if (follows) toEnd();
+  wrap();
+});
+
+const wrap = () => {
+  const isWrapped = localStorage.getItem("wrap") !== "no";
+  box()?.classList.toggle("unwrapped", !isWrapped);
+  const button = document.querySelector("#wrap");
+  if (button) {
+    button.hidden = false;
+    button.setAttribute("aria-pressed", isWrapped);
+  }
+};
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#wrap")) return;
+  localStorage.setItem("wrap", localStorage.getItem("wrap") === "no" ? "yes" : "no");
+  wrap();
+});
+
+wrap();
+toEnd();

@@ -1,0 +1,214 @@
+//! The dialogs that change what has happened, clear and mark: first what exactly would change, then the deed.
+
+use askama::Template;
+use axum::{
+    Extension, Form,
+    extract::{Path, Query, State},
+    response::Redirect,
+};
+use orchestrator::{
+    commands::{self, By, Clear, Mark, Marked, MarkedRun, NamedTask, Only, Refused, RunChoice, TaskChoice},
+    ids::{DagId, RunId, TaskId},
+    store::{overrides::Chosen, pages::runs},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+use super::{
+    links,
+    page::{Frame, Page, PageError, PageResult},
+    words,
+};
+use crate::App;
+
+/// Rows of a preview.
+const SHOWN: usize = 500;
+
+/// What is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Deed {
+    Clear,
+    Success,
+    Failed,
+    Skipped,
+}
+
+impl Deed {
+    fn marked(self) -> Option<Marked> {
+        match self {
+            Self::Clear => None,
+            Self::Success => Some(Marked::Success),
+            Self::Failed => Some(Marked::Failed),
+            Self::Skipped => Some(Marked::Skipped),
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Clear => "Clear",
+            Self::Success => "Mark as success",
+            Self::Failed => "Mark as failed",
+            Self::Skipped => "Mark as skipped",
+        }
+    }
+}
+
+/// To what it is done: a task and perhaps what is around it, or all of a run.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct To {
+    task: String,
+    /// Of a mapped task: which instance; none: all.
+    map_index: Option<i32>,
+    upstream: bool,
+    downstream: bool,
+    past: bool,
+    future: bool,
+    only_failed: bool,
+}
+
+impl To {
+    fn choice(&self, dag_id: &DagId, run_id: &RunId) -> commands::Choice {
+        let named = (!self.task.is_empty())
+            .then(|| NamedTask { task: TaskId::from(self.task.as_str()), map_index: self.map_index });
+        commands::Choice {
+            dag_id: dag_id.clone(),
+            runs: RunChoice::Around { run_id: run_id.clone(), past: self.past, future: self.future },
+            tasks: TaskChoice {
+                named: named.into_iter().collect(),
+                upstream: self.upstream,
+                downstream: self.downstream,
+            },
+        }
+    }
+
+    fn clear(&self, dag_id: &DagId, run_id: &RunId) -> Clear {
+        let only = if self.only_failed { Only::Failed } else { Only::All };
+        Clear { only, ..Clear::of(self.choice(dag_id, run_id)) }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "act.html")]
+pub(crate) struct ActPage {
+    dag_id: DagId,
+    run_id: RunId,
+    dag_link: String,
+    link: String,
+    deed: Deed,
+    to: To,
+    count: usize,
+    instances: Vec<Chosen>,
+}
+
+impl Frame for ActPage {
+    const SECTION: &'static str = "dags";
+}
+
+impl ActPage {
+    /// What of the choice can be changed here, each with its name and whether it is so.
+    fn options(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let around = [("past", "and in earlier runs", self.to.past), ("future", "and in later runs", self.to.future)];
+        let of_task = [
+            ("upstream", "and all before it", self.to.upstream),
+            ("downstream", "and all after it", self.to.downstream),
+        ];
+        let failed = ("only_failed", "only what failed", self.to.only_failed);
+        let of_task = of_task.into_iter().filter(|_| !self.to.task.is_empty());
+        of_task.chain(around).chain((self.deed == Deed::Clear).then_some(failed)).collect()
+    }
+
+    /// Whether a whole run is marked, which says how the run ended.
+    fn is_of_run(&self) -> bool {
+        self.deed != Deed::Clear && self.to.task.is_empty()
+    }
+}
+
+async fn preview(
+    app: &App,
+    conn: &mut PgConnection,
+    (dag_id, run_id, deed): (&DagId, &RunId, Deed),
+    to: &To,
+) -> Result<Vec<Chosen>, Refused> {
+    match deed.marked() {
+        None => commands::preview_clear(conn, &app.graphs, &to.clear(dag_id, run_id)).await,
+        Some(_) if to.task.is_empty() => Ok(Vec::new()),
+        Some(state) => {
+            let mark = Mark { choice: to.choice(dag_id, run_id), state };
+            commands::preview_mark(conn, &app.graphs, &mark).await
+        }
+    }
+}
+
+pub(crate) async fn ask(
+    State(app): State<App>,
+    Path((dag_id, run_id, deed)): Path<(DagId, RunId, Deed)>,
+    Query(to): Query<To>,
+) -> PageResult<ActPage> {
+    let mut conn = app.pool.acquire().await?;
+    let found = runs::get(&mut conn, &dag_id, &run_id).await?;
+    found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
+    let mut instances = preview(&app, &mut conn, (&dag_id, &run_id, deed), &to).await?;
+    let count = instances.len();
+    instances.truncate(SHOWN);
+    let (dag_link, link) = (links::dag(&dag_id), links::run(&dag_id, &run_id));
+    Ok(Page(ActPage { dag_id, run_id, dag_link, link, deed, to, count, instances }))
+}
+
+pub(crate) async fn act(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path((dag_id, run_id, deed)): Path<(DagId, RunId, Deed)>,
+    Form(to): Form<To>,
+) -> Result<Redirect, PageError> {
+    let mut conn = app.pool.acquire().await?;
+    let count = match deed.marked() {
+        None => commands::clear(&mut conn, &app.graphs, &to.clear(&dag_id, &run_id), &by).await?.len(),
+        Some(state) if !to.task.is_empty() => {
+            let mark = Mark { choice: to.choice(&dag_id, &run_id), state };
+            commands::mark(&mut conn, &app.graphs, &mark, &by).await?.len()
+        }
+        Some(state) => {
+            let state = match state {
+                Marked::Success => MarkedRun::Success,
+                Marked::Failed => MarkedRun::Failed,
+                Marked::Skipped => return Err(Refused::Invalid("a run cannot be skipped".to_owned()).into()),
+            };
+            commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, state, &by).await?;
+            1
+        }
+    };
+    app.wake.everybody();
+    let done = links::query(&[("done", deed.path()), ("count", &count.to_string())]);
+    Ok(Redirect::to(&format!("{}{done}", links::run(&dag_id, &run_id))))
+}
+
+/// What was done, for the page that comes after it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Done {
+    done: Option<Deed>,
+    #[serde(default)]
+    count: usize,
+}
+
+impl Done {
+    /// In words.
+    pub(crate) fn told(self) -> Option<String> {
+        let instances =
+            if self.count == 1 { "1 task instance".to_owned() } else { format!("{} task instances", self.count) };
+        Some(match self.done? {
+            Deed::Clear => format!("{instances} cleared: what can run runs again."),
+            deed => format!("Marked as {}. What comes after goes on from there.", deed.path()),
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! One DAG: a view a file, all under one head.
+
+pub(crate) mod code;
+pub(crate) mod details;
+pub(crate) mod graph;
+pub(crate) mod grid;
+mod rows;
+pub(crate) mod runs;
+pub(crate) mod tasks;
+
+use std::sync::Arc;
+
+use orchestrator::{
+    commands::Refused,
+    dag::Graph,
+    ids::DagId,
+    store::{self, pages::dags},
+};
+use sqlx::PgConnection;
+
+use super::{
+    links,
+    page::PageError,
+    words::{Moment, away},
+};
+use crate::App;
+
+/// What stands above every view of a DAG.
+pub(crate) struct Head {
+    pub(crate) dag_id: DagId,
+    pub(crate) link: String,
+    view: &'static str,
+    is_paused: bool,
+    description: Option<String>,
+    schedule: String,
+    next_run: Option<(Moment, String)>,
+    owner: String,
+    tags: Vec<String>,
+    version: i32,
+}
+
+/// The views: their paths, and what they are called.
+const VIEWS: [(&str, &str); 6] = [
+    ("", "Grid"),
+    ("/graph", "Graph"),
+    ("/runs", "Runs"),
+    ("/tasks", "Tasks"),
+    ("/code", "Code"),
+    ("/details", "Details"),
+];
+
+impl Head {
+    /// The head, and the graph of the version that new runs get.
+    async fn load(
+        app: &App,
+        conn: &mut PgConnection,
+        dag_id: DagId,
+        view: &'static str,
+    ) -> Result<(Self, Arc<Graph>), PageError> {
+        let dag = dags::get(conn, &dag_id).await?.ok_or(Refused::NoDag(dag_id))?;
+        let graph = app.graphs.get(conn, dag.version).await?;
+        let now = store::now(conn).await?;
+        let head = Self {
+            link: links::dag(&dag.dag_id),
+            view,
+            is_paused: dag.is_paused,
+            description: graph.description().map(ToOwned::to_owned),
+            schedule: graph.schedule().in_words(),
+            next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), away(at, now))),
+            owner: graph.owner().to_owned(),
+            tags: graph.tags().to_vec(),
+            version: dag.version_number,
+            dag_id: dag.dag_id,
+        };
+        Ok((head, graph))
+    }
+
+    /// The views, each with its link and whether it is shown.
+    fn views(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
+        VIEWS.into_iter().map(|(path, name)| (format!("{}{path}", self.link), name, path == self.view))
+    }
+}

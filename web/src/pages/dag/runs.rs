@@ -1,0 +1,47 @@
+//! The runs of a DAG.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use orchestrator::ids::DagId;
+
+use super::Head;
+use crate::{
+    App,
+    pages::{
+        Frame, Page, PageResult,
+        run_list::{RunList, Wanted},
+        words,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "dag/runs.html")]
+pub(crate) struct RunsPage {
+    head: Head,
+    list: RunList,
+}
+
+impl RunsPage {
+    fn action(&self) -> String {
+        format!("{}/runs", self.head.link)
+    }
+}
+
+impl Frame for RunsPage {
+    const SECTION: &'static str = "dags";
+
+    fn is_live(&self) -> bool {
+        self.list.is_running() || !self.head.is_paused
+    }
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(dag_id): Path<DagId>,
+    Query(wanted): Query<Wanted>,
+) -> PageResult<RunsPage> {
+    let mut conn = app.pool.acquire().await?;
+    let (head, _) = Head::load(&app, &mut conn, dag_id, "/runs").await?;
+    let list = RunList::load(&mut conn, wanted, Some(&head.dag_id)).await?;
+    Ok(Page(RunsPage { head, list }))
+}

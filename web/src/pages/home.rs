@@ -1,0 +1,130 @@
+//! What needs attention now, what is at work, and what comes next.
+
+use askama::Template;
+use axum::extract::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use orchestrator::{
+    ids::DagId,
+    store::{
+        self,
+        figures::{self, Count},
+        pages::{
+            Page as Part,
+            dags::{self, DagColumn, DagFilter},
+            home::{self as page, FailedRun, Line, RunningRun, Untaken},
+            processes::{self, ProcessColumn, ProcessFilter},
+            select::Direction,
+        },
+    },
+};
+use sqlx::PgConnection;
+
+use super::{
+    links,
+    page::{Frame, Page, PageResult},
+    words::{self, Moment, away, took},
+};
+use crate::App;
+
+/// Rows of a card.
+const ROWS: i64 = 10;
+
+/// How long a DAG may be late, and a task may wait for a worker, before that needs attention.
+const PATIENCE: TimeDelta = TimeDelta::minutes(1);
+
+#[derive(Template)]
+#[template(path = "home.html")]
+pub(crate) struct HomePage {
+    now: DateTime<Utc>,
+    failed: Vec<FailedRun>,
+    running: Vec<RunningRun>,
+    lines: Vec<Line>,
+    untaken: Vec<Untaken>,
+    late: Vec<Coming>,
+    next: Vec<Coming>,
+    lost: i64,
+    alive: Vec<(&'static str, usize)>,
+    instances: Vec<Count>,
+    runs: Vec<Count>,
+}
+
+/// A DAG whose run is to come.
+struct Coming {
+    dag_id: DagId,
+    link: String,
+    at: Moment,
+    away: String,
+}
+
+impl Frame for HomePage {
+    const SECTION: &'static str = "home";
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+impl HomePage {
+    fn is_well(&self) -> bool {
+        self.failed.is_empty() && self.late.is_empty() && self.untaken.is_empty() && self.missing().is_none()
+    }
+
+    /// The kinds of process without which nothing goes on and that are not there.
+    fn missing(&self) -> Option<String> {
+        let missing: Vec<_> = self.alive.iter().filter(|(_, count)| *count == 0).map(|(kind, _)| *kind).collect();
+        (!missing.is_empty()).then(|| missing.join(" and no "))
+    }
+
+    /// Where one sees why a run failed.
+    fn why(&self, run: &FailedRun) -> String {
+        match &run.task_id {
+            Some(task) => links::task(&run.dag_id, &run.run_id, task, run.map_index.unwrap_or(-1)),
+            None => links::run(&run.dag_id, &run.run_id),
+        }
+    }
+
+    fn since(&self, at: &DateTime<Utc>) -> String {
+        took(Some(*at), None, self.now)
+    }
+
+    fn ago(&self, at: &DateTime<Utc>) -> String {
+        away(*at, self.now)
+    }
+}
+
+pub(crate) async fn show(State(app): State<App>) -> PageResult<HomePage> {
+    let mut conn = app.pool.acquire().await?;
+    let now = store::now(&mut conn).await?;
+    let (late, next) = coming(&mut conn, now).await?;
+    let alive = ProcessFilter::default().only(ProcessColumn::State, "alive");
+    let alive = processes::list(&mut conn, &alive, Part { limit: 1_000, offset: 0 }).await?.rows;
+    let lost = ProcessFilter::default().only(ProcessColumn::State, "lost");
+    let count = |kind: &str| alive.iter().filter(|process| process.kind.as_str() == kind).count();
+    Ok(Page(HomePage {
+        failed: page::failed_runs(&mut conn, now - TimeDelta::days(1), ROWS).await?,
+        running: page::running(&mut conn, ROWS).await?,
+        lines: page::lines(&mut conn).await?,
+        untaken: page::untaken(&mut conn, now - PATIENCE).await?,
+        lost: processes::list(&mut conn, &lost, Part { limit: 0, offset: 0 }).await?.total,
+        alive: ["scheduler", "worker"].map(|kind| (kind, count(kind))).to_vec(),
+        instances: figures::unfinished_instances(&mut conn).await?,
+        runs: figures::active_runs(&mut conn).await?,
+        late,
+        next,
+        now,
+    }))
+}
+
+/// The DAGs that are late, and those that come next.
+async fn coming(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<(Vec<Coming>, Vec<Coming>)> {
+    let filter = DagFilter::default().only(DagColumn::IsPaused, false);
+    let filter = filter.order_by(DagColumn::NextRun, Direction::Ascending);
+    let listed = dags::list(conn, &filter, Part { limit: ROWS, offset: 0 }).await?.rows;
+    let coming = listed.into_iter().filter_map(|dag| {
+        let at = dag.next_run_at?;
+        Some((at, Coming { link: links::dag(&dag.dag_id), at: at.into(), away: away(at, now), dag_id: dag.dag_id }))
+    });
+    let (late, next): (Vec<_>, Vec<_>) = coming.partition(|(at, _)| *at < now - PATIENCE);
+    let without = |all: Vec<(DateTime<Utc>, Coming)>| all.into_iter().map(|(_, coming)| coming).collect();
+    Ok((without(late), without(next)))
+}

@@ -1,0 +1,102 @@
+//! The pools: who has their slots, and who waits for them.
+
+use askama::Template;
+use axum::{
+    Extension, Form,
+    extract::{Path, State},
+    response::Redirect,
+};
+use orchestrator::{
+    commands::{self, By},
+    dag::DEFAULT_POOL,
+    store::pools::{self, NewPool, PoolListed},
+};
+use serde::Deserialize;
+
+use super::{
+    links,
+    page::{Frame, Page, PageError, PageResult},
+};
+use crate::App;
+
+#[derive(Template)]
+#[template(path = "pools.html")]
+pub(crate) struct PoolsPage {
+    pools: Vec<PoolListed>,
+}
+
+impl Frame for PoolsPage {
+    const SECTION: &'static str = "pools";
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+impl PoolsPage {
+    /// How much of a pool is in use, of 1000.
+    fn used(&self, pool: &PoolListed) -> i64 {
+        let used = pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 };
+        if pool.slots <= 0 { 0 } else { (used * 1_000 / i64::from(pool.slots)).min(1_000) }
+    }
+
+    fn link(&self, pool: &PoolListed) -> String {
+        format!("/pools/{}", links::part(&pool.name))
+    }
+
+    fn may_go(&self, pool: &PoolListed) -> bool {
+        pool.name != DEFAULT_POOL
+    }
+}
+
+pub(crate) async fn show(State(app): State<App>) -> PageResult<PoolsPage> {
+    Ok(Page(PoolsPage { pools: pools::list(&mut *app.pool.acquire().await?, None).await? }))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    name: String,
+    slots: i32,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    include_deferred: bool,
+}
+
+impl Wanted {
+    fn pool<'w>(&'w self, name: &'w str) -> NewPool<'w> {
+        let description = Some(self.description.as_str()).filter(|text| !text.is_empty());
+        NewPool { name, slots: self.slots, description, include_deferred: self.include_deferred }
+    }
+}
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Form(wanted): Form<Wanted>,
+) -> Result<Redirect, PageError> {
+    commands::create_pool(&mut *app.pool.acquire().await?, &wanted.pool(&wanted.name), &by).await?;
+    app.wake.everybody();
+    Ok(Redirect::to("/pools"))
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(name): Path<String>,
+    Form(wanted): Form<Wanted>,
+) -> Result<Redirect, PageError> {
+    commands::update_pool(&mut *app.pool.acquire().await?, &wanted.pool(&name), &by).await?;
+    app.wake.everybody();
+    Ok(Redirect::to("/pools"))
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(name): Path<String>,
+) -> Result<Redirect, PageError> {
+    commands::delete_pool(&mut *app.pool.acquire().await?, &name, &by).await?;
+    Ok(Redirect::to("/pools"))
+}

@@ -1,0 +1,95 @@
+//! The timeline of a run: for each task instance how long it waited and how long it ran, and which of them the run had
+//! to wait for.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use orchestrator::{dag::Graph, ids::Node, state::TaskState, store::pages::instances::InstanceListed};
+
+use super::{links, words};
+
+/// The timeline, in units of its picture.
+pub(super) struct Gantt {
+    pub(super) rows: Vec<Row>,
+    pub(super) marks: Vec<(i64, String)>,
+    pub(super) height: i64,
+}
+
+/// A task instance in it.
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) link: String,
+    pub(super) state: TaskState,
+    /// What it says when asked.
+    pub(super) label: String,
+    pub(super) y: i64,
+    pub(super) queued: Option<Span>,
+    pub(super) ran: Span,
+    /// Whether the run would have ended sooner without it.
+    pub(super) is_critical: bool,
+}
+
+/// A part of the width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Span {
+    pub(super) x: i64,
+    pub(super) width: i64,
+}
+
+const ROW: i64 = 24;
+
+/// Where the names end and time begins, and where it ends.
+const LEFT: i64 = 230;
+const WIDTH: i64 = 1_000;
+
+impl Gantt {
+    pub(super) fn of(graph: &Graph, instances: &[InstanceListed], now: DateTime<Utc>) -> Self {
+        let started: Vec<_> = instances.iter().filter(|instance| instance.start_date.is_some()).collect();
+        let first = started.iter().filter_map(|i| i.queued_at.or(i.start_date)).min().unwrap_or(now);
+        let last = started.iter().map(|i| i.end_date.unwrap_or(now)).max().unwrap_or(now);
+        let length = (last - first).num_microseconds().unwrap_or(1).max(1);
+        let at = |at: DateTime<Utc>| (at - first).num_microseconds().unwrap_or(0).clamp(0, length) * WIDTH / length;
+        let critical = critical(graph, &started);
+        let row = |(ordinal, instance): (usize, &&InstanceListed)| {
+            let start = instance.start_date.unwrap_or(first);
+            let end = instance.end_date.unwrap_or(now);
+            let span = |from, to| Span { x: LEFT + at(from), width: (at(to) - at(from)).max(2) };
+            let queued = instance.queued_at.filter(|queued| *queued < start);
+            let index = if instance.map_index < 0 { String::new() } else { format!(" [{}]", instance.map_index) };
+            let waited = queued
+                .map_or_else(String::new, |queued| format!("waited {}, ", words::took(Some(queued), Some(start), now)));
+            Row {
+                name: format!("{}{index}", instance.task_id),
+                link: links::task(&instance.dag_id, &instance.run_id, &instance.task_id, instance.map_index),
+                state: instance.state,
+                label: format!("{}{index}: {waited}ran {}", instance.task_id, words::took(Some(start), Some(end), now)),
+                y: ROW + ordinal as i64 * ROW,
+                queued: queued.map(|queued| span(queued, start)),
+                ran: span(start, end),
+                is_critical: critical.contains(&(instance.node, instance.map_index)),
+            }
+        };
+        let marks = (0..=4).map(|quarter| (LEFT + WIDTH * quarter / 4, words::duration(length * quarter / 4 / 1_000)));
+        let rows: Vec<_> = started.iter().enumerate().map(row).collect();
+        Self { height: ROW * (rows.len() as i64 + 1) + 8, marks: marks.collect(), rows }
+    }
+}
+
+/// The chain of task instances that the run had to wait for, from its end: each the one before it that ended last.
+fn critical(graph: &Graph, started: &[&InstanceListed]) -> HashSet<(Node, i32)> {
+    let mut by_node: HashMap<Node, &InstanceListed> = HashMap::new();
+    for instance in started.iter().filter(|instance| instance.end_date.is_some()) {
+        let known = by_node.entry(instance.node).or_insert(instance);
+        if known.end_date < instance.end_date {
+            *known = instance;
+        }
+    }
+    let mut chain = HashSet::new();
+    let mut next = by_node.values().max_by_key(|instance| instance.end_date).copied();
+    while let Some(instance) = next {
+        chain.insert((instance.node, instance.map_index));
+        let before = graph.upstream(instance.node).iter().filter_map(|node| by_node.get(node).copied());
+        next = before.max_by_key(|instance| instance.end_date);
+    }
+    chain
+}

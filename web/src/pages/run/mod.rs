@@ -1,0 +1,210 @@
+//! One run: its tasks, its timeline, its graph, and what is to be said of it.
+
+mod gantt;
+
+use std::{collections::HashMap, sync::Arc};
+
+use askama::Template;
+use axum::{
+    Extension, Form,
+    extract::{Path, Query, State},
+    response::Redirect,
+};
+use orchestrator::{
+    commands::{self, By, Refused},
+    dag::Graph,
+    ids::{DagId, RunId, TaskId},
+    state::TaskState,
+    store::{
+        self,
+        pages::{
+            Page as Part,
+            instances::{self, InstanceColumn, InstanceFilter, InstanceListed},
+            runs::{self, RunListed},
+            select::Test,
+        },
+    },
+};
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+use self::gantt::Gantt;
+use super::{
+    act::Done,
+    drawing::{Drawing, Look, draw},
+    links,
+    page::{Frame, Page, PageError, PageResult},
+    pager::Pager,
+    waits::{self, Why},
+    words::{self, Moment, took},
+};
+use crate::App;
+
+/// Task instances on a page.
+const TASKS: i64 = 200;
+
+/// Rows of a timeline, and nodes of a graph, that are still a picture.
+const PICTURED: Part = Part { limit: 1_000, offset: 0 };
+
+#[derive(Template)]
+#[template(path = "run/page.html")]
+pub(crate) struct RunPage {
+    run: RunListed,
+    dag_link: String,
+    link: String,
+    why: Option<Why>,
+    told: Option<String>,
+    took: String,
+    conf: String,
+    wanted: Wanted,
+    view: View,
+}
+
+/// What is shown below the head.
+enum View {
+    Tasks { rows: Vec<Row>, pager: Pager },
+    Gantt(Gantt),
+    Graph(Drawing),
+}
+
+/// What the page is asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Wanted {
+    view: String,
+    q: String,
+    state: String,
+    offset: i64,
+}
+
+struct Row {
+    task_id: TaskId,
+    map_index: i32,
+    link: String,
+    state: TaskState,
+    try_number: i32,
+    start: Moment,
+    took: String,
+    operator: String,
+    note: Option<String>,
+}
+
+/// The views: how they are asked for, and what they are called.
+const VIEWS: [(&str, &str); 3] = [("", "Tasks"), ("gantt", "Gantt"), ("graph", "Graph")];
+
+impl Frame for RunPage {
+    const SECTION: &'static str = "dags";
+
+    fn is_live(&self) -> bool {
+        !self.run.state.is_finished()
+    }
+}
+
+impl RunPage {
+    fn views(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
+        VIEWS.into_iter().map(|(view, name)| {
+            (format!("{}{}", self.link, links::query(&[("view", view)])), name, self.wanted.view == view)
+        })
+    }
+
+    fn states(&self) -> impl Iterator<Item = (String, TaskState, bool)> {
+        TaskState::MOST_TELLING
+            .into_iter()
+            .map(|state| (words::spoken(state), state, state.as_str() == self.wanted.state))
+    }
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    Query(wanted): Query<Wanted>,
+    Query(done): Query<Done>,
+) -> PageResult<RunPage> {
+    let mut conn = app.pool.acquire().await?;
+    let found = runs::get(&mut conn, &dag_id, &run_id).await?;
+    let run = found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
+    let now = store::now(&mut conn).await?;
+    let graph = app.graphs.get(&mut conn, run.version).await?;
+    let of_run = InstanceFilter::of_run(&dag_id, &run_id).in_order();
+    let view = match wanted.view.as_str() {
+        "gantt" => {
+            let listed = instances::list(&mut conn, &of_run, PICTURED).await?.rows;
+            View::Gantt(Gantt::of(&graph, &listed, now))
+        }
+        "graph" => View::Graph(pictured(&mut conn, &graph, &run).await?),
+        _ => tasks(&mut conn, of_run, &graph, &wanted, now).await?,
+    };
+    Ok(Page(RunPage {
+        why: waits::of_run(&mut conn, &run, now).await?,
+        told: done.told(),
+        dag_link: links::dag(&dag_id),
+        link: links::run(&dag_id, &run_id),
+        took: took(run.start_date, run.end_date, now),
+        conf: serde_json::to_string_pretty(&run.conf).unwrap_or_default(),
+        run,
+        wanted,
+        view,
+    }))
+}
+
+async fn tasks(
+    conn: &mut PgConnection,
+    mut filter: InstanceFilter,
+    graph: &Arc<Graph>,
+    wanted: &Wanted,
+    now: chrono::DateTime<chrono::Utc>,
+) -> sqlx::Result<View> {
+    if !wanted.q.is_empty() {
+        filter = filter.with(InstanceColumn::TaskId, Test::Contains(wanted.q.clone()));
+    }
+    let states = TaskState::MOST_TELLING.into_iter().filter(|state| state.as_str() == wanted.state);
+    filter = filter.one_of(InstanceColumn::State, states);
+    let part = Part { limit: TASKS, offset: wanted.offset.max(0) };
+    let listed = instances::list(conn, &filter, part).await?;
+    let pager = Pager::new(part, listed.total, &[("q", &wanted.q), ("state", &wanted.state)]);
+    let row = |task: InstanceListed| Row {
+        link: links::task(&task.dag_id, &task.run_id, &task.task_id, task.map_index),
+        state: task.state,
+        try_number: task.try_number,
+        start: Moment(task.start_date),
+        took: took(task.start_date, task.end_date, now),
+        operator: graph.task(task.node).map_or_else(String::new, |task| task.operator.clone()),
+        note: task.note,
+        task_id: task.task_id,
+        map_index: task.map_index,
+    };
+    Ok(View::Tasks { rows: listed.rows.into_iter().map(row).collect(), pager })
+}
+
+/// The graph with the states of the run.
+async fn pictured(conn: &mut PgConnection, graph: &Graph, run: &RunListed) -> sqlx::Result<Drawing> {
+    let cells = instances::cells(conn, &[run.run_key]).await?.into_iter();
+    let states: HashMap<_, _> = cells.map(|cell| (cell.task_id.clone(), cell.state)).collect();
+    let page = links::run(&run.dag_id, &run.run_id);
+    Ok(draw(graph, |node| {
+        let Some(task) = graph.task(node) else { return Look::default() };
+        let state = states.get(&task.task_id).copied();
+        let link = match graph.mapped(node).is_some() {
+            true => format!("{page}{}", links::query(&[("q", task.task_id.as_str())])),
+            false => links::task(&run.dag_id, &run.run_id, &task.task_id, -1),
+        };
+        Look { state, link: state.map(|_| link) }
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Note {
+    note: String,
+}
+
+/// Writes a note; an empty one takes it away.
+pub(crate) async fn note(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    Form(Note { note }): Form<Note>,
+) -> Result<Redirect, PageError> {
+    let note = Some(note.trim()).filter(|note| !note.is_empty());
+    commands::set_note(&mut *app.pool.acquire().await?, &dag_id, &run_id, note, &by).await?;
+    Ok(Redirect::to(&links::run(&dag_id, &run_id)))
+}

@@ -1,0 +1,112 @@
+//! Lists of runs: of one DAG, or of all.
+
+use orchestrator::{
+    ids::DagId,
+    state::{RunState, RunType},
+    store::{
+        self,
+        pages::{
+            Page as Part,
+            runs::{self, RunColumn, RunFilter},
+            select::{Direction, Test},
+        },
+    },
+};
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+use super::{
+    links,
+    pager::Pager,
+    words::{Moment, took},
+};
+
+/// Runs on a page.
+const RUNS: i64 = 50;
+
+/// What a list is asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Wanted {
+    q: String,
+    state: String,
+    run_type: String,
+    offset: i64,
+}
+
+/// A list of runs.
+pub(crate) struct RunList {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) pager: Pager,
+    pub(crate) wanted: Wanted,
+}
+
+pub(crate) struct Row {
+    pub(crate) dag_id: DagId,
+    pub(crate) dag_link: String,
+    pub(crate) run_id: String,
+    pub(crate) link: String,
+    pub(crate) state: RunState,
+    pub(crate) run_type: &'static str,
+    pub(crate) logical_date: Moment,
+    pub(crate) start: Moment,
+    pub(crate) took: String,
+    pub(crate) note: Option<String>,
+}
+
+const TYPES: [RunType; 4] = [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered];
+
+impl Wanted {
+    fn pairs(&self) -> [(&'static str, &str); 3] {
+        [("q", &self.q), ("state", &self.state), ("run_type", &self.run_type)]
+    }
+
+    /// Text, state and type as they are chosen, for the form.
+    pub(crate) fn text(&self) -> &str {
+        &self.q
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        RunState::ALL.into_iter().map(|state| (state.as_str(), state.as_str() == self.state))
+    }
+
+    pub(crate) fn types(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        TYPES.into_iter().map(|kind| (kind.as_str(), kind.as_str() == self.run_type))
+    }
+
+    fn filter(&self, dag: Option<&DagId>) -> RunFilter {
+        let states = RunState::ALL.into_iter().filter(|state| state.as_str() == self.state);
+        let types = TYPES.into_iter().filter(|kind| kind.as_str() == self.run_type).map(RunType::as_str);
+        let filter = RunFilter::default().one_of(RunColumn::DagId, dag);
+        let filter = filter.one_of(RunColumn::State, states).one_of(RunColumn::RunType, types);
+        let column = if dag.is_some() { RunColumn::RunId } else { RunColumn::DagId };
+        let filter = if self.q.is_empty() { filter } else { filter.with(column, Test::Contains(self.q.clone())) };
+        let order = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
+        filter.order_by(order, Direction::Descending)
+    }
+}
+
+impl RunList {
+    pub(crate) async fn load(conn: &mut PgConnection, wanted: Wanted, dag: Option<&DagId>) -> sqlx::Result<Self> {
+        let part = Part { limit: RUNS, offset: wanted.offset.max(0) };
+        let listed = runs::list(conn, &wanted.filter(dag), part).await?;
+        let now = store::now(conn).await?;
+        let rows = listed.rows.into_iter().map(|run| Row {
+            dag_link: links::dag(&run.dag_id),
+            link: links::run(&run.dag_id, &run.run_id),
+            run_id: run.run_id.to_string(),
+            state: run.state,
+            run_type: run.run_type.as_str(),
+            logical_date: Moment(run.logical_date),
+            start: Moment(run.start_date),
+            took: took(run.start_date, run.end_date, now),
+            note: run.note,
+            dag_id: run.dag_id,
+        });
+        Ok(Self { rows: rows.collect(), pager: Pager::new(part, listed.total, &wanted.pairs()), wanted })
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.rows.iter().any(|row| !row.state.is_finished())
+    }
+}

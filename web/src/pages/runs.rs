@@ -1,0 +1,30 @@
+//! The runs of all DAGs.
+
+use askama::Template;
+use axum::extract::{Query, State};
+
+use super::{
+    page::{Frame, Page, PageResult},
+    run_list::{RunList, Wanted},
+    words,
+};
+use crate::App;
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+pub(crate) struct AllRunsPage {
+    list: RunList,
+}
+
+impl Frame for AllRunsPage {
+    const SECTION: &'static str = "runs";
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+pub(crate) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageResult<AllRunsPage> {
+    let mut conn = app.pool.acquire().await?;
+    Ok(Page(AllRunsPage { list: RunList::load(&mut conn, wanted, None).await? }))
+}

@@ -1,0 +1,93 @@
+//! Why something waits, in a sentence.
+
+use chrono::{DateTime, Utc};
+use orchestrator::{
+    engine::Gate,
+    state::{RunState, TaskState},
+    store::{
+        pages::{
+            dags,
+            instances::{self, InstanceListed},
+            runs::RunListed,
+        },
+        pools,
+    },
+};
+use sqlx::PgConnection;
+
+use super::{
+    links,
+    words::{Moment, away, plain},
+};
+
+/// Those who hold what something waits for, as many as are named.
+const NAMED: i64 = 5;
+
+/// Why, and who holds what it waits for.
+pub(crate) struct Why {
+    pub(crate) text: String,
+    pub(crate) holders: Vec<(String, String)>,
+}
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Self { text, holders: Vec::new() }
+    }
+}
+
+/// Why a run does not go on; none if it does, or has ended.
+pub(crate) async fn of_run(conn: &mut PgConnection, run: &RunListed, now: DateTime<Utc>) -> sqlx::Result<Option<Why>> {
+    if run.state != RunState::Queued {
+        return Ok(None);
+    }
+    let is_paused = dags::get(conn, &run.dag_id).await?.is_some_and(|dag| dag.is_paused);
+    Ok(Some(Why::from(match (is_paused, run.run_after > now) {
+        (true, _) => "It waits until the DAG is unpaused.".to_owned(),
+        (false, true) => format!("Its time comes {}.", away(run.run_after, now)),
+        (false, false) => "It waits for the runs before it (max_active_runs), or for a scheduler.".to_owned(),
+    })))
+}
+
+/// Why a task instance does not go on.
+pub(crate) async fn of_instance(
+    conn: &mut PgConnection,
+    instance: &InstanceListed,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Why>> {
+    let due =
+        || instance.due_at.map_or_else(String::new, |at| format!("{} ({})", plain(Moment(Some(at))), away(at, now)));
+    let text = match instance.state {
+        TaskState::None => "It waits for the tasks before it.".to_owned(),
+        TaskState::Queued => format!("It waits for a free slot of a worker with the queue {}.", instance.queue),
+        TaskState::UpForRetry => format!("Its next try is due at {}.", due()),
+        TaskState::UpForReschedule => format!("It looks again at {}; it holds no slot meanwhile.", due()),
+        TaskState::Deferred => match &instance.awaits {
+            Some(signal) => format!("It waits for the signal {signal}, until {}.", due()),
+            None => format!("It waits until {}.", due()),
+        },
+        TaskState::Restarting => "It was cleared while it ran; its worker stops it.".to_owned(),
+        TaskState::Scheduled => return in_line(conn, instance).await,
+        _ => return Ok(None),
+    };
+    Ok(Some(text.into()))
+}
+
+async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Result<Option<Why>> {
+    let gate = instance.waits_for.as_ref();
+    if gate.is_some_and(|gate| *gate == Gate::run()) {
+        return Ok(Some("As many tasks of the run are active as the DAG lets (max_active_tasks).".to_owned().into()));
+    }
+    if !gate.is_some_and(Gate::is_pool) {
+        return Ok(Some("As many of this task are active as it lets (max_active_tis_per_dag).".to_owned().into()));
+    }
+    let Some(pool) = pools::list(conn, Some(&instance.pool)).await?.pop() else {
+        return Ok(Some(format!("There is no pool {}.", instance.pool).into()));
+    };
+    let used = pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 };
+    let text = format!("It waits for the pool {}: {used} of {} slots are used, by", pool.name, pool.slots);
+    let holders = instances::holders(conn, &pool.name, NAMED).await?.into_iter().map(|holder| {
+        let name = format!("{}.{}", holder.dag_id, holder.task_id);
+        (links::task(&holder.dag_id, &holder.run_id, &holder.task_id, holder.map_index), name)
+    });
+    Ok(Some(Why { text, holders: holders.collect() }))
+}

@@ -1,0 +1,123 @@
+//! How instants, durations and states are written on a page.
+
+use std::fmt::{self, Display, Formatter};
+
+use askama::{FastWritable, filters::HtmlSafe};
+use chrono::{DateTime, SecondsFormat, Utc};
+use orchestrator::state::TaskState;
+
+/// An instant. The page shows it in UTC, or in the zone that the viewer has chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(pub(crate) Option<DateTime<Utc>>);
+
+impl From<DateTime<Utc>> for Moment {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(Some(at))
+    }
+}
+
+impl Display for Moment {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let Some(at) = self.0 else { return to.write_str("<span class=\"quiet\">–</span>") };
+        let iso = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        write!(to, "<time datetime=\"{iso}\">{}</time>", at.format("%Y-%m-%d %H:%M:%S"))
+    }
+}
+
+impl HtmlSafe for Moment {}
+impl FastWritable for Moment {
+    fn write_into(&self, to: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
+        Ok(write!(to, "{self}")?)
+    }
+}
+
+/// An instant where only text can be.
+pub(crate) fn plain(Moment(at): Moment) -> String {
+    at.map_or_else(|| "–".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// How long something took, in milliseconds.
+pub(crate) fn millis(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<i64> {
+    from.map(|from| (to.unwrap_or(now) - from).num_milliseconds().max(0))
+}
+
+/// How long it took, or takes already.
+pub(crate) fn took(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    millis(from, to, now).map_or_else(|| "–".to_owned(), duration)
+}
+
+/// A duration in its two greatest units.
+pub(crate) fn duration(millis: i64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{:.1} s", millis as f64 / 1_000.0),
+        60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
+        3_600_000..86_400_000 => format!("{} h {} min", millis / 3_600_000, millis / 60_000 % 60),
+        _ => format!("{} d {} h", millis / 86_400_000, millis / 3_600_000 % 24),
+    }
+}
+
+/// How far away an instant is: `in 5 min 2 s`, `3 h 1 min ago`.
+pub(crate) fn away(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let millis = (at - now).num_milliseconds();
+    let text = duration(millis.abs() / 1_000 * 1_000);
+    let text = text.replace(".0 s", " s");
+    if millis >= 0 { format!("in {text}") } else { format!("{text} ago") }
+}
+
+/// A state as people say it: `up for retry`.
+pub(crate) fn spoken(state: impl Display) -> String {
+    state.to_string().replace('_', " ")
+}
+
+/// The sign of a state, where a style sheet cannot write it: those of `style.css`.
+pub(crate) fn sign(state: &Option<TaskState>) -> &'static str {
+    match state {
+        None => "",
+        Some(TaskState::Success) => "✓",
+        Some(TaskState::Failed) => "✕",
+        Some(TaskState::Running) => "▶",
+        Some(TaskState::Restarting) => "↺",
+        Some(TaskState::Queued) => "◔",
+        Some(TaskState::Scheduled) => "⋯",
+        Some(TaskState::UpForRetry) => "↻",
+        Some(TaskState::UpForReschedule | TaskState::Deferred) => "◷",
+        Some(TaskState::UpstreamFailed) => "⊘",
+        Some(TaskState::Skipped) => "»",
+        Some(TaskState::None | TaskState::Removed) => "–",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_in_their_two_greatest_units() {
+        for (millis, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_500, "1.5 s"),
+            (61_000, "1 min 1 s"),
+            (3_660_000, "1 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(millis), text);
+        }
+    }
+
+    #[test]
+    fn what_is_to_come_and_what_is_past() {
+        let now = DateTime::UNIX_EPOCH;
+        let at = |seconds| now + chrono::TimeDelta::seconds(seconds);
+        assert_eq!(away(at(5), now), "in 5 s");
+        assert_eq!(away(at(-62), now), "1 min 2 s ago");
+    }
+
+    #[test]
+    fn an_instant_says_its_zone_to_programs() {
+        let at = DateTime::UNIX_EPOCH;
+        let text = Moment::from(at).to_string();
+        assert_eq!(text, "<time datetime=\"1970-01-01T00:00:00.000Z\">1970-01-01 00:00:00</time>");
+    }
+}
