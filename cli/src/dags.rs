@@ -3,53 +3,36 @@
 use anyhow::Context;
 use chrono::Utc;
 use orchestrator::{
-    commands::{self, By, ManualRun},
     dag::{Dag, Definition, Registry},
-    engine::Graphs,
     ids::DagId,
-    store::pages::{
-        Page,
-        dags::{self as page, DagFilter},
-    },
     testing::{self, Progress},
-    wake::Wake,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     Exit,
-    arguments::{ConnectionOptions, DagsCommand, OutputFormat},
-    output::{self, instant, say},
-    settings,
+    api::{Api, Verb, part},
+    arguments::{DagsCommand, OutputFormat},
+    output::{self, say},
 };
 
-/// More DAGs than anybody reads in a terminal.
-const LIST: Page = Page { limit: 10_000, offset: 0 };
-
-pub(crate) async fn dispatch(
-    connection: &ConnectionOptions,
-    registry: &Registry,
-    command: DagsCommand,
-    format: OutputFormat,
-) -> anyhow::Result<Exit> {
+pub(crate) async fn dispatch(api: &Api, command: DagsCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
-        DagsCommand::List => list(connection, format).await,
-        DagsCommand::Show { dag_id } => show(find(registry, &dag_id)?, format),
+        DagsCommand::List => {
+            output::rows(format, &COLUMNS, &api.all("/dags?order_by=dag_id", "dags", usize::MAX).await?)?;
+        }
         DagsCommand::Trigger { dag_id, conf, run_id, logical_date } => {
-            let conf = conf.map(|text| parse_conf(&text)).transpose()?;
-            let run = ManualRun { run_id: run_id.map(Into::into), logical_date, conf, ..ManualRun::default() };
-            trigger(connection, &dag_id.into(), run, format).await
-        }
-        DagsCommand::Pause { dag_id } => pause(connection, &dag_id.into(), true).await,
-        DagsCommand::Unpause { dag_id } => pause(connection, &dag_id.into(), false).await,
-        DagsCommand::Test { dag_id, conf } => {
             let conf = conf.map(|text| parse_conf(&text)).transpose()?.unwrap_or_else(|| json!({}));
-            test(find(registry, &dag_id)?, conf).await
+            let run = json!({ "dag_run_id": run_id, "logical_date": logical_date, "conf": conf });
+            trigger(api, &dag_id, run, format).await?;
         }
-        // Answered before the DAGs were built.
-        DagsCommand::Check | DagsCommand::New { .. } => Ok(Exit::Done),
+        DagsCommand::Pause { dag_id } => pause(api, &dag_id, true).await?,
+        DagsCommand::Unpause { dag_id } => pause(api, &dag_id, false).await?,
+        // Answered by the binary alone, before.
+        DagsCommand::Check | DagsCommand::New { .. } | DagsCommand::Show { .. } | DagsCommand::Test { .. } => {}
     }
+    Ok(Exit::Done)
 }
 
 /// Says what is wrong with the DAGs of this binary.
@@ -60,50 +43,20 @@ pub(crate) fn check(dags: Vec<Dag>, format: OutputFormat) -> anyhow::Result<Exit
         Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
     };
     match format {
-        OutputFormat::Json => say(&serde_json::to_string_pretty(&json!({ "dags": count, "faults": faults }))?),
+        OutputFormat::Json | OutputFormat::Yaml => output::one(format, &json!({ "dags": count, "faults": faults }))?,
         OutputFormat::Table if faults.is_empty() => say(&format!("{count} dags, no faults")),
         OutputFormat::Table => faults.iter().for_each(|fault| output::complain(fault)),
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::No })
 }
 
-#[derive(Serialize)]
-struct Row {
-    dag_id: String,
-    is_paused: bool,
-    version: i32,
-    schedule: String,
-    next_run_at: Option<chrono::DateTime<Utc>>,
-    owner: String,
-}
-
-async fn list(connection: &ConnectionOptions, format: OutputFormat) -> anyhow::Result<Exit> {
-    let (pool, graphs) = (settings::pool(connection)?, Graphs::default());
-    let mut conn = pool.acquire().await?;
-    let mut rows = Vec::new();
-    for dag in page::list(&mut conn, &DagFilter::default(), LIST).await?.rows {
-        let graph = graphs.get(&mut conn, dag.version).await?;
-        rows.push(Row {
-            dag_id: dag.dag_id.to_string(),
-            is_paused: dag.is_paused,
-            version: dag.version_number,
-            schedule: graph.schedule().summary(),
-            next_run_at: dag.next_run_at.filter(|_| !dag.is_paused),
-            owner: graph.owner().to_owned(),
-        });
-    }
-    output::list(format, &["dag_id", "paused", "version", "schedule", "next run", "owner"], &rows, |row| {
-        vec![
-            row.dag_id.clone(),
-            row.is_paused.to_string(),
-            row.version.to_string(),
-            row.schedule.clone(),
-            instant(row.next_run_at),
-            row.owner.clone(),
-        ]
-    })?;
-    Ok(Exit::Done)
-}
+const COLUMNS: [(&str, &str); 5] = [
+    ("dag_id", "dag_id"),
+    ("paused", "is_paused"),
+    ("schedule", "timetable_summary"),
+    ("next run", "next_dagrun_run_after"),
+    ("owner", "owners"),
+];
 
 #[derive(Serialize)]
 struct TaskRow {
@@ -113,8 +66,9 @@ struct TaskRow {
     retries: u32,
 }
 
-fn show(definition: &Definition, format: OutputFormat) -> anyhow::Result<Exit> {
-    let graph = definition.graph();
+/// The tasks of a DAG of this binary.
+pub(crate) fn show(registry: &Registry, dag_id: &str, format: OutputFormat) -> anyhow::Result<Exit> {
+    let graph = find(registry, dag_id)?.graph();
     let name = |node: &orchestrator::ids::Node| graph.task(*node).map(|task| task.task_id.to_string());
     let rows: Vec<_> = graph
         .nodes()
@@ -132,36 +86,30 @@ fn show(definition: &Definition, format: OutputFormat) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn trigger(
-    connection: &ConnectionOptions,
-    dag: &DagId,
-    run: ManualRun,
-    format: OutputFormat,
-) -> anyhow::Result<Exit> {
-    let pool = settings::pool(connection)?;
-    let mut conn = pool.acquire().await?;
-    let run_id = commands::trigger(&mut conn, &Graphs::default(), dag, run, &By::cli()).await?;
-    let is_paused = page::get(&mut conn, dag).await?.is_some_and(|dag| dag.is_paused);
-    Wake::announce_once(&pool).await;
-    match format {
-        OutputFormat::Json => say(&json!({ "dag_id": dag, "run_id": run_id, "is_paused": is_paused }).to_string()),
-        OutputFormat::Table if is_paused => {
-            say(&format!("{run_id} is queued; it waits until `dags unpause {dag}`, for the dag is paused"));
-        }
-        OutputFormat::Table => say(&format!("{run_id} is queued")),
+async fn trigger(api: &Api, dag: &str, run: Value, format: OutputFormat) -> anyhow::Result<()> {
+    let path = format!("/dags/{}", part(dag));
+    let made = api.send(Verb::Post, &format!("{path}/dagRuns"), Some(run)).await?;
+    if format != OutputFormat::Table {
+        return output::one(format, &made);
     }
-    Ok(Exit::Done)
+    let run_id = made["dag_run_id"].as_str().unwrap_or_default();
+    match api.get(&path).await?["is_paused"].as_bool() {
+        Some(true) => say(&format!("{run_id} is queued; it waits until `dags unpause {dag}`, for the dag is paused")),
+        _ => say(&format!("{run_id} is queued")),
+    }
+    Ok(())
 }
 
-async fn pause(connection: &ConnectionOptions, dag: &DagId, paused: bool) -> anyhow::Result<Exit> {
-    let pool = settings::pool(connection)?;
-    commands::set_paused(&mut *pool.acquire().await?, &Graphs::default(), dag, paused, &By::cli()).await?;
-    Wake::announce_once(&pool).await;
+async fn pause(api: &Api, dag: &str, paused: bool) -> anyhow::Result<()> {
+    api.send(Verb::Patch, &format!("/dags/{}", part(dag)), Some(json!({ "is_paused": paused }))).await?;
     say(&format!("{dag} is {}", if paused { "paused" } else { "unpaused" }));
-    Ok(Exit::Done)
+    Ok(())
 }
 
-async fn test(definition: &Definition, conf: Value) -> anyhow::Result<Exit> {
+/// Runs a DAG of this binary, here and now.
+pub(crate) async fn test(registry: &Registry, dag_id: &str, conf: Option<String>) -> anyhow::Result<Exit> {
+    let definition = find(registry, dag_id)?;
+    let conf = conf.map(|text| parse_conf(&text)).transpose()?.unwrap_or_else(|| json!({}));
     let run = testing::run(definition, Utc::now(), conf, |progress| match progress {
         Progress::Started(task, number) => say(&format!("{task}: try {number}")),
         Progress::Said(task, level, message) => say(&format!("{task}: {level} {message}")),

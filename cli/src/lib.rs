@@ -6,17 +6,25 @@
 //! }
 //! ```
 
+mod api;
 mod arguments;
+mod assets;
+mod backfill;
+mod connections;
 mod dags;
 mod database;
+mod info;
 mod output;
+mod pools;
 mod results;
 mod runs;
 mod scaffold;
 mod serve;
 mod settings;
 mod tasks;
+mod transfer;
 mod users;
+mod variables;
 
 use std::{io::IsTerminal, process::ExitCode, sync::Arc};
 
@@ -29,7 +37,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::arguments::{Arguments, Command, DagsCommand};
+use crate::{
+    api::Api,
+    arguments::{Arguments, Command, DagsCommand, OutputFormat},
+};
 
 /// What a command ends with, for shells and programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +88,7 @@ pub fn run_with_examples(mut dags: Vec<Dag>, examples: impl FnOnce() -> Vec<Dag>
 }
 
 async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> {
-    let Arguments { command, connection, output, .. } = arguments;
+    let Arguments { command, connection, remote, output, .. } = arguments;
     // These two are what helps when the DAGs are faulty, so they come before the DAGs are refused.
     match &command {
         Command::Dags(DagsCommand::Check) => return dags::check(dags, output),
@@ -92,10 +103,26 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
         Command::RunBody(options) => serve::run_body(&connection, registry, &options).await,
         Command::Web { options, bucket } => serve::web(&connection, registry, &options, &bucket).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,
-        Command::Dags(command) => dags::dispatch(&connection, &registry, command, output).await,
-        Command::Runs(command) => runs::dispatch(&connection, command, output).await,
         Command::Users(command) => users::dispatch(&connection, command, output).await,
-        Command::Tasks(command) => tasks::dispatch(&connection, command, output).await,
+        Command::Completion { shell } => Ok(info::completion(shell)),
+        Command::Dags(DagsCommand::Show { dag_id }) => dags::show(&registry, &dag_id, output),
+        Command::Dags(DagsCommand::Test { dag_id, conf }) => dags::test(&registry, &dag_id, conf).await,
+        command => ask(&Api::of(&remote, &connection)?, command, output).await,
+    }
+}
+
+/// What the API answers, wherever it is.
+async fn ask(api: &Api, command: Command, output: OutputFormat) -> anyhow::Result<Exit> {
+    match command {
+        Command::Dags(command) => dags::dispatch(api, command, output).await,
+        Command::Runs(command) => runs::dispatch(api, command, output).await,
+        Command::Tasks(command) => tasks::dispatch(api, command, output).await,
+        Command::Backfill(command) => backfill::dispatch(api, command, output).await,
+        Command::Assets(command) => assets::dispatch(api, command, output).await,
+        Command::Pools(command) => pools::dispatch(api, command, output).await,
+        Command::Variables(command) => variables::dispatch(api, command, output).await,
+        Command::Connections(command) => connections::dispatch(api, command, output).await,
+        _ => info::show(api, output).await,
     }
 }
 

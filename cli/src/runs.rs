@@ -1,71 +1,70 @@
 //! `runs`.
 
-use chrono::{DateTime, Utc};
-use orchestrator::{
-    ids::DagId,
-    state::RunState,
-    store::pages::{
-        Page, dags,
-        runs::{self as page, RunColumn, RunFilter},
-        select::Direction,
-    },
-};
-use serde::Serialize;
+use std::{collections::HashMap, time::Duration};
+
+use serde_json::Value;
 
 use crate::{
     Exit,
-    arguments::{ConnectionOptions, OutputFormat, RunsCommand},
-    output::{self, instant},
-    settings,
+    api::{Api, part},
+    arguments::{OutputFormat, RunsCommand},
+    output::{self, say},
 };
 
-#[derive(Serialize)]
-struct Row {
-    dag_id: String,
-    run_id: String,
-    state: RunState,
-    run_type: &'static str,
-    logical_date: Option<DateTime<Utc>>,
-    start_date: Option<DateTime<Utc>>,
-    end_date: Option<DateTime<Utc>>,
+const COLUMNS: [(&str, &str); 6] = [
+    ("dag_id", "dag_id"),
+    ("run_id", "dag_run_id"),
+    ("state", "state"),
+    ("type", "run_type"),
+    ("start", "start_date"),
+    ("end", "end_date"),
+];
+
+/// How often a run is looked at.
+const EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) async fn dispatch(api: &Api, command: RunsCommand, format: OutputFormat) -> anyhow::Result<Exit> {
+    match command {
+        RunsCommand::List { dag_id, state, limit } => {
+            let dag = dag_id.as_deref().map_or("~".to_owned(), part);
+            let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
+            let path = format!("/dags/{dag}/dagRuns?order_by=-run_after{state}");
+            output::rows(format, &COLUMNS, &api.all(&path, "dag_runs", limit as usize).await?)?;
+            Ok(Exit::Done)
+        }
+        RunsCommand::Wait { dag_id, run_id } => {
+            wait(api, &format!("/dags/{}/dagRuns/{}", part(&dag_id), part(&run_id))).await
+        }
+    }
 }
 
-pub(crate) async fn dispatch(
-    connection: &ConnectionOptions,
-    command: RunsCommand,
-    format: OutputFormat,
-) -> anyhow::Result<Exit> {
-    let RunsCommand::List { dag_id, state, limit } = command;
-    let pool = settings::pool(connection)?;
-    let mut conn = pool.acquire().await?;
-    let dag_id = dag_id.map(DagId::from);
-    if let Some(dag) = &dag_id {
-        anyhow::ensure!(dags::get(&mut conn, dag).await?.is_some(), "there is no dag {dag}");
+/// Tells each change until the run has ended.
+async fn wait(api: &Api, path: &str) -> anyhow::Result<Exit> {
+    let mut told: HashMap<(String, i64), String> = HashMap::new();
+    loop {
+        let run = api.get(path).await?;
+        let instances = api.all(&format!("{path}/taskInstances"), "task_instances", usize::MAX).await?;
+        for instance in &instances {
+            let name = (text(instance, "task_id"), instance["map_index"].as_i64().unwrap_or(-1));
+            let state = text(instance, "state");
+            if state.is_empty() || told.get(&name) == Some(&state) {
+                continue;
+            }
+            let index = if name.1 < 0 { String::new() } else { format!(" [{}]", name.1) };
+            let number = instance["try_number"].as_i64().filter(|number| *number > 1);
+            let number = number.map(|number| format!(" (try {number})")).unwrap_or_default();
+            say(&format!("{}{index}: {state}{number}", name.0));
+            told.insert(name, state);
+        }
+        let state = text(&run, "state");
+        if state == "success" || state == "failed" {
+            say(&format!("{}: {state}", text(&run, "dag_run_id")));
+            return Ok(if state == "success" { Exit::Done } else { Exit::No });
+        }
+        tokio::time::sleep(EVERY).await;
     }
-    let filter = RunFilter::default().one_of(RunColumn::DagId, dag_id).one_of(RunColumn::State, state);
-    let filter = filter.order_by(RunColumn::RunAfter, Direction::Descending);
-    let listed = page::list(&mut conn, &filter, Page { limit, offset: 0 }).await?;
-    let rows: Vec<_> = listed
-        .rows
-        .into_iter()
-        .map(|run| Row {
-            dag_id: run.dag_id.to_string(),
-            run_id: run.run_id.to_string(),
-            state: run.state,
-            run_type: run.run_type.as_str(),
-            logical_date: run.logical_date,
-            start_date: run.start_date,
-            end_date: run.end_date,
-        })
-        .collect();
-    output::list(format, &["dag_id", "run_id", "state", "start", "end"], &rows, |row| {
-        vec![
-            row.dag_id.clone(),
-            row.run_id.clone(),
-            row.state.to_string(),
-            instant(row.start_date),
-            instant(row.end_date),
-        ]
-    })?;
-    Ok(Exit::Done)
+}
+
+fn text(of: &Value, field: &str) -> String {
+    of[field].as_str().unwrap_or_default().to_owned()
 }

@@ -1,127 +1,109 @@
 //! `tasks`.
 
-use orchestrator::{
-    commands::{self, By, Choice, Clear, Only, Refused, RunChoice, TaskChoice},
-    engine::Graphs,
-    ids::{DagId, RunId},
-    state::TaskState,
-    store::pages::{
-        Page,
-        instances::{self as page, InstanceFilter},
-        runs,
-    },
-    wake::Wake,
-};
-use serde::Serialize;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::{
     Exit,
-    arguments::{ClearOptions, ConnectionOptions, OutputFormat, TasksCommand},
-    output::{self, instant, say},
-    settings,
+    api::{Api, Verb, part},
+    arguments::{ClearOptions, LogsOptions, OutputFormat, TasksCommand},
+    output::{self, say},
 };
 
-/// More tasks than anybody reads in a terminal.
-const LIST: Page = Page { limit: 100_000, offset: 0 };
+const COLUMNS: [(&str, &str); 6] = [
+    ("task_id", "task_id"),
+    ("index", "map_index"),
+    ("state", "state"),
+    ("try", "try_number"),
+    ("start", "start_date"),
+    ("end", "end_date"),
+];
 
-#[derive(Serialize)]
-struct Row {
-    task_id: String,
-    map_index: i32,
-    state: TaskState,
-    try_number: Option<i32>,
-    start_date: Option<chrono::DateTime<chrono::Utc>>,
-    end_date: Option<chrono::DateTime<chrono::Utc>>,
-}
+/// How often a log is looked at.
+const EVERY: Duration = Duration::from_millis(500);
 
-pub(crate) async fn dispatch(
-    connection: &ConnectionOptions,
-    command: TasksCommand,
-    format: OutputFormat,
-) -> anyhow::Result<Exit> {
+pub(crate) async fn dispatch(api: &Api, command: TasksCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
-        TasksCommand::List { dag_id, run_id } => list(connection, dag_id.into(), run_id.into(), format).await,
-        TasksCommand::Clear(options) => clear(connection, options, format).await,
+        TasksCommand::List { dag_id, run_id } => {
+            let path = format!("/dags/{}/dagRuns/{}/taskInstances", part(&dag_id), part(&run_id));
+            output::rows(format, &COLUMNS, &api.all(&path, "task_instances", usize::MAX).await?)?;
+            Ok(Exit::Done)
+        }
+        TasksCommand::Logs(options) => logs(api, &options).await,
+        TasksCommand::Clear(options) => clear(api, options, format).await,
     }
 }
 
-async fn list(connection: &ConnectionOptions, dag: DagId, run: RunId, format: OutputFormat) -> anyhow::Result<Exit> {
-    let pool = settings::pool(connection)?;
-    let mut conn = pool.acquire().await?;
-    if runs::get(&mut conn, &dag, &run).await?.is_none() {
-        return Err(Refused::NoRun(dag, run).into());
+async fn clear(api: &Api, options: ClearOptions, format: OutputFormat) -> anyhow::Result<Exit> {
+    let mut body = json!({
+        "dry_run": !options.yes, "dag_run_id": options.run_id, "only_failed": options.only_failed,
+        "only_running": options.only_running, "include_upstream": options.upstream,
+        "include_downstream": options.downstream, "include_past": options.past, "include_future": options.future,
+    });
+    if !options.tasks.is_empty() {
+        body["task_ids"] = json!(options.tasks);
     }
-    let filter = InstanceFilter::of_run(&dag, &run).in_order();
-    let listed = page::list(&mut conn, &filter, LIST).await?;
-    let rows: Vec<_> = listed
-        .rows
-        .into_iter()
-        .map(|instance| Row {
-            task_id: instance.task_id.to_string(),
-            map_index: instance.map_index,
-            state: instance.state,
-            try_number: Some(instance.try_number).filter(|number| *number > 0),
-            start_date: instance.start_date,
-            end_date: instance.end_date,
-        })
-        .collect();
-    write(format, &rows)
-}
-
-async fn clear(connection: &ConnectionOptions, options: ClearOptions, format: OutputFormat) -> anyhow::Result<Exit> {
-    let (pool, graphs) = (settings::pool(connection)?, Graphs::default());
-    let only = match (options.only_failed, options.only_running) {
-        (true, _) => Only::Failed,
-        (false, true) => Only::Running,
-        (false, false) => Only::All,
-    };
-    let runs = RunChoice::Around { run_id: options.run_id.into(), past: options.past, future: options.future };
-    let tasks = TaskChoice {
-        named: options.tasks.into_iter().map(Into::into).collect(),
-        upstream: options.upstream,
-        downstream: options.downstream,
-    };
-    let choice = Choice { dag_id: options.dag_id.into(), runs, tasks };
-    let clear = Clear { only, ..Clear::of(choice) };
-    let mut conn = pool.acquire().await?;
-    let chosen = if options.yes {
-        commands::clear(&mut conn, &graphs, &clear, &By::cli()).await?
-    } else {
-        commands::preview_clear(&mut conn, &graphs, &clear).await?
-    };
-    Wake::announce_once(&pool).await;
-    let rows: Vec<_> = chosen
-        .into_iter()
-        .map(|instance| Row {
-            task_id: instance.task_id.to_string(),
-            map_index: instance.map_index,
-            state: instance.state,
-            try_number: None,
-            start_date: None,
-            end_date: None,
-        })
-        .collect();
-    write(format, &rows)?;
+    let path = format!("/dags/{}/clearTaskInstances", part(&options.dag_id));
+    let answer = api.send(Verb::Post, &path, Some(body)).await?;
+    let rows = answer["task_instances"].as_array().cloned().unwrap_or_default();
+    output::rows(format, &COLUMNS[..3], &rows)?;
     if format == OutputFormat::Table {
         let count = rows.len();
-        say(&if options.yes {
-            format!("{count} cleared")
-        } else {
-            format!("{count} would be cleared; --yes clears them")
+        say(&match options.yes {
+            true => format!("{count} cleared"),
+            false => format!("{count} would be cleared; --yes clears them"),
         });
     }
     Ok(Exit::Done)
 }
 
-fn write(format: OutputFormat, rows: &[Row]) -> anyhow::Result<Exit> {
-    output::list(format, &["task_id", "state", "try", "start", "end"], rows, |row| {
-        vec![
-            row.task_id.clone(),
-            row.state.to_string(),
-            row.try_number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-            instant(row.start_date),
-            instant(row.end_date),
-        ]
-    })?;
-    Ok(Exit::Done)
+async fn logs(api: &Api, options: &LogsOptions) -> anyhow::Result<Exit> {
+    let LogsOptions { dag_id, run_id, task_id, map_index, .. } = options;
+    let instance = format!("/dags/{}/dagRuns/{}/taskInstances/{}", part(dag_id), part(run_id), part(task_id));
+    let of_index = format!("{instance}/{map_index}");
+    let mut log = Log { token: None, said: 0 };
+    loop {
+        // Asked before the log: what ends meanwhile has said its last word when the log is read.
+        let now = api.get(if *map_index < 0 { &instance } else { &of_index }).await?;
+        let number = options.try_number.or(now["try_number"].as_i64()).unwrap_or(0);
+        log.tell(api, &format!("{instance}/logs/{number}?map_index={map_index}")).await?;
+        if !options.follow || !is_to_come(&now, number) {
+            return Ok(Exit::Done);
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Whether that try may still say something.
+fn is_to_come(instance: &Value, number: i64) -> bool {
+    let state = instance["state"].as_str().unwrap_or_default();
+    let has_ended = ["success", "failed", "skipped", "upstream_failed", "removed"].contains(&state);
+    !has_ended && instance["try_number"].as_i64().unwrap_or(0) <= number
+}
+
+/// How far a log has been told.
+struct Log {
+    /// The end of the last part that was full.
+    token: Option<String>,
+    /// Lines of the part after it.
+    said: usize,
+}
+
+impl Log {
+    /// Tells what is new.
+    async fn tell(&mut self, api: &Api, path: &str) -> anyhow::Result<()> {
+        loop {
+            let token = self.token.as_ref().map(|token| format!("&token={}", part(token))).unwrap_or_default();
+            let answer = api.get(&format!("{path}{token}")).await?;
+            let lines = answer["content"].as_array().into_iter().flatten().skip(self.said);
+            for line in lines {
+                let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+                say(&format!("{} {} {}", text("timestamp"), text("level").to_uppercase(), text("event")));
+                self.said += 1;
+            }
+            let Some(next) = answer["continuation_token"].as_str() else { return Ok(()) };
+            (self.token, self.said) = (Some(next.to_owned()), 0);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{io::Read, time::Duration};
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use orchestrator::{
     accounts::{Password, Role},
     commands::{self, By},
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     Exit,
     arguments::{ConnectionOptions, OutputFormat, PasswordOptions, UsersCommand},
-    output::{self, instant, say},
+    output::{self, say},
     settings,
 };
 
@@ -42,9 +42,10 @@ pub(crate) async fn dispatch(
                 last_sign_in_at: user.last_sign_in_at,
             });
             let rows: Vec<_> = rows.collect();
+            let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
             output::list(format, &["username", "role", "created", "signed in"], &rows, |row| {
-                let created = instant(Some(row.created_at));
-                vec![row.username.clone(), row.role.to_string(), created, instant(row.last_sign_in_at)]
+                let last = row.last_sign_in_at.map_or_else(|| "-".to_owned(), at);
+                vec![row.username.clone(), row.role.to_string(), at(row.created_at), last]
             })?;
         }
         UsersCommand::Create { username, role, password } => {

@@ -141,6 +141,20 @@ impl Program {
         let output = self.command.output().await.with_context(|| format!("cannot start {}", self.name))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+
+    /// Runs it to its end, and returns what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends with a failure; then all that it wrote is in the message.
+    pub async fn answer(mut self) -> anyhow::Result<String> {
+        self.command.stderr(std::process::Stdio::piped());
+        let output = self.command.output().await.with_context(|| format!("cannot start {}", self.name))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            bail!("{} ended with {}\n{}{}", self.name, output.status, text(&output.stdout), text(&output.stderr));
+        }
+        Ok(text(&output.stdout))
+    }
 }
 
 impl Child {

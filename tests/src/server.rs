@@ -25,6 +25,7 @@ pub struct Server {
     standalone: Child,
     folder: PathBuf,
     password: String,
+    settings: [(&'static str, String); 3],
 }
 
 /// The admin of every server.
@@ -44,19 +45,19 @@ impl Server {
         let (program, logs, key) = (built("streamcommerce")?, state.logs(), state.secret_key()?);
         let bind = format!("{HOST}:{}", ports.web);
         let settings = [
-            ("STREAMCOMMERCE_DATABASE_URL", database.as_str()),
-            ("STREAMCOMMERCE_SECRET_KEY", key.as_str()),
-            ("STREAMCOMMERCE_WEB_BIND", bind.as_str()),
+            ("STREAMCOMMERCE_DATABASE_URL", database),
+            ("STREAMCOMMERCE_SECRET_KEY", key),
+            ("STREAMCOMMERCE_WEB_BIND", bind.clone()),
         ];
-        Program::new("migrate", &program, &logs).args(["db", "migrate"]).envs(settings).complete().await?;
+        Program::new("migrate", &program, &logs).args(["db", "migrate"]).envs(settings.clone()).complete().await?;
         let admin = Program::new("admin", &program, &logs).args(["users", "create", ADMIN, "--role", "admin"]);
-        let told = admin.envs(settings).output().await?;
+        let told = admin.envs(settings.clone()).answer().await?;
         let password = told.trim().rsplit(' ').next().context("no password")?.to_owned();
         let standalone = Program::new("standalone", &program, &logs).args(["standalone"]).args(arguments);
-        let mut standalone = standalone.envs(settings).spawn(Signal::SIGTERM)?;
+        let mut standalone = standalone.envs(settings.clone()).spawn(Signal::SIGTERM)?;
         let knows_dags = async || knows_dags(&format!("http://{bind}"), &password).await.unwrap_or(false);
         standalone.wait_until(PATIENCE, knows_dags).await?;
-        Ok(Self { state, ports, postgres, standalone, folder, password })
+        Ok(Self { state, ports, postgres, standalone, folder, password, settings })
     }
 
     /// The password of [`ADMIN`].
@@ -71,6 +72,22 @@ impl Server {
     /// The server does not let the admin in.
     pub async fn token(&self) -> anyhow::Result<String> {
         token(&self.url(), &self.password).await
+    }
+
+    /// The program on its database.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn program(&self) -> anyhow::Result<Program> {
+        Ok(Program::new("command", built("streamcommerce")?, &self.state.logs()).envs(self.settings.clone()))
+    }
+
+    /// The program without its database.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn stranger(&self) -> anyhow::Result<Program> {
+        Ok(Program::new("command", built("streamcommerce")?, &self.state.logs()))
     }
 
     /// Where it is reached.

@@ -54,7 +54,7 @@ async fn our_document_is_true() {
     let checks = "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance";
     let (url, bearer) = (format!("{}/openapi.json", server.url()), format!("Authorization: Bearer {token}"));
     let program = program.args(["--config-file"]).args([config]).args(["run", &url, "--checks", checks]);
-    let said = program.args(["--header", &bearer, "--no-color"]).output().await.unwrap();
+    let said = program.args(["--header", &bearer, "--no-color"]).answer().await.unwrap();
     assert!(said.contains("Tested: 107"), "{said}");
     server.stop().await;
 }

@@ -4,6 +4,7 @@ pub mod api;
 mod auth;
 mod metrics;
 mod openapi;
+mod own;
 pub mod pages;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -15,8 +16,12 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-pub use crate::auth::{Access, AccessError};
 use crate::auth::{Gate, Signer};
+pub use crate::{
+    auth::{Access, AccessError},
+    own::{Answer, Own},
+    pages::part,
+};
 
 /// How long open requests have when the server is to stop.
 const DRAIN: Duration = Duration::from_secs(2);

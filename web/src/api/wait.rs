@@ -8,7 +8,7 @@ use axum::{
     http::{Uri, header},
     response::{IntoResponse, Response},
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use orchestrator::{
     commands::Refused,
     ids::{DagId, RunId},
@@ -65,7 +65,8 @@ pub(crate) async fn wait(
     // A run that is not there is told by the status, not by a line.
     let first = wait.find().await?;
     let lines = stream::unfold(Some((wait, Some(first))), next);
-    let lines = stream::StreamExt::map(lines, Ok::<_, Infallible>);
+    // Compression asks once more after the end.
+    let lines = lines.map(Ok::<_, Infallible>).fuse();
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 

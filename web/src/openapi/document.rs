@@ -83,8 +83,12 @@ fn amend(path: &str, operation: &mut Value) {
 }
 
 /// What every operation may answer, which Airflow's document leaves out here and there.
-const EVERYWHERE: [(&str, &str); 3] =
-    [("400", "Bad Request"), ("404", "Not Found"), ("503", "The database does not answer; try again in a moment")];
+const EVERYWHERE: [(&str, &str); 4] = [
+    ("400", "Bad Request"),
+    ("404", "Not Found"),
+    ("406", "Not Acceptable"),
+    ("503", "The database does not answer; try again in a moment"),
+];
 
 /// Forgets the schemas that nothing refers to any more.
 fn keep_referenced(document: &mut Value) {

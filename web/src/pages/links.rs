@@ -7,7 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A text as a part of a path, or as a value in a query string.
-pub(crate) fn part(text: &str) -> String {
+#[must_use]
+pub fn part(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 

@@ -76,7 +76,8 @@ fn changes(look: Look) -> impl Stream<Item = Result<Event, Infallible>> {
             let began = Instant::now();
             let now = look.at_page().await?;
             look.pause = EVERY.max(began.elapsed() * PAUSE_PER_LOOK);
-            if look.seen.replace(now).is_some_and(|before| before != now) {
+            // The first look counts as a change: much may have happened since the browser was given the page.
+            if look.seen.replace(now) != Some(now) {
                 // A browser passes over an event without data.
                 return Some((Ok(Event::default().event("changed").data("now")), look));
             }

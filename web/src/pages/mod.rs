@@ -29,6 +29,7 @@ use axum::{
 };
 
 pub(crate) use links::local;
+pub use links::part;
 pub(crate) use page::{Frame, Page, PageError, PageResult, refused};
 
 use crate::App;

@@ -1,9 +1,15 @@
 //! What can be typed.
 
+mod resources;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use orchestrator::accounts::Role;
+
+pub(crate) use self::resources::{
+    AddConnection, AssetsCommand, BackfillCommand, BackfillOptions, ConnectionsCommand, PoolsCommand, VariablesCommand,
+};
 
 /// A workflow orchestrator: DAGs in Rust, state in Postgres.
 #[derive(Debug, Parser)]
@@ -13,6 +19,8 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) connection: ConnectionOptions,
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
     /// Have the example DAGs, too.
     #[arg(long, global = true, env = "STREAMCOMMERCE_LOAD_EXAMPLES", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) examples: bool,
@@ -33,12 +41,25 @@ pub(crate) struct ConnectionOptions {
     pub(crate) direct_database_url: Option<String>,
 }
 
+/// A server, in place of the database.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RemoteOptions {
+    /// The address of a server, whose API is asked in place of the database.
+    #[arg(long, global = true, env = "STREAMCOMMERCE_URL")]
+    pub(crate) url: Option<String>,
+    /// A token of a user of that server.
+    #[arg(long, global = true, env = "STREAMCOMMERCE_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum OutputFormat {
     /// For people.
     Table,
     /// For programs.
     Json,
+    /// For programs and people.
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,9 +92,31 @@ pub(crate) enum Command {
     /// Users, their roles and tokens.
     #[command(subcommand)]
     Users(UsersCommand),
-    /// Task instances.
+    /// Task instances: list, logs, clear.
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// Runs of past dates, many at once.
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
+    /// Assets and their updates.
+    #[command(subcommand)]
+    Assets(AssetsCommand),
+    /// Pools of slots.
+    #[command(subcommand)]
+    Pools(PoolsCommand),
+    /// Variables.
+    #[command(subcommand)]
+    Variables(VariablesCommand),
+    /// Connections to other systems.
+    #[command(subcommand)]
+    Connections(ConnectionsCommand),
+    /// What this program is and where its state is.
+    Info,
+    /// Writes the completion script of a shell to standard output.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Command {
@@ -221,8 +264,15 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_parser = ["queued", "running", "success", "failed"])]
         state: Option<String>,
         /// How many.
-        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(i64).range(1..=1000))]
-        limit: i64,
+        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Follows a run until it has ended, and tells what its tasks do; fails if it fails.
+    Wait {
+        /// The DAG.
+        dag_id: String,
+        /// The run.
+        run_id: String,
     },
 }
 
@@ -235,6 +285,8 @@ pub(crate) enum TasksCommand {
         /// The run.
         run_id: String,
     },
+    /// Shows the log of a task instance.
+    Logs(LogsOptions),
     /// Takes task instances back to the beginning. Shows what it would clear; `--yes` clears it.
     Clear(ClearOptions),
 }
@@ -328,4 +380,23 @@ pub(crate) struct PasswordOptions {
     /// Read the password from standard input; else one is made and shown.
     #[arg(long)]
     pub(crate) password_stdin: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogsOptions {
+    /// The DAG.
+    pub(crate) dag_id: String,
+    /// The run.
+    pub(crate) run_id: String,
+    /// The task.
+    pub(crate) task_id: String,
+    /// Which try; the latest if none is named.
+    #[arg(long = "try")]
+    pub(crate) try_number: Option<i64>,
+    /// Of a mapped task: which instance.
+    #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
+    pub(crate) map_index: i32,
+    /// Go on until the task instance has ended.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
 }
