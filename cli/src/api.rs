@@ -45,6 +45,9 @@ impl Verb {
 /// Rows in one request for a list: Airflow's most.
 const PAGE: usize = 100;
 
+/// Where what Airflow's API does not have begins; all other paths are below `/api/v2`.
+const OURS: &str = "/api/";
+
 impl Api {
     /// The server that was named, else the database.
     ///
@@ -93,16 +96,17 @@ impl Api {
     /// # Errors
     /// It was refused, or nobody answers.
     pub(crate) async fn send(&self, verb: Verb, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let path = if path.starts_with(OURS) { path.to_owned() } else { format!("/api/v2{path}") };
         let (status, text) = match self {
             Self::Here { own, pool } => {
-                let Answer { status, text } = own.ask(verb.method().as_str(), path, body).await?;
+                let Answer { status, text } = own.ask(verb.method().as_str(), &path, body).await?;
                 if verb != Verb::Get {
                     Wake::announce_once(pool).await;
                 }
                 (status, text)
             }
             Self::There { http, url, token } => {
-                let request = http.request(verb.method(), format!("{url}/api/v2{path}")).bearer_auth(token);
+                let request = http.request(verb.method(), format!("{url}{path}")).bearer_auth(token);
                 let request = match body {
                     Some(body) => request.json(&body),
                     None => request,

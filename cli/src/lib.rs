@@ -10,6 +10,7 @@ mod api;
 mod arguments;
 mod assets;
 mod backfill;
+mod config;
 mod connections;
 mod dags;
 mod database;
@@ -103,7 +104,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
         Command::RunBody(options) => serve::run_body(&connection, registry, &options).await,
         Command::Web { options, bucket } => serve::web(&connection, registry, &options, &bucket).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,
-        Command::Users(command) => users::dispatch(&connection, command, output).await,
+        Command::Config(command) => config::dispatch(&command, output),
         Command::Completion { shell } => Ok(info::completion(shell)),
         Command::Dags(DagsCommand::Show { dag_id }) => dags::show(&registry, &dag_id, output),
         Command::Dags(DagsCommand::Test { dag_id, conf }) => dags::test(&registry, &dag_id, conf).await,
@@ -119,6 +120,7 @@ async fn ask(api: &Api, command: Command, output: OutputFormat) -> anyhow::Resul
         Command::Tasks(command) => tasks::dispatch(api, command, output).await,
         Command::Backfill(command) => backfill::dispatch(api, command, output).await,
         Command::Assets(command) => assets::dispatch(api, command, output).await,
+        Command::Users(command) => users::dispatch(api, command, output).await,
         Command::Pools(command) => pools::dispatch(api, command, output).await,
         Command::Variables(command) => variables::dispatch(api, command, output).await,
         Command::Connections(command) => connections::dispatch(api, command, output).await,

@@ -2,79 +2,69 @@
 
 use std::{io::Read, time::Duration};
 
-use anyhow::Context as _;
-use chrono::{DateTime, SecondsFormat, Utc};
+use anyhow::{Context as _, bail};
 use orchestrator::{
-    accounts::{Password, Role},
+    accounts::Password,
     commands::{self, By},
     store::users,
 };
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
     Exit,
-    arguments::{ConnectionOptions, OutputFormat, PasswordOptions, UsersCommand},
+    api::{Api, Verb, part},
+    arguments::{OutputFormat, PasswordOptions, UsersCommand},
     output::{self, say},
-    settings,
 };
 
-#[derive(Serialize)]
-struct Row {
-    username: String,
-    role: Role,
-    created_at: DateTime<Utc>,
-    last_sign_in_at: Option<DateTime<Utc>>,
-}
+const COLUMNS: [(&str, &str); 4] =
+    [("username", "username"), ("role", "role"), ("created", "created_at"), ("signed in", "last_sign_in_at")];
 
-pub(crate) async fn dispatch(
-    connection: &ConnectionOptions,
-    command: UsersCommand,
-    format: OutputFormat,
-) -> anyhow::Result<Exit> {
-    let pool = settings::pool(connection)?;
-    let mut conn = pool.acquire().await?;
+pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
         UsersCommand::List => {
-            let rows = users::list(&mut conn, None).await?.into_iter().map(|user| Row {
-                username: user.username,
-                role: user.role,
-                created_at: user.created_at,
-                last_sign_in_at: user.last_sign_in_at,
-            });
-            let rows: Vec<_> = rows.collect();
-            let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            output::list(format, &["username", "role", "created", "signed in"], &rows, |row| {
-                let last = row.last_sign_in_at.map_or_else(|| "-".to_owned(), at);
-                vec![row.username.clone(), row.role.to_string(), at(row.created_at), last]
-            })?;
+            let users = api.get("/api/users").await?;
+            output::rows(format, &COLUMNS, users["users"].as_array().map_or(&[], Vec::as_slice))?;
         }
         UsersCommand::Create { username, role, password } => {
             let (password, told) = read(&password)?;
-            commands::create_user(&mut conn, &username, &password, role, &By::cli()).await?;
+            let user = json!({ "username": username, "password": password.reveal(), "role": role });
+            api.send(Verb::Post, "/api/users", Some(user)).await?;
             say(&format!("{username} is a {role}{told}"));
         }
         UsersCommand::ResetPassword { username, password } => {
             let (password, told) = read(&password)?;
-            commands::set_password(&mut conn, &username, &password, &By::cli()).await?;
+            change(api, &username, json!({ "password": password.reveal() })).await?;
             say(&format!("{username} has another password{told}"));
         }
         UsersCommand::SetRole { username, role } => {
-            commands::set_role(&mut conn, &username, role, &By::cli()).await?;
+            change(api, &username, json!({ "role": role })).await?;
             say(&format!("{username} is a {role}"));
         }
         UsersCommand::Delete { username } => {
-            commands::delete_user(&mut conn, &username, &By::cli()).await?;
+            api.send(Verb::Delete, &format!("/api/users/{}", part(&username)), None).await?;
             say(&format!("{username} is deleted"));
         }
-        UsersCommand::Token { username, name, days } => {
-            let user = users::list(&mut conn, Some(&username)).await?.pop();
-            let user = user.with_context(|| format!("there is no user {username}"))?;
-            let length = Duration::from_secs(u64::from(days) * 86_400);
-            let token = commands::create_token(&mut conn, &user, &name, length, &By::cli()).await?;
-            say(token.reveal());
-        }
+        UsersCommand::Token { username, name, days } => say(&token(api, &username, &name, days).await?),
     }
     Ok(Exit::Done)
+}
+
+async fn change(api: &Api, username: &str, what: Value) -> anyhow::Result<Value> {
+    api.send(Verb::Patch, &format!("/api/users/{}", part(username)), Some(what)).await
+}
+
+/// On the database for anybody; a server gives its users tokens of their own only.
+async fn token(api: &Api, username: &str, name: &str, days: u32) -> anyhow::Result<String> {
+    let Api::Here { pool, .. } = api else {
+        bail!("a server makes tokens only for who asks (POST /api/tokens): run this without --url, on the database");
+    };
+    let mut conn = pool.acquire().await?;
+    let user = users::list(&mut conn, Some(username)).await?.pop();
+    let user = user.with_context(|| format!("there is no user {username}"))?;
+    let length = Duration::from_secs(u64::from(days) * 86_400);
+    let token = commands::create_token(&mut conn, &user, name, length, &By::cli()).await?;
+    Ok(token.reveal().to_owned())
 }
 
 /// The password, and what is to be told of it: one that was made here is shown once.

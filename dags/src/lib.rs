@@ -8,6 +8,15 @@ use orchestrator::dag::Dag;
 
 pub use examples::examples;
 
+/// What the documents show is compiled.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/coming-from-airflow.md")]
+    mod coming_from_airflow {}
+}
+
 /// Every DAG.
 #[must_use]
 pub fn dags() -> Vec<Dag> {

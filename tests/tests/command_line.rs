@@ -89,6 +89,15 @@ async fn a_server_does_what_the_database_does() {
     assert!(says(&server, &["pools", "list"]).await.contains("one lane"));
     let refused = remote(&["variables", "export", "/tmp/never.json"]).await.unwrap_err().to_string();
     assert!(refused.contains("a server never shows secrets"), "{refused}");
+    remote(&["users", "create", "grace", "--role", "op"]).await.unwrap();
+    remote(&["users", "set-role", "grace", "viewer"]).await.unwrap();
+    assert!(
+        says(&server, &["users", "list"]).await.lines().any(|line| line.contains("grace") && line.contains("viewer"))
+    );
+    remote(&["users", "delete", "grace"]).await.unwrap();
+    assert!(!says(&server, &["users", "list"]).await.contains("grace"));
+    let settings = remote(&["config", "list"]).await.unwrap();
+    assert!(settings.contains("STREAMCOMMERCE_LEASE_SECS") && !settings.contains(token.trim()), "{settings}");
     assert!(remote(&["info"]).await.unwrap().contains("healthy"));
     assert!(says(&server, &["completion", "bash"]).await.contains("_streamcommerce()"));
     server.stop().await;

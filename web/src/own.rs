@@ -10,7 +10,7 @@ use orchestrator::commands::By;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{App, api};
+use crate::{App, api, auth};
 
 /// The API for whoever may run the program on the database: they may do everything.
 #[derive(Clone, Debug)]
@@ -29,15 +29,16 @@ impl Own {
     /// That of an app.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self(Router::new().nest("/api/v2", api::router()).layer(Extension(By::cli())).with_state(app))
+        let routes = Router::new().nest("/api/v2", api::router()).merge(auth::users_routes());
+        Self(routes.layer(Extension(By::cli())).with_state(app))
     }
 
-    /// Asks for something below `/api/v2`.
+    /// Asks for something.
     ///
     /// # Errors
     /// The path is none, or the method.
     pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
-        let request = Request::builder().method(method).uri(format!("/api/v2{path}"));
+        let request = Request::builder().method(method).uri(path);
         let request = request.header(header::CONTENT_TYPE, "application/json");
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let request = request.body(body).with_context(|| format!("{path} is no path"))?;

@@ -110,6 +110,9 @@ pub(crate) enum Command {
     /// Connections to other systems.
     #[command(subcommand)]
     Connections(ConnectionsCommand),
+    /// Every setting of this program, and what it is now.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// What this program is and where its state is.
     Info,
     /// Writes the completion script of a shell to standard output.
@@ -190,6 +193,17 @@ pub(crate) struct WebOptions {
     /// Where the pages and the API are served.
     #[arg(long, env = "STREAMCOMMERCE_WEB_BIND", default_value = "127.0.0.1:8080")]
     pub(crate) bind: SocketAddr,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Lists the settings, with the environment variable of each; no secrets.
+    List,
+    /// Shows the value of a setting.
+    GetValue {
+        /// Its environment variable.
+        name: String,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -58,9 +58,15 @@ pub(crate) fn routes(gate: Gate) -> Router<App> {
         .route("/account", get(account::page))
         .route("/api/tokens", get(account::tokens).post(account::create_token))
         .route("/api/tokens/{id}", delete(account::revoke_token))
+        .merge(users_routes())
+        .layer(axum::Extension(gate))
+}
+
+/// The users, for those who may manage them.
+pub(crate) fn users_routes() -> Router<App> {
+    Router::new()
         .route("/api/users", get(account::users).post(account::create_user))
         .route("/api/users/{name}", delete(account::delete_user).patch(account::patch_user))
-        .layer(axum::Extension(gate))
 }
 
 /// Lets a request through to its handler, with who it is from.
