@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 /// A connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct ConnectionRow {
     /// Its name.
     pub conn_id: String,

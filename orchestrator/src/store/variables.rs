@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 /// A variable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct VariableRow {
     /// Its name.
     pub key: String,

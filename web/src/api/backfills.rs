@@ -9,7 +9,10 @@ use axum::{
 use orchestrator::{
     commands::{self, Backfill, By, OnVersion},
     ids::{BackfillId, DagId},
-    store::backfills::{self, BackfillRow, Reprocess},
+    store::{
+        backfills::{self, BackfillRow, Reprocess},
+        pages::select::Direction,
+    },
 };
 use serde_json::{Value, json};
 
@@ -37,7 +40,13 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
     let dag = params.one("dag_id").map(DagId::from);
     let page = params.page()?;
-    let all = backfills::list(&mut *app.pool.acquire().await?, dag.as_ref(), None).await?;
+    let mut all = backfills::list(&mut *app.pool.acquire().await?, dag.as_ref(), None).await?;
+    for (_, direction) in params.order(&[("id", ())])? {
+        all.sort_by_key(|backfill| backfill.backfill_id);
+        if direction == Direction::Descending {
+            all.reverse();
+        }
+    }
     let total = all.len() as i64;
     let rows = all.iter().skip(page.offset as usize).take(page.limit as usize).map(write).collect();
     Ok(Json(listed("backfills", rows, total)))

@@ -10,7 +10,10 @@ use orchestrator::{
     commands::{self, By, Refused},
     lookup::Connection,
     secrets::{MASK, is_sensitive},
-    store::connections,
+    store::{
+        connections,
+        pages::settings::{self as page, ConnectionColumn},
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -18,6 +21,7 @@ use super::{
     body::Body,
     bulk::Resource,
     error::{ApiError, ApiResult},
+    filters::Filters,
     path::Path,
     query::{Params, listed},
 };
@@ -26,19 +30,25 @@ use crate::App;
 const ALLOWED: [&str; 10] =
     ["connection_id", "conn_type", "description", "host", "login", "schema", "port", "password", "extra", "team_name"];
 
+const ORDERS: [(&str, ConnectionColumn); 7] = [
+    ("id", ConnectionColumn::ConnId),
+    ("conn_id", ConnectionColumn::ConnId),
+    ("connection_id", ConnectionColumn::ConnId),
+    ("conn_type", ConnectionColumn::ConnType),
+    ("description", ConnectionColumn::Description),
+    ("host", ConnectionColumn::Host),
+    ("port", ConnectionColumn::Port),
+];
+
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let page = params.page()?;
-    let like = params.one("connection_id_pattern").unwrap_or_default().trim_matches('%').to_owned();
-    let all = connections::list(&mut *app.pool.acquire().await?, None).await?;
-    let matching: Vec<_> = all.into_iter().filter(|row| row.conn_id.contains(&like)).collect();
-    let total = matching.len() as i64;
-    let rows = matching.into_iter().skip(page.offset as usize).take(page.limit as usize);
-    let rows = rows.map(|row| {
+    let filter = Filters::new(&params).pattern("connection_id", ConnectionColumn::ConnId).order(&ORDERS, &[])?;
+    let found = page::connections(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
+    let rows = found.rows.into_iter().map(|row| {
         let id = row.conn_id.clone();
         Ok(wire(&id, &open(&app, row)?))
     });
-    Ok(Json(listed("connections", rows.collect::<ApiResult<_>>()?, total)))
+    Ok(Json(listed("connections", rows.collect::<ApiResult<_>>()?, found.total)))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiResult {

@@ -13,7 +13,7 @@ use orchestrator::{
     store::{
         pages::{
             dags::{self as page, DagColumn, DagFilter, DagListed},
-            select::Test,
+            select::{Direction, Test},
         },
         runs,
     },
@@ -165,13 +165,25 @@ pub(crate) async fn delete(
     Ok(Json(json!({ "detail": format!("Dag with id: {dag_id} was deleted") })))
 }
 
-pub(crate) async fn tasks(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+/// What tasks are ordered by.
+const OF_TASKS: [&str; 7] =
+    ["task_id", "task_display_name", "owner", "pool", "queue", "priority_weight", "trigger_rule"];
+
+pub(crate) async fn tasks(State(app): State<App>, Path(dag_id): Path<DagId>, uri: Uri) -> ApiResult {
+    let order = Params::of(&uri)?.order(&OF_TASKS.map(|name| (name, name)))?;
     let mut conn = app.pool.acquire().await?;
     let dag = find(&mut conn, dag_id).await?;
     let graph = app.graphs.get(&mut conn, dag.version).await?;
     let mut tasks: Vec<_> = graph.nodes().zip(graph.tasks()).collect();
     tasks.sort_by_key(|(_, task)| &task.task_id);
-    let rows: Vec<_> = tasks.into_iter().map(|(node, task)| wire::task(&graph, node, task)).collect();
+    let mut rows: Vec<_> = tasks.into_iter().map(|(node, task)| wire::task(&graph, node, task)).collect();
+    // The sorts keep what is equal in its order, so the first one wanted comes last.
+    for (name, direction) in order.into_iter().rev() {
+        rows.sort_by_key(|row| (row[name].as_f64().map(|number| number as i64), row[name].as_str().map(str::to_owned)));
+        if direction == Direction::Descending {
+            rows.reverse();
+        }
+    }
     let total = rows.len();
     Ok(Json(json!({ "tasks": rows, "total_entries": total })))
 }

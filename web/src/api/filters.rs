@@ -114,19 +114,9 @@ impl<'p, C: Copy> Filters<'p, C> {
 
     /// `order_by`, of which there may be several, each one of these names, with `-` in front from the greatest down.
     pub(crate) fn order(mut self, known: &[(&str, C)], default: &[C]) -> ApiResult<Selection<C>> {
-        let wanted = self.params.all("order_by");
-        for name in &wanted {
-            let (attribute, direction) = match name.strip_prefix('-') {
-                Some(attribute) => (attribute, Direction::Descending),
-                None => (name.as_str(), Direction::Ascending),
-            };
-            let column = known.iter().find(|(name, _)| *name == attribute).map(|(_, column)| *column);
-            let column = column.ok_or_else(|| {
-                ApiError::bad_request(format!(
-                    "Ordering with '{attribute}' is disallowed or the attribute does not exist on the model"
-                ))
-            })?;
-            self.selection = self.selection.order_by(column, direction);
+        let wanted = self.params.order(known)?;
+        for (column, direction) in &wanted {
+            self.selection = self.selection.order_by(*column, *direction);
         }
         if wanted.is_empty() {
             for column in default {
@@ -169,6 +159,23 @@ pub(crate) fn only_any(key: &str, text: &str) -> ApiError {
 }
 
 impl Params {
+    /// `order_by`: what each one stands for.
+    pub(crate) fn order<C: Copy>(&self, known: &[(&str, C)]) -> ApiResult<Vec<(C, Direction)>> {
+        let read = |name: String| {
+            let (attribute, direction) = match name.strip_prefix('-') {
+                Some(attribute) => (attribute, Direction::Descending),
+                None => (name.as_str(), Direction::Ascending),
+            };
+            let found = known.iter().find(|(name, _)| *name == attribute).map(|(_, column)| (*column, direction));
+            found.ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "Ordering with '{attribute}' is disallowed or the attribute does not exist on the model"
+                ))
+            })
+        };
+        self.all("order_by").into_iter().map(read).collect()
+    }
+
     /// An instant; one without a zone is taken as UTC, as in Airflow.
     pub(crate) fn instant(&self, key: &str) -> ApiResult<Option<DateTime<Utc>>> {
         let Some(text) = self.one(key) else { return Ok(None) };

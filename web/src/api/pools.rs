@@ -8,7 +8,10 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, Refused},
-    store::pools::{self, NewPool, PoolListed},
+    store::{
+        pages::settings::{self as page, Name},
+        pools::{self, NewPool, PoolListed},
+    },
 };
 use serde_json::{Value, json};
 
@@ -16,20 +19,22 @@ use super::{
     body::Body,
     bulk::Resource,
     error::{ApiError, ApiResult},
+    filters::Filters,
     path::Path,
     query::{Params, listed},
 };
 use crate::App;
 
+const ORDERS: [(&str, Name); 3] = [("id", Name), ("pool", Name), ("name", Name)];
+
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let page = params.page()?;
-    let all = pools::list(&mut *app.pool.acquire().await?, None).await?;
-    let like = params.one("pool_name_pattern").unwrap_or_default().trim_matches('%').to_owned();
-    let matching: Vec<_> = all.iter().filter(|pool| pool.name.contains(&like)).map(wire).collect();
-    let total = matching.len() as i64;
-    let rows = matching.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
-    Ok(Json(listed("pools", rows, total)))
+    let filter = Filters::new(&params).pattern("pool_name", Name).order(&ORDERS, &[])?;
+    let mut conn = app.pool.acquire().await?;
+    let found = page::pools(&mut conn, &filter, params.page()?).await?;
+    let all = pools::list(&mut conn, None).await?;
+    let rows = found.rows.iter().filter_map(|name| all.iter().find(|pool| pool.name == *name)).map(wire).collect();
+    Ok(Json(listed("pools", rows, found.total)))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(name): Path<String>) -> ApiResult {

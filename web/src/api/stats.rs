@@ -6,12 +6,16 @@ use axum::{Json, extract::State, http::Uri};
 use orchestrator::{
     ids::DagId,
     state::RunState,
-    store::pages::dags::{self as page, StateCount},
+    store::pages::{
+        dags::{self as page, StateCount},
+        settings::{self, Name},
+    },
 };
 use serde_json::{Value, json};
 
 use super::{
-    error::{ApiError, ApiResult},
+    error::ApiResult,
+    filters::Filters,
     query::{Params, listed},
 };
 use crate::App;
@@ -38,26 +42,7 @@ fn write(dag: &DagId, counts: &[StateCount]) -> Value {
 /// The tags of all DAGs.
 pub(crate) async fn tags(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let page = params.page()?;
-    let mut tags = page::tags(&mut *app.pool.acquire().await?).await?;
-    if let Some(text) = params.one("tag_name_pattern").filter(|text| *text != "~") {
-        let text = text.trim_matches('%').to_lowercase();
-        tags.retain(|tag| tag.to_lowercase().contains(&text));
-    }
-    if let Some(text) = params.one("tag_name_prefix_pattern") {
-        tags.retain(|tag| tag.starts_with(text));
-    }
-    match params.one("order_by") {
-        None | Some("name") => {}
-        Some("-name") => tags.reverse(),
-        Some(other) => {
-            let attribute = other.trim_start_matches('-');
-            let text =
-                format!("Ordering with '{attribute}' is disallowed or the attribute does not exist on the model");
-            return Err(ApiError::bad_request(text));
-        }
-    }
-    let total = tags.len() as i64;
-    let rows = tags.into_iter().skip(page.offset as usize).take(page.limit as usize);
-    Ok(Json(listed("tags", rows.map(Value::from).collect(), total)))
+    let filter = Filters::new(&params).pattern("tag_name", Name).order(&[("name", Name)], &[])?;
+    let found = settings::tags(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
+    Ok(Json(listed("tags", found.rows.into_iter().map(Value::from).collect(), found.total)))
 }

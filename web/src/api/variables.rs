@@ -9,7 +9,10 @@ use axum::{
 use orchestrator::{
     commands::{self, By, NewVariable, Refused},
     secrets::{MASK, Sealed, is_sensitive},
-    store::variables::{self, VariableRow},
+    store::{
+        pages::settings::{self as page, VariableColumn},
+        variables::{self, VariableRow},
+    },
 };
 use serde_json::{Value, json};
 
@@ -17,6 +20,7 @@ use super::{
     body::Body,
     bulk::Resource,
     error::{ApiError, ApiResult},
+    filters::Filters,
     path::Path,
     query::{Params, listed},
 };
@@ -24,15 +28,15 @@ use crate::App;
 
 const ALLOWED: [&str; 4] = ["key", "value", "description", "team_name"];
 
+const ORDERS: [(&str, VariableColumn); 3] =
+    [("id", VariableColumn::Key), ("key", VariableColumn::Key), ("description", VariableColumn::Description)];
+
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
-    let page = params.page()?;
-    let like = params.one("variable_key_pattern").unwrap_or_default().trim_matches('%').to_owned();
-    let all = variables::list(&mut *app.pool.acquire().await?, None).await?;
-    let matching: Vec<_> = all.iter().filter(|row| row.key.contains(&like)).collect();
-    let rows = matching.iter().skip(page.offset as usize).take(page.limit as usize);
-    let rows = rows.map(|row| wire(&app, row)).collect::<ApiResult<_>>()?;
-    Ok(Json(listed("variables", rows, matching.len() as i64)))
+    let filter = Filters::new(&params).pattern("variable_key", VariableColumn::Key).order(&ORDERS, &[])?;
+    let found = page::variables(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
+    let rows = found.rows.iter().map(|row| wire(&app, row)).collect::<ApiResult<_>>()?;
+    Ok(Json(listed("variables", rows, found.total)))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiResult {

@@ -18,7 +18,8 @@ use orchestrator::{
         pages::{
             Page as Part,
             dags::{self as page, DagColumn, DagFilter, DagListed, RecentRun},
-            select::{Direction, Test},
+            select::{Direction, Selection, Test},
+            settings,
         },
     },
 };
@@ -35,6 +36,9 @@ use crate::App;
 
 /// DAGs on a page.
 const DAGS: i64 = 50;
+
+/// All of them.
+const TAGS: Part = Part { limit: 1_000, offset: 0 };
 
 /// Runs beside each DAG.
 const RECENT: i64 = 14;
@@ -132,7 +136,7 @@ pub(crate) async fn show(
     }
     Ok(Page(DagsPage {
         rows,
-        tags: page::tags(&mut conn).await?,
+        tags: settings::tags(&mut conn, &Selection::default(), TAGS).await?.rows,
         pager: Pager::new(part, listed.total, &wanted.pairs()),
         wanted,
         here: uri.to_string(),

@@ -141,3 +141,34 @@ async fn prometheus_is_told_what_happens(pool: PgPool) {
     }
     assert!(text.ends_with("# EOF\n"));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn small_lists_are_chosen_and_ordered(pool: PgPool) {
+    let world = World::new(pool).await;
+    for (key, about) in [("a_key", "2"), ("b_key", "1"), ("c", "3")] {
+        world.call(Method::POST, "/pools", &json!({ "name": key, "slots": 1 }).to_string()).await;
+        let variable = json!({ "key": key, "value": "1", "description": about });
+        world.call(Method::POST, "/variables", &variable.to_string()).await;
+        let connection = json!({ "connection_id": key, "conn_type": "http", "host": about });
+        world.call(Method::POST, "/connections", &connection.to_string()).await;
+    }
+    let cases = [
+        ("/pools?pool_name_pattern=KEY&order_by=-name", "pools", "name", vec!["b_key", "a_key"]),
+        ("/pools?pool_name_prefix_pattern=b_", "pools", "name", vec!["b_key"]),
+        ("/variables?variable_key_pattern=b|c&order_by=-key", "variables", "key", vec!["c", "b_key"]),
+        ("/variables?order_by=description", "variables", "key", vec!["b_key", "a_key", "c"]),
+        ("/variables?variable_key_prefix_pattern=c&limit=1", "variables", "key", vec!["c"]),
+        ("/connections?connection_id_pattern=_k", "connections", "connection_id", vec!["a_key", "b_key"]),
+        ("/connections?order_by=-host&limit=2", "connections", "connection_id", vec!["c", "a_key"]),
+        ("/connections?connection_id_prefix_pattern=%25", "connections", "connection_id", vec![]),
+        ("/dags/typed/tasks?order_by=-task_id", "tasks", "task_id", vec!["load", "extract"]),
+    ];
+    for (path, plural, key, expected) in cases {
+        let (_, answer) = world.get(path).await;
+        let keys: Vec<_> = answer[plural].as_array().unwrap().iter().map(|row| row[key].as_str().unwrap()).collect();
+        assert_eq!(keys, expected, "{path}");
+    }
+    for list in ["pools", "variables", "connections", "backfills", "dagTags", "dags/typed/tasks"] {
+        assert_eq!(world.get(&format!("/{list}?order_by=color")).await.0, 400, "{list}");
+    }
+}

@@ -148,19 +148,6 @@ pub async fn count_states(conn: &mut PgConnection, dags: &[String]) -> sqlx::Res
     .await
 }
 
-/// The tags of all DAGs.
-///
-/// # Errors
-/// The database is down.
-pub async fn tags(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!(
-        r#"select distinct tag as "tag!" from dag d join dag_version v on v.version_id = d.current_version_id
-           cross join lateral jsonb_array_elements_text(coalesce(v.graph -> 'tags', '[]')) as t(tag) order by 1"#
-    )
-    .fetch_all(conn)
-    .await
-}
-
 /// The latest runs of each of these DAGs, the latest first.
 ///
 /// # Errors

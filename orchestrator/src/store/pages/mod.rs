@@ -8,6 +8,7 @@ pub mod instances;
 pub mod processes;
 pub mod runs;
 pub mod select;
+pub mod settings;
 pub mod versions;
 pub mod xcoms;
 
