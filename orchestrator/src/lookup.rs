@@ -4,11 +4,11 @@ use std::fmt;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::{
-    secrets::{Keys, Sealed},
+    secrets::{Keys, MASK, Sealed, is_sensitive},
     store::{
         connections::{self, ConnectionRow},
         variables,
@@ -45,6 +45,31 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Its extra, without secrets.
+    #[must_use]
+    pub fn masked_extra(&self) -> Option<Value> {
+        let mut extra = self.extra.clone();
+        for (name, value) in extra.as_mut().and_then(Value::as_object_mut).into_iter().flatten() {
+            if is_sensitive(name) {
+                *value = Value::from(MASK);
+            }
+        }
+        extra
+    }
+
+    /// What somebody wrote who has seen [`Self::masked_extra`]: what they have not seen they do not overwrite with asterisks.
+    #[must_use]
+    pub fn unmasked_extra(&self, mut new: Map<String, Value>) -> Value {
+        for (name, value) in &mut new {
+            if value == MASK
+                && let Some(kept) = self.extra.as_ref().and_then(|extra| extra.get(name))
+            {
+                *value = kept.clone();
+            }
+        }
+        Value::Object(new)
+    }
+
     /// Opens a connection as it is stored.
     ///
     /// # Errors

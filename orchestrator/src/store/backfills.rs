@@ -274,3 +274,30 @@ pub async fn lock_queued(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<V
     .fetch_all(conn)
     .await
 }
+
+/// How many runs of a backfill there are in a state.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The backfill.
+    pub backfill_id: BackfillId,
+    /// The state.
+    pub state: RunState,
+    /// How many.
+    pub runs: i64,
+}
+
+/// How far these backfills are.
+///
+/// # Errors
+/// The database is down.
+pub async fn progress(conn: &mut PgConnection, backfills: &[BackfillId]) -> sqlx::Result<Vec<Progress>> {
+    let keys: Vec<_> = backfills.iter().map(|backfill| backfill.0).collect();
+    sqlx::query_as!(
+        Progress,
+        r#"select backfill_id as "backfill_id!: BackfillId", state as "state: RunState", count(*) as "runs!"
+           from dag_run where backfill_id is not null and backfill_id = any($1) group by 1, 2 order by 1, 2"#,
+        &keys
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -69,10 +69,18 @@ impl Browser {
     }
 
     pub(crate) async fn sign_in(&self, server: &Server) {
+        self.sign_in_as(ADMIN, server.password()).await;
+    }
+
+    pub(crate) async fn sign_in_as(&self, name: &str, password: &str) {
         self.open("/login").await;
-        self.fill("input[name=username]", ADMIN).await;
-        self.fill("input[name=password]", server.password()).await;
+        self.fill("input[name=username]", name).await;
+        self.fill("input[name=password]", password).await;
         self.press("Sign in").await;
+    }
+
+    pub(crate) async fn source(&self) -> String {
+        self.client.source().await.unwrap()
     }
 
     pub(crate) async fn open(&self, path: &str) {
@@ -94,7 +102,8 @@ impl Browser {
         let found = wait.for_element(Locator::Css(css)).await;
         found.unwrap_or_else(|error| panic!("no {css} on {}: {error}", self.web));
         // A live page may have swapped the element meanwhile: then it is looked for again.
-        self.run(&format!("return document.querySelector({css:?})?.textContent ?? ''")).await.to_string()
+        let said = self.run(&format!("return document.querySelector({css:?})?.textContent ?? ''")).await;
+        said.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until an element says so: the page brings itself up to date.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod browser;
+mod settings;
 
 use serde_json::json;
 use tests::server::Server;
@@ -105,7 +106,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 20] = [
+const PAGES: [(&str, &str); 28] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -124,6 +125,14 @@ const PAGES: [(&str, &str); 20] = [
     ("act", "/dags/example_retry/runs/one/act/clear?task=boom&downstream=true"),
     ("runs", "/runs"),
     ("pools", "/pools"),
+    ("backfills", "/backfills"),
+    ("dag-backfills", "/dags/example_daily/backfills?from=2026-01-01&to=2026-01-05"),
+    ("assets", "/assets"),
+    ("asset", "/assets/1"),
+    ("variables", "/variables"),
+    ("connections", "/connections"),
+    ("users", "/users"),
+    ("account", "/account"),
     ("audit", "/audit"),
     ("health", "/health"),
 ];

@@ -9,7 +9,7 @@ use axum::{
 use orchestrator::{
     commands::{self, By, Refused},
     lookup::Connection,
-    secrets::{MASK, is_sensitive},
+    secrets::MASK,
     store::{
         connections,
         pages::settings::{self as page, ConnectionColumn},
@@ -134,16 +134,16 @@ fn read(body: &Body, now: Connection) -> ApiResult<Connection> {
         None if body.has("port") => None,
         None => now.port,
     };
+    let extra = match body.text("extra")?.filter(|text| !text.is_empty()) {
+        Some(text) => Some(now.unmasked_extra(extra(&text)?)),
+        None if body.has("extra") => None,
+        None => now.extra.clone(),
+    };
     let password = match body.text("password")? {
         Some(masked) if masked == MASK => now.password,
         Some(new) => Some(new),
         None if body.has("password") => None,
         None => now.password,
-    };
-    let extra = match body.text("extra")?.filter(|text| !text.is_empty()) {
-        Some(text) => Some(unmasked(extra(&text)?, now.extra.as_ref())),
-        None if body.has("extra") => None,
-        None => now.extra,
     };
     Ok(Connection {
         conn_type: body.text("conn_type")?.unwrap_or(now.conn_type),
@@ -163,18 +163,6 @@ fn extra(text: &str) -> ApiResult<Map<String, Value>> {
         .map_err(|_| ApiError::invalid("value_error", json!(["body", "extra"]), message, json!(text)))
 }
 
-/// What the form has not seen, it must not overwrite with asterisks.
-fn unmasked(mut new: Map<String, Value>, now: Option<&Value>) -> Value {
-    for (name, value) in &mut new {
-        if value == MASK
-            && let Some(kept) = now.and_then(|now| now.get(name))
-        {
-            *value = kept.clone();
-        }
-    }
-    Value::Object(new)
-}
-
 async fn find(app: &App, id: &str) -> ApiResult<Connection> {
     let found = connections::list(&mut *app.pool.acquire().await?, Some(id)).await?;
     let row = found.into_iter().next().ok_or_else(|| Refused::NoConnection(id.to_owned()))?;
@@ -191,16 +179,10 @@ fn open(app: &App, row: connections::ConnectionRow) -> ApiResult<Connection> {
 
 /// Airflow's `ConnectionResponse`.
 fn wire(id: &str, connection: &Connection) -> Value {
-    let mut extra = connection.extra.clone();
-    for (name, value) in extra.as_mut().and_then(Value::as_object_mut).into_iter().flatten() {
-        if is_sensitive(name) {
-            *value = json!(MASK);
-        }
-    }
     json!({
         "connection_id": id, "conn_type": connection.conn_type, "description": connection.description,
         "host": connection.host, "login": connection.login, "schema": connection.schema, "port": connection.port,
-        "password": connection.password.as_ref().map(|_| MASK), "extra": extra.map(|extra| extra.to_string()),
+        "password": connection.password.as_ref().map(|_| MASK), "extra": connection.masked_extra().map(|extra| extra.to_string()),
         "team_name": null,
     })
 }

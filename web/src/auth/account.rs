@@ -1,8 +1,7 @@
-//! What somebody sees of themselves, their tokens; and for admins the users.
+//! `/api/tokens`: somebody's own; and for admins `/api/users`.
 
 use std::time::Duration;
 
-use askama::Template;
 use axum::{
     Extension, Json,
     body::Bytes,
@@ -20,26 +19,10 @@ use super::Visitor;
 use crate::{
     App,
     api::{ApiError, ApiResult, Body, Path, instant, listed},
-    pages::{Frame, Page, PageResult},
 };
 
 /// How long a token is good, if nobody says how long.
 const DAYS: i32 = 90;
-
-#[derive(Template)]
-#[template(path = "account.html")]
-pub(crate) struct AccountPage {
-    username: Option<String>,
-    role: Role,
-}
-
-impl Frame for AccountPage {}
-
-pub(crate) async fn page(Extension(visitor): Extension<Option<Visitor>>) -> PageResult<AccountPage> {
-    let role = visitor.as_ref().map_or(Role::Viewer, |visitor| visitor.role);
-    let username = visitor.and_then(|visitor| visitor.user).map(|user| user.username);
-    Ok(Page(AccountPage { username, role }))
-}
 
 fn user(visitor: Option<Visitor>) -> ApiResult<UserRow> {
     let nobody = || ApiError::bad_request("nobody has signed in, so there is nobody whose tokens these could be");

@@ -55,7 +55,6 @@ pub(crate) fn routes(gate: Gate) -> Router<App> {
         .route("/api/v2/auth/logout", get(async || Redirect::temporary("/account")))
         .route("/login", get(sign_in::page).post(sign_in::submit))
         .route("/logout", post(sign_in::sign_out))
-        .route("/account", get(account::page))
         .route("/api/tokens", get(account::tokens).post(account::create_token))
         .route("/api/tokens/{id}", delete(account::revoke_token))
         .merge(users_routes())

@@ -8,13 +8,16 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("auth" | "login" | "logout" | "assets" | "docs" | "openapi.json"), _, _) => None,
+        (Some("auth" | "login" | "logout" | "static" | "docs" | "openapi.json"), _, _) => None,
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
         (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
         (Some("api"), Some("users"), _) => Some(Role::Admin),
         (Some("api"), Some("tokens"), _) => Some(Role::Viewer),
+        (Some("users"), _, _) => Some(Role::Admin),
+        (Some("variables" | "connections"), _, _) => Some(Role::Op),
         _ if reads => Some(Role::Viewer),
-        (Some("pools"), _, _) => Some(Role::Op),
+        (Some("account"), _, _) => Some(Role::Viewer),
+        (Some("pools" | "assets"), _, _) => Some(Role::Op),
         _ => Some(Role::User),
     }
 }
@@ -45,7 +48,7 @@ mod tests {
             "/api/v2/monitor/health",
             "/login",
             "/auth/token",
-            "/assets/style.css",
+            "/static/style.css",
             "/docs",
             "/openapi.json",
         ] {
@@ -70,6 +73,10 @@ mod tests {
             (Some(Role::Op), Some(Role::Op), Some(Role::Viewer))
         );
         assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
+        assert_eq!((get("/users"), post("/users")), (Some(Role::Admin), Some(Role::Admin)));
+        assert_eq!((get("/variables"), get("/connections")), (Some(Role::Op), Some(Role::Op)));
+        assert_eq!((get("/assets"), post("/assets/1")), (Some(Role::Viewer), Some(Role::Op)));
+        assert_eq!((post("/account/tokens"), post("/backfills/1/cancel")), (Some(Role::Viewer), Some(Role::User)));
         assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Viewer)));
     }
 }

@@ -1,13 +1,18 @@
 //! The pages: one file each, with the template of the same name. Every action is a form that works without
 //! JavaScript; with it, a page that may change brings itself up to date.
 
+mod account;
 mod act;
+
 mod assets;
 mod audit;
+mod backfills;
 mod bars;
+mod connections;
 mod dag;
 mod dags;
 mod drawing;
+mod files;
 mod health;
 mod home;
 mod links;
@@ -20,6 +25,8 @@ mod run_list;
 mod runs;
 mod task;
 mod trigger;
+mod users;
+mod variables;
 mod waits;
 mod words;
 
@@ -48,7 +55,25 @@ fn pages() -> Router<App> {
         .route("/pools", get(pools::show).post(pools::create))
         .route("/pools/{name}", post(pools::change))
         .route("/pools/{name}/delete", post(pools::delete))
-        .route("/assets/{name}", get(assets::show))
+        .route("/static/{name}", get(files::show))
+        .route("/assets", get(assets::show))
+        .route("/assets/{id}", get(assets::one::show).post(assets::one::update))
+        .route("/backfills", get(backfills::show))
+        .route("/backfills/{id}/{deed}", post(backfills::act))
+        .route("/variables", get(variables::show).post(variables::create))
+        .route("/variables/{key}", post(variables::change))
+        .route("/variables/{key}/delete", post(variables::delete))
+        .route("/connections", get(connections::show).post(connections::create))
+        .route("/connections/{id}", post(connections::change))
+        .route("/connections/{id}/delete", post(connections::delete))
+        .route("/users", get(users::show).post(users::create))
+        .route("/users/{name}", post(users::change))
+        .route("/users/{name}/password", post(users::reset))
+        .route("/users/{name}/delete", post(users::delete))
+        .route("/account", get(account::show))
+        .route("/account/tokens", post(account::create_token))
+        .route("/account/tokens/{id}/delete", post(account::revoke_token))
+        .route("/account/password", post(account::change_password))
         .route("/runs", get(runs::show))
         .route("/dags", get(dags::show))
         .nest("/dags/{dag_id}", of_dag())
@@ -61,6 +86,7 @@ fn of_dag() -> Router<App> {
         .route("/graph", get(dag::graph::show))
         .route("/runs", get(dag::runs::show))
         .route("/tasks", get(dag::tasks::show))
+        .route("/backfills", get(dag::backfills::show).post(dag::backfills::create))
         .route("/code", get(dag::code::show))
         .route("/details", get(dag::details::show))
         .route("/pause", post(dags::pause))

@@ -107,6 +107,11 @@ impl From<anyhow::Error> for PageError {
     }
 }
 
+/// What stands in a field, if anything does.
+pub(crate) fn filled(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// A request that does not get through.
 pub(crate) fn refused(status: StatusCode, message: &str) -> Response {
     PageError::new(status, message).into_response()

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     links,
-    page::{Frame, Page, PageError, PageResult},
+    page::{Frame, Page, PageError, PageResult, filled},
 };
 use crate::App;
 
@@ -66,7 +66,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn pool<'w>(&'w self, name: &'w str) -> NewPool<'w> {
-        let description = Some(self.description.as_str()).filter(|text| !text.is_empty());
+        let description = filled(&self.description);
         NewPool { name, slots: self.slots, description, include_deferred: self.include_deferred }
     }
 }

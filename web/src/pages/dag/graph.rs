@@ -19,7 +19,7 @@ use crate::{
     pages::{
         Frame, Page, PageResult,
         drawing::{Drawing, Look, draw},
-        links, words,
+        links,
     },
 };
 

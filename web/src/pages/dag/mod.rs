@@ -1,5 +1,6 @@
 //! One DAG: a view a file, all under one head.
 
+pub(crate) mod backfills;
 pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;
@@ -40,11 +41,12 @@ pub(crate) struct Head {
 }
 
 /// The views: their paths, and what they are called.
-const VIEWS: [(&str, &str); 6] = [
+const VIEWS: [(&str, &str); 7] = [
     ("", "Grid"),
     ("/graph", "Graph"),
     ("/runs", "Runs"),
     ("/tasks", "Tasks"),
+    ("/backfills", "Backfills"),
     ("/code", "Code"),
     ("/details", "Details"),
 ];

@@ -9,7 +9,7 @@ use axum::{
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("style.css", CSS, include_str!("../../assets/style.css")),
     ("page.js", JS, include_str!("../../assets/page.js")),
     ("grid.js", JS, include_str!("../../assets/grid.js")),
@@ -18,7 +18,7 @@ const ASSETS: [(&str, &str, &str); 5] = [
 ];
 
 pub(crate) async fn show(Path(name): Path<String>) -> Response {
-    match ASSETS.iter().find(|(known, ..)| *known == name) {
+    match FILES.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => ([(header::CONTENT_TYPE, *kind)], *text).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
