@@ -1,21 +1,15 @@
 //! `bench idle`: what `standalone` costs while nothing happens: how fast it starts, and what it takes of a core and of memory
 //! with many DAGs and many tasks that wait.
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use local::{
-    child::{Child, Program},
     ports::Ports,
     postgres::Postgres,
     state::{State, postgres_data_of_root},
 };
-use nix::sys::signal::Signal;
 use orchestrator::{
     commands::{self, By, ManualRun},
     engine::Graphs,
@@ -27,7 +21,10 @@ use serde::Serialize;
 use sqlx::{PgPool, Row};
 use tokio::time::sleep;
 
-use crate::cpu;
+use crate::{
+    cpu,
+    standalone::{Dags, PATIENCE, Standalone, resident_mb},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -36,7 +33,7 @@ pub(crate) struct Options {
     dags: usize,
     /// How many task instances wait for a signal that never comes.
     #[arg(long, default_value_t = 10_000)]
-    waiting: usize,
+    waiting: u32,
     /// For how many seconds it is watched.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -46,7 +43,7 @@ pub(crate) struct Options {
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     dags: usize,
-    waiting: usize,
+    waiting: u32,
     /// From the start of the process until it says that it is healthy and all DAGs are in the database, for the first time.
     first_start_s: f64,
     /// The same when it has seen them all before.
@@ -59,28 +56,13 @@ pub(crate) struct Figures {
     resident_mb: f64,
 }
 
-/// Names the DAGs of a process of `bench idle`, as `<dags>/<waiting>`.
-const MANY: &str = "STREAMCOMMERCE_BENCH_MANY";
-
 const WAITS: &str = "waits";
-
-/// Long enough for the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// After which what was begun at the start has ended.
 const CALM: Duration = Duration::from_secs(10);
 
-/// The `streamcommerce` of many DAGs, if this process is to be one.
-pub(crate) fn be_many() -> Option<ExitCode> {
-    let (dags, waiting) = std::env::var(MANY)
-        .ok()?
-        .split_once('/')
-        .and_then(|(dags, waiting)| Some((dags.parse::<usize>().ok()?, waiting.parse::<u32>().ok()?)))?;
-    Some(cli::run(many(dags, waiting)))
-}
-
 /// All but one have nothing to do for hours: the one has tasks that wait.
-fn many(dags: usize, waiting: u32) -> Vec<Dag> {
+pub(crate) fn dags(dags: usize, waiting: u32) -> Vec<Dag> {
     let waits = Dag::new(WAITS).max_map_length(waiting as usize).max_active_tasks(waiting);
     let wait = async |_: Context, _: u32| TaskResult::<Poke<()>>::Ok(Poke::OnSignal("never".to_owned()));
     waits.task("wait", wait.expand((0..waiting).collect::<Vec<_>>())).pool(WAITS);
@@ -102,8 +84,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
     let url = postgres.database("idle").await?;
     let postmaster = postgres.child().pid().context("Postgres has ended")?;
     let pool = &store::pool(&url, 2)?;
-    let standalone = Standalone { state: &state, pool, url: &url, port: ports.web, options };
-    let figures = measure(&standalone, postmaster).await;
+    let dags = Dags::Idle { dags: options.dags, waiting: options.waiting };
+    let standalone = Standalone { state: &state, pool, url: &url, port: ports.web, dags };
+    let figures = measure(&standalone, postmaster, options).await;
     postgres.stop().await;
     let of_root = postgres_data_of_root(state.root());
     for folder in [folder, of_root] {
@@ -112,13 +95,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
     figures
 }
 
-async fn measure(standalone: &Standalone<'_>, postmaster: u32) -> anyhow::Result<Figures> {
-    let (pool, options) = (standalone.pool, standalone.options);
+async fn measure(standalone: &Standalone<'_>, postmaster: u32, options: &Options) -> anyhow::Result<Figures> {
+    let pool = standalone.pool;
     store::migrate(pool).await?;
     let waits = NewPool { name: WAITS, slots: -1, description: None, include_deferred: false };
     commands::create_pool(&mut *pool.acquire().await?, &waits, &By::test()).await?;
     let (process, first_start_s) = standalone.start().await?;
-    begin_to_wait(pool, options.waiting as i64).await?;
+    begin_to_wait(pool, options.waiting.into()).await?;
     process.stop(PATIENCE).await;
 
     let (process, start_s) = standalone.start().await?;
@@ -129,7 +112,7 @@ async fn measure(standalone: &Standalone<'_>, postmaster: u32) -> anyhow::Result
     sleep(Duration::from_secs(options.seconds)).await;
     let (wall, after) = (began.elapsed().as_secs_f64(), used());
     let percent = |before: Duration, after: Duration| (after - before).as_secs_f64() / wall * 100.0;
-    let resident_mb = resident_mb(pid)?;
+    let resident_mb = resident_mb(&process)?;
     process.stop(PATIENCE).await;
     Ok(Figures {
         dags: options.dags,
@@ -140,44 +123,6 @@ async fn measure(standalone: &Standalone<'_>, postmaster: u32) -> anyhow::Result
         postgres_cpu_percent: percent(before.1, after.1),
         resident_mb,
     })
-}
-
-struct Standalone<'a> {
-    state: &'a State,
-    pool: &'a PgPool,
-    url: &'a str,
-    port: u16,
-    options: &'a Options,
-}
-
-impl Standalone<'_> {
-    /// Starts it, and says how many seconds it took until it was healthy.
-    async fn start(&self) -> anyhow::Result<(Child, f64)> {
-        let own = std::env::current_exe()?;
-        let began = Instant::now();
-        let process = Program::new("standalone", Path::new(&own), &self.state.logs())
-            .args(["standalone", "--slots", "256", "--database-url", self.url, "--bind"])
-            .args([format!("127.0.0.1:{}", self.port)])
-            .envs([(MANY, format!("{}/{}", self.options.dags, self.options.waiting))])
-            .spawn(Signal::SIGTERM)?;
-        let url = format!("http://127.0.0.1:{}/api/v2/monitor/health", self.port);
-        while !(is_healthy(&url).await && self.knows_its_dags().await?) {
-            ensure!(began.elapsed() < PATIENCE, "it did not become healthy; its log is in {:?}", self.state.logs());
-            sleep(Duration::from_millis(5)).await;
-        }
-        Ok((process, began.elapsed().as_secs_f64()))
-    }
-
-    async fn knows_its_dags(&self) -> anyhow::Result<bool> {
-        let known = sqlx::query("select count(*) from dag").fetch_one(self.pool).await?.get::<i64, _>(0);
-        Ok(known == self.options.dags as i64)
-    }
-}
-
-async fn is_healthy(url: &str) -> bool {
-    let Ok(answer) = reqwest::get(url).await else { return false };
-    let Ok(health) = answer.json::<serde_json::Value>().await else { return false };
-    ["metadatabase", "scheduler"].iter().all(|part| health[part]["status"] == "healthy")
 }
 
 async fn begin_to_wait(pool: &PgPool, waiting: i64) -> anyhow::Result<()> {
@@ -193,11 +138,4 @@ async fn begin_to_wait(pool: &PgPool, waiting: i64) -> anyhow::Result<()> {
         sleep(Duration::from_millis(100)).await;
     }
     Ok(())
-}
-
-fn resident_mb(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib / 1_024.0)
 }

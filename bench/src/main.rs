@@ -7,9 +7,11 @@ mod gate;
 mod history;
 mod idle;
 mod stage;
+mod standalone;
 mod stopwatch;
 mod stream_faults;
 mod streaming;
+mod web;
 
 use std::{io::Write, process::ExitCode};
 
@@ -29,6 +31,8 @@ enum Command {
     Faults(faults::Options),
     /// What `standalone` costs while nothing happens.
     Idle(idle::Options),
+    /// The API and the pages, with a database full of history.
+    Web(web::Options),
     /// The streaming worker: how fast records become files.
     Streaming(streaming::Options),
     /// The same for the streaming worker: whether the bucket is right.
@@ -42,7 +46,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    if let Some(ended) = idle::be_many() {
+    if let Some(ended) = standalone::be_one() {
         return Ok(ended);
     }
     // One TLS provider for everything, before anything connects. Fails only if there is one already.
@@ -57,6 +61,7 @@ async fn bench() -> anyhow::Result<()> {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
+        Command::Web(options) => serde_json::to_string(&web::run(&options).await?)?,
         Command::Streaming(options) => serde_json::to_string(&streaming::run(&options).await?)?,
         Command::StreamFaults(options) => serde_json::to_string(&Box::pin(stream_faults::run(&options)).await?)?,
         Command::StreamNode(options) => return stream_faults::work(*options).await,

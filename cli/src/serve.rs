@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use orchestrator::{
     accounts::{Password, Role},
     commands::{self, By},
@@ -54,6 +54,11 @@ pub(crate) async fn standalone(
     registry: Arc<Registry>,
     options: &StandaloneOptions,
 ) -> anyhow::Result<Exit> {
+    // As Airflow's: one command, whatever the database holds.
+    let pool = settings::pool(connection)?;
+    if let Some(direct) = settings::direct_pool(connection, &pool)? {
+        orchestrator::store::migrate(&direct).await.context("cannot bring the schema of the database up to date")?;
+    }
     let mut services = Services::new(connection, registry)?;
     services.start_web(&options.web, &options.worker.bucket).await?;
     services.start_scheduler(SchedulerOptions { lease: options.worker.lease, retention: options.retention });

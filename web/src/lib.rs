@@ -14,6 +14,7 @@ use axum::{Router, middleware, routing::get};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::auth::{Gate, Signer};
@@ -25,6 +26,10 @@ pub use crate::{
 
 /// How long open requests have when the server is to stop.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Requests that are answered at once; the others stand in line. A connection of the pool would be waited for only as long as a
+/// database is given to answer, and the engine of `standalone` has the same pool. Streams count until they begin.
+const AT_ONCE: usize = 64;
 
 /// The web server.
 #[derive(Debug)]
@@ -67,6 +72,7 @@ pub fn router(app: App, access: Access) -> Router {
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
         .layer(CompressionLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .with_state(app)
 }
 

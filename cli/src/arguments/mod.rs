@@ -64,7 +64,7 @@ pub(crate) enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs scheduler, worker and web server in one process.
+    /// Runs scheduler, worker and web server in one process; brings the schema of the database up to date first.
     Standalone(StandaloneOptions),
     /// Runs a scheduler; any number may run.
     Scheduler(SchedulerOptions),

@@ -5,6 +5,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequestParts, State},
     http::{HeaderMap, Uri, request},
+    response::{IntoResponse, Response},
 };
 use orchestrator::{
     ids::{DagId, RunId, TaskId},
@@ -12,14 +13,14 @@ use orchestrator::{
     store::{
         overrides::Chosen,
         pages::{
-            Page,
+            Listed, Page,
             instances::{self as page, InstanceColumn, InstanceFilter, InstanceListed},
             runs,
             select::{Comparison, Test},
         },
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -40,23 +41,27 @@ const ONE: Page = Page { limit: 1, offset: 0 };
 /// All task instances of one run.
 const WHOLE_RUN: Page = Page { limit: i64::MAX, offset: 0 };
 
-pub(crate) async fn list(State(app): State<App>, Path((dag_id, run_id)): Path<(DagId, RunId)>, uri: Uri) -> ApiResult {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Path((dag_id, run_id)): Path<(DagId, RunId)>,
+    uri: Uri,
+) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
     let mut filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {
-        filter = filter.only(InstanceColumn::DagId, dags::find(&mut conn, dag_id.clone()).await?.dag_id);
+        dags::find(&mut conn, dag_id.clone()).await?;
     }
     if run_id.as_str() != ANY {
-        if runs::get(&mut conn, &dag_id, &run_id).await?.is_none() {
-            let text = format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found");
-            return Err(ApiError::not_found(text));
-        }
-        filter = filter.only(InstanceColumn::RunId, run_id);
+        let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or_else(|| {
+            ApiError::not_found(format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
+        })?;
+        filter = filter.only(InstanceColumn::RunKey, run.run_key.0);
+    } else if dag_id.as_str() != ANY {
+        filter = filter.only(InstanceColumn::DagId, dag_id);
     }
     let found = page::list(&mut conn, &filter, params.page()?).await?;
-    let rows = write(&app, &mut conn, &found.rows).await?;
-    Ok(Json(listed("task_instances", rows, found.total)))
+    page_of(&app, &mut conn, &found).await
 }
 
 /// The same as a POST, for conditions that are longer than a path may be.
@@ -65,7 +70,7 @@ pub(crate) async fn list_batch(
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     headers: HeaderMap,
     body: Bytes,
-) -> ApiResult {
+) -> ApiResult<Response> {
     for (key, text) in [("dag_id", dag_id.as_str()), ("dag_run_id", run_id.as_str())] {
         if text != ANY {
             return Err(only_any(key, text));
@@ -88,8 +93,7 @@ pub(crate) async fn list_batch(
     let filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
-    let rows = write(&app, &mut conn, &found.rows).await?;
-    Ok(Json(listed("task_instances", rows, found.total)))
+    page_of(&app, &mut conn, &found).await
 }
 
 /// What `order_by` knows.
@@ -138,14 +142,14 @@ fn read(params: &Params) -> ApiResult<InstanceFilter> {
         .all_instants(&INSTANTS)?
         .numbers("duration", InstanceColumn::Duration)?
         .unserved(&unserved::INSTANCES)?
-        .order(&ORDERS, &[InstanceColumn::MapIndex])
+        .order(&ORDERS, &[])
 }
 
 pub(crate) async fn get(State(app): State<App>, of: OfInstance) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
     let instance = find(&mut conn, &of).await?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
-    Ok(Json(wire::instance(&instance, &graph)))
+    Ok(Json(json!(wire::Instance::of(&instance, &graph))))
 }
 
 /// The instances of a mapped task.
@@ -153,7 +157,7 @@ pub(crate) async fn list_mapped(
     State(app): State<App>,
     Path((dag_id, run_id, task_id)): Path<(DagId, RunId, TaskId)>,
     uri: Uri,
-) -> ApiResult {
+) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
     let (filter, listed_page) = (read(&params)?, params.page()?);
     let mut conn = app.pool.acquire().await?;
@@ -168,8 +172,7 @@ pub(crate) async fn list_mapped(
     let filter = filter.only(InstanceColumn::TaskId, task_id);
     let filter = filter.with(InstanceColumn::MapIndex, Test::Number(Comparison::AtLeast, 0.0));
     let found = page::list(&mut conn, &filter, listed_page).await?;
-    let rows = write(&app, &mut conn, &found.rows).await?;
-    Ok(Json(listed("task_instances", rows, found.total)))
+    page_of(&app, &mut conn, &found).await
 }
 
 pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
@@ -206,9 +209,9 @@ async fn written_tries(app: &App, of: &OfInstance) -> ApiResult<Vec<Value>> {
     let graph = app.graphs.get(&mut conn, instance.version).await?;
     let ended = page::tries(&mut conn, instance.instance).await?;
     let is_listed = ended.last().is_some_and(|last| last.try_number == instance.try_number);
-    let mut rows: Vec<_> = ended.iter().map(|ended| wire::ended_try(&instance, ended, &graph)).collect();
+    let mut rows: Vec<_> = ended.iter().map(|ended| json!(wire::Try::ended(&instance, ended, &graph))).collect();
     if !is_listed {
-        rows.push(wire::current_try(&instance, &graph));
+        rows.push(json!(wire::Try::now(&instance, &graph)));
     }
     Ok(rows)
 }
@@ -220,7 +223,7 @@ pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chos
     run_ids.dedup();
     let mut written = Vec::with_capacity(chosen.len());
     for run_id in run_ids {
-        let filter = InstanceFilter::of_run(dag, run_id).in_order();
+        let filter = InstanceFilter::of_run(dag, run_id);
         let mut rows = page::list(conn, &filter, WHOLE_RUN).await?.rows;
         rows.retain(|row| keys.contains(&row.instance));
         written.extend(write(app, conn, &rows).await?);
@@ -236,10 +239,28 @@ pub(crate) async fn again(app: &App, conn: &mut PgConnection, of: &OfInstance) -
     Ok(Json(listed("task_instances", write(app, conn, &found).await?, total)))
 }
 
+/// A page of a list, written as it goes.
+async fn page_of(app: &App, conn: &mut PgConnection, found: &Listed<InstanceListed>) -> ApiResult<Response> {
+    let mut graphs = Vec::with_capacity(found.rows.len());
+    for row in &found.rows {
+        graphs.push(app.graphs.get(conn, row.version).await?);
+    }
+    let rows = found.rows.iter().zip(&graphs).map(|(row, graph)| wire::Instance::of(row, graph));
+    let page = Instances { task_instances: rows.collect(), total_entries: found.total };
+    Ok(Json(page).into_response())
+}
+
+/// Airflow's `TaskInstanceCollectionResponse`.
+#[derive(Serialize)]
+struct Instances<'i> {
+    task_instances: Vec<wire::Instance<'i>>,
+    total_entries: i64,
+}
+
 async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> ApiResult<Vec<Value>> {
     let mut written = Vec::with_capacity(rows.len());
     for row in rows {
-        written.push(wire::instance(row, &*app.graphs.get(conn, row.version).await?));
+        written.push(json!(wire::Instance::of(row, &*app.graphs.get(conn, row.version).await?)));
     }
     Ok(written)
 }
@@ -284,7 +305,7 @@ pub(crate) async fn find_all(conn: &mut PgConnection, of: &OfInstance) -> ApiRes
     if of.map_index >= 0 {
         return Ok(vec![find(conn, of).await?]);
     }
-    let filter = InstanceFilter::of_run(&of.dag_id, &of.run_id).only(InstanceColumn::TaskId, &of.task_id).in_order();
+    let filter = InstanceFilter::of_run(&of.dag_id, &of.run_id).only(InstanceColumn::TaskId, &of.task_id);
     let found = page::list(conn, &filter, WHOLE_RUN).await?.rows;
     if found.is_empty() { Ok(vec![find(conn, of).await?]) } else { Ok(found) }
 }

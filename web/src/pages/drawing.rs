@@ -58,9 +58,10 @@ fn width_of(name: &str) -> f64 {
     name.chars().count() as f64 * 7.0 + 42.0
 }
 
-/// The tasks of a DAG.
-pub(crate) fn draw(graph: &Graph, look: impl Fn(Node) -> Look) -> Drawing {
-    let sketches = graph.nodes().zip(graph.tasks()).map(|(node, task)| {
+/// Those tasks of a DAG that are to be shown.
+pub(crate) fn draw(graph: &Graph, is_shown: impl Fn(Node) -> bool, look: impl Fn(Node) -> Look) -> Drawing {
+    let shown = || graph.nodes().zip(graph.tasks()).filter(|(node, _)| is_shown(*node));
+    let sketches = shown().map(|(node, task)| {
         let Look { state, link } = look(node);
         let name = task.task_id.to_string();
         Sketch {
@@ -72,7 +73,7 @@ pub(crate) fn draw(graph: &Graph, look: impl Fn(Node) -> Look) -> Drawing {
             above: (task.trigger_rule != TriggerRule::AllSuccess).then(|| task.trigger_rule.as_str()),
         }
     });
-    let places: HashMap<_, _> = graph.nodes().enumerate().map(|(place, node)| (node, place)).collect();
+    let places: HashMap<_, _> = shown().enumerate().map(|(place, (node, _))| (node, place)).collect();
     let edges = graph.edges().iter().filter_map(|edge| Some((*places.get(&edge.from)?, *places.get(&edge.to)?)));
     lay_out(sketches.collect(), &edges.collect::<Vec<_>>())
 }

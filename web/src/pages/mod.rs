@@ -19,6 +19,7 @@ mod links;
 mod live;
 mod page;
 mod pager;
+mod picture;
 mod pools;
 mod run;
 mod run_list;

@@ -63,10 +63,11 @@ pub type AssetFilter = Selection<AssetColumn>;
 
 const ASSETS: Source = Source {
     columns: "a.asset_id, a.name, a.created_at, e.event_id as last_event, e.happened_at as last_event_at",
-    from: "asset a left join lateral (
-               select event_id, happened_at from asset_event where asset = a.name order by event_id desc limit 1
-           ) e on true",
-    key: "a.asset_id",
+    from: "asset a",
+    joins: "left join lateral (
+                select event_id, happened_at from asset_event where asset = a.name order by event_id desc limit 1
+            ) e on true",
+    key: &["a.asset_id"],
 };
 
 /// Assets; if nothing else is said, in the order in which they became known.
@@ -168,7 +169,7 @@ impl Column for EventColumn {
     fn sql(self) -> Sql {
         match self {
             Self::EventId => Sql::of("e.event_id", "bigint"),
-            Self::AssetId => Sql::of("a.asset_id", "int"),
+            Self::AssetId => Sql::of("a.asset_id", "int").joined(),
             Self::Asset => Sql::of("e.asset", "text"),
             Self::SourceDag => Sql::maybe("e.source_dag_id", "text"),
             Self::SourceRun => Sql::maybe("e.source_run_id", "text"),
@@ -189,8 +190,9 @@ pub type EventFilter = Selection<EventColumn>;
 const EVENTS: Source = Source {
     columns: "e.event_id, a.asset_id, e.asset, e.source_dag_id, e.source_run_id, e.source_task_id, e.source_map_index,
               e.extra, e.happened_at",
-    from: "asset_event e join asset a on a.name = e.asset",
-    key: "e.event_id",
+    from: "asset_event e",
+    joins: "join asset a on a.name = e.asset",
+    key: &["e.event_id"],
 };
 
 /// Updates; if nothing else is said, the oldest first.

@@ -69,8 +69,8 @@ impl Column for DagColumn {
         match self {
             Self::DagId => Sql::of("d.dag_id", "text"),
             Self::IsPaused => Sql::of("d.is_paused", "boolean"),
-            Self::Tags => Sql::of("(v.graph -> 'tags')", "jsonb"),
-            Self::Owner => Sql::of("(v.graph ->> 'owner')", "text"),
+            Self::Tags => Sql::of("(v.graph -> 'tags')", "jsonb").joined(),
+            Self::Owner => Sql::of("(v.graph ->> 'owner')", "text").joined(),
             Self::NextRun => Sql::maybe("d.next_run_at", "timestamptz"),
             Self::WaitsForAssets => Sql::of("exists (select from dag_asset w where w.dag_id = d.dag_id)", "boolean"),
             Self::LastRunState => Sql::maybe(last_run!("state"), "run_state"),
@@ -86,8 +86,9 @@ pub type DagFilter = Selection<DagColumn>;
 const DAGS: Source = Source {
     columns: "d.dag_id, d.is_paused, d.current_version_id as version, v.number as version_number, d.next_run_at,
               d.last_registered_at, v.file",
-    from: "dag d join dag_version v on v.version_id = d.current_version_id",
-    key: "d.dag_id",
+    from: "dag d",
+    joins: "join dag_version v on v.version_id = d.current_version_id",
+    key: &["d.dag_id"],
 };
 
 /// DAGs; if nothing else is said, by id.

@@ -73,7 +73,8 @@ pub type EventFilter = Selection<EventColumn>;
 const EVENTS: Source = Source {
     columns: "e.event_id, e.happened_at, e.event, e.dag_id, e.run_id, e.task_id, e.owner, e.extra",
     from: "event e",
-    key: "e.event_id",
+    joins: "",
+    key: &["e.event_id", "e.happened_on"],
 };
 
 /// Events; if nothing else is said, the oldest first.

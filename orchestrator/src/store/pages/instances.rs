@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{
     Listed, Page,
-    select::{self, Column, Direction, Selection, Source, Sql},
+    select::{self, Column, Selection, Source, Sql},
 };
 use crate::{
     engine::Gate,
@@ -119,8 +119,8 @@ impl Column for InstanceColumn {
     fn sql(self) -> Sql {
         match self {
             Self::Key => Sql::of("t.instance_key", "bigint"),
-            Self::DagId => Sql::of("r.dag_id", "text"),
-            Self::RunId => Sql::of("r.run_id", "text"),
+            Self::DagId => Sql::of("r.dag_id", "text").joined(),
+            Self::RunId => Sql::of("r.run_id", "text").joined(),
             Self::RunKey => Sql::of("t.run_key", "bigint"),
             Self::TaskId => Sql::of("t.task_id", "text"),
             Self::Node => Sql::of("t.node", "int"),
@@ -132,11 +132,11 @@ impl Column for InstanceColumn {
             Self::StartDate => Sql::maybe("t.start_date", "timestamptz"),
             Self::EndDate => Sql::maybe("t.end_date", "timestamptz"),
             Self::Duration => Sql::maybe("extract(epoch from t.end_date - t.start_date)", "numeric"),
-            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz"),
-            Self::RunAfter => Sql::of("r.run_after", "timestamptz"),
-            Self::DataIntervalStart => Sql::maybe("r.data_interval_start", "timestamptz"),
-            Self::DataIntervalEnd => Sql::maybe("r.data_interval_end", "timestamptz"),
-            Self::Version => Sql::of("v.number", "int"),
+            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz").joined(),
+            Self::RunAfter => Sql::of("r.run_after", "timestamptz").joined(),
+            Self::DataIntervalStart => Sql::maybe("r.data_interval_start", "timestamptz").joined(),
+            Self::DataIntervalEnd => Sql::maybe("r.data_interval_end", "timestamptz").joined(),
+            Self::Version => Sql::of("v.number", "int").joined(),
         }
     }
 }
@@ -151,12 +151,10 @@ impl InstanceFilter {
         Self::default().only(InstanceColumn::DagId, dag).only(InstanceColumn::RunId, run)
     }
 
-    /// As a graph lists them: run by run, task by task.
+    /// Those of a run whose key is known: an index has them.
     #[must_use]
-    pub fn in_order(self) -> Self {
-        [InstanceColumn::RunKey, InstanceColumn::Node, InstanceColumn::MapIndex]
-            .into_iter()
-            .fold(self, |filter, column| filter.order_by(column, Direction::Ascending))
+    pub fn of_key(run: RunKey) -> Self {
+        Self::default().only(InstanceColumn::RunKey, run.0)
     }
 }
 
@@ -165,13 +163,14 @@ const INSTANCES: Source = Source {
               v.number as version_number, v.created_at as version_created_at, t.node, t.task_id, t.map_index, t.state,
               t.try_number, t.max_tries, t.queue, t.priority, t.due_at, t.queued_at, t.start_date, t.end_date,
               p.hostname, p.pid, r.logical_date, r.run_after, n.note, t.pool, t.waits_for, t.awaits",
-    from: "task_instance t join dag_run r using (run_key) join dag_version v using (version_id)
-           left join process p on p.process_id = t.worker_id
-           left join instance_note n on n.run_key = t.run_key and n.instance_key = t.instance_key",
-    key: "t.instance_key",
+    from: "task_instance t",
+    joins: "join dag_run r on r.run_key = t.run_key join dag_version v on v.version_id = r.version_id
+            left join process p on p.process_id = t.worker_id
+            left join instance_note n on n.run_key = t.run_key and n.instance_key = t.instance_key",
+    key: &["t.run_key", "t.node", "t.map_index"],
 };
 
-/// Task instances; if nothing else is said, in the order of their making.
+/// Task instances; if nothing else is said, run by run, task by task.
 ///
 /// # Errors
 /// The database is down.
@@ -266,19 +265,21 @@ pub struct Cell {
     pub instances: i64,
 }
 
-/// The cells of these runs.
+/// The cells of these nodes in these runs, which must be of one version: another has other nodes.
 ///
 /// # Errors
 /// The database is down.
-pub async fn cells(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<Vec<Cell>> {
+pub async fn cells(conn: &mut PgConnection, runs: &[RunKey], nodes: &[Node]) -> sqlx::Result<Vec<Cell>> {
     let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
+    let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
     sqlx::query_as!(
         Cell,
         r#"select distinct on (run_key, node) run_key as "run_key: RunKey", task_id as "task_id: TaskId",
                   state as "state: TaskState", count(*) over (partition by run_key, node) as "instances!"
-           from task_instance where run_key = any($1)
-           order by run_key, node, array_position($2::task_state[], state)"#,
+           from task_instance where run_key = any($1) and node = any($2)
+           order by run_key, node, array_position($3::task_state[], state)"#,
         &runs,
+        &nodes,
         &TaskState::MOST_TELLING as &[TaskState]
     )
     .fetch_all(conn)

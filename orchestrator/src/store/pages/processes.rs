@@ -65,7 +65,8 @@ pub type ProcessFilter = Selection<ProcessColumn>;
 const PROCESSES: Source = Source {
     columns: "p.number, p.kind, p.hostname, p.state::text as state, p.started_at, p.heartbeat_at",
     from: "process p",
-    key: "p.number",
+    joins: "",
+    key: &["p.number"],
 };
 
 /// Processes; if nothing else is said, the oldest first.

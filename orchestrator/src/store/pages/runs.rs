@@ -99,7 +99,7 @@ impl Column for RunColumn {
             Self::EndDate => Sql::maybe("r.end_date", "timestamptz"),
             Self::Duration => Sql::maybe("extract(epoch from r.end_date - r.start_date)", "numeric"),
             Self::Conf => Sql::of("r.conf::text", "text"),
-            Self::Version => Sql::of("v.number", "int"),
+            Self::Version => Sql::of("v.number", "int").joined(),
         }
     }
 }
@@ -111,8 +111,9 @@ const RUNS: Source = Source {
     columns: "r.run_key, r.dag_id, r.run_id, r.version_id as version, v.number as version_number,
               v.created_at as version_created_at, r.run_type, r.state, r.logical_date, r.data_interval_start,
               r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by, r.triggering_user, r.queued_at, r.start_date, r.end_date",
-    from: "dag_run r join dag_version v using (version_id)",
-    key: "r.run_key",
+    from: "dag_run r",
+    joins: "join dag_version v on v.version_id = r.version_id",
+    key: &["r.run_key"],
 };
 
 /// Runs; if nothing else is said, in the order of their making.

@@ -23,19 +23,27 @@ pub struct Sql {
     pub kind: &'static str,
     /// Whether it may have no value; such rows come last, in either direction, as in Airflow.
     pub nullable: bool,
+    /// Whether it is there only together with what is joined.
+    pub joined: bool,
 }
 
 impl Sql {
     /// A column that always has a value.
     #[must_use]
     pub const fn of(expression: &'static str, kind: &'static str) -> Self {
-        Self { expression, kind, nullable: false }
+        Self { expression, kind, nullable: false, joined: false }
     }
 
     /// A column that may have no value.
     #[must_use]
     pub const fn maybe(expression: &'static str, kind: &'static str) -> Self {
-        Self { expression, kind, nullable: true }
+        Self { expression, kind, nullable: true, joined: false }
+    }
+
+    /// A column of what is joined.
+    #[must_use]
+    pub const fn joined(self) -> Self {
+        Self { joined: true, ..self }
     }
 }
 
@@ -141,10 +149,22 @@ impl<C> Selection<C> {
 pub(super) struct Source {
     /// What is selected.
     pub(super) columns: &'static str,
-    /// From what.
+    /// From what: a table.
     pub(super) from: &'static str,
-    /// What tells two rows apart when nothing else does.
-    pub(super) key: &'static str,
+    /// What belongs to each of its rows, once.
+    pub(super) joins: &'static str,
+    /// What tells two rows apart, and orders them when nothing else does.
+    pub(super) key: &'static [&'static str],
+}
+
+impl Source {
+    /// What rows can be chosen and ordered from.
+    fn chosen_from<C: Column>(self, selection: &Selection<C>) -> String {
+        let columns = selection.tests.iter().map(|(column, _)| *column);
+        let mut columns = columns.chain(selection.order.iter().map(|(column, _)| *column));
+        let joins = if columns.any(|column| column.sql().joined) { self.joins } else { "" };
+        format!("{} {joins}", self.from)
+    }
 }
 
 /// The rows of a page, and how many there are in all.
@@ -159,7 +179,7 @@ where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     let mut count = QueryBuilder::new("select count(*) from ");
-    count.push(source.from);
+    count.push(source.chosen_from(selection));
     choose(&mut count, selection);
     let total = count.build_query_scalar().fetch_one(&mut *conn).await?;
     let rows = rows(conn, source, selection, page).await?;
@@ -178,11 +198,35 @@ where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     let mut query = QueryBuilder::new("select ");
-    query.push(source.columns).push(" from ").push(source.from);
-    choose(&mut query, selection);
-    order(&mut query, source.key, selection);
-    query.push(" limit ").push_bind(page.limit).push(" offset ").push_bind(page.offset);
+    query.push(source.columns).push(" from ");
+    if source.joins.is_empty() {
+        query.push(source.from);
+        choose_page(&mut query, source, selection, page);
+    } else {
+        joined(&mut query, source, selection, page);
+    }
     query.build_query_as().fetch_all(conn).await
+}
+
+/// First which rows, from as little as may be, an index if one has it all; then, row by row, what belongs to them.
+fn joined<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>, page: Page) {
+    let keys = source.key.iter().enumerate();
+    let (named, equal): (Vec<_>, Vec<_>) =
+        keys.map(|(at, key)| (format!("{key} as k{at}"), format!("{key} = page.k{at}"))).unzip();
+    query.push("(select ").push(named.join(", ")).push(" from ").push(source.chosen_from(selection));
+    choose_page(query, source, selection, page);
+    let alias = source.from.rsplit(' ').next().unwrap_or_default();
+    // Lateral and limited: an index is asked for each row, whatever whoever plans thinks of their number.
+    query.push(") page cross join lateral (select * from ").push(source.from).push(" where ");
+    query.push(equal.join(" and ")).push(format!(" limit 1) {alias} ")).push(source.joins);
+    order(query, source.key, selection);
+}
+
+fn choose_page<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>, page: Page) {
+    choose(query, selection);
+    order(query, source.key, selection);
+    // Not bound: whoever plans must know that it is a page.
+    query.push(format!(" limit {}", page.limit)).push(" offset ").push_bind(page.offset);
 }
 
 fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C>) {
@@ -191,6 +235,10 @@ fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C
         let Sql { expression, kind, .. } = column.sql();
         query.push(" and ");
         match test {
+            // The order of an index outlives an equation, and no list.
+            Test::OneOf(values) if let [value] = values.as_slice() => {
+                query.push(expression).push(" = ").push_bind(value.clone()).push(format!("::text::{kind}"));
+            }
             Test::OneOf(values) => {
                 query.push(expression).push(" = any(").push_bind(values.clone()).push(format!("::{kind}[])"));
             }
@@ -226,7 +274,7 @@ fn literal(text: &str) -> String {
     text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }
 
-fn order<C: Column>(query: &mut QueryBuilder<Postgres>, key: &str, selection: &Selection<C>) {
+fn order<C: Column>(query: &mut QueryBuilder<Postgres>, key: &[&str], selection: &Selection<C>) {
     let word = |direction| if direction == Direction::Descending { " desc" } else { "" };
     query.push(" order by ");
     for (column, direction) in &selection.order {
@@ -235,5 +283,6 @@ fn order<C: Column>(query: &mut QueryBuilder<Postgres>, key: &str, selection: &S
         query.push(if nullable { " nulls last, " } else { ", " });
     }
     let last = selection.order.first().map_or(Direction::Ascending, |(_, direction)| *direction);
-    query.push(key).push(word(last));
+    let keys: Vec<_> = key.iter().map(|key| format!("{key}{}", word(last))).collect();
+    query.push(keys.join(", "));
 }

@@ -26,7 +26,8 @@ impl Column for VariableColumn {
     }
 }
 
-const VARIABLES: Source = Source { columns: "v.key, v.sealed, v.description", from: "variable v", key: "v.key" };
+const VARIABLES: Source =
+    Source { columns: "v.key, v.sealed, v.description", from: "variable v", joins: "", key: &["v.key"] };
 
 /// Variables; if nothing else is said, in the order of their names.
 ///
@@ -70,7 +71,8 @@ impl Column for ConnectionColumn {
 const CONNECTIONS: Source = Source {
     columns: "c.conn_id, c.conn_type, c.description, c.host, c.login, c.schema, c.port, c.sealed_password, c.sealed_extra",
     from: "connection c",
-    key: "c.conn_id",
+    joins: "",
+    key: &["c.conn_id"],
 };
 
 /// Connections; if nothing else is said, in the order of their names.
@@ -121,7 +123,7 @@ async fn names(
     filter: &Selection<Name>,
     page: Page,
 ) -> sqlx::Result<Listed<String>> {
-    let source = Source { columns: "n.name", from, key: "n.name" };
+    let source = Source { columns: "n.name", from, joins: "", key: &["n.name"] };
     let Listed { rows, total } = select::list::<_, (String,)>(conn, source, filter, page).await?;
     Ok(Listed { rows: rows.into_iter().map(|(name,)| name).collect(), total })
 }

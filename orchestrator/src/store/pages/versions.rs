@@ -49,7 +49,8 @@ pub type VersionFilter = Selection<VersionColumn>;
 const VERSIONS: Source = Source {
     columns: "v.version_id as version, v.dag_id, v.number, v.created_at",
     from: "dag_version v",
-    key: "v.version_id",
+    joins: "",
+    key: &["v.version_id"],
 };
 
 /// Versions; if nothing else is said, the oldest first.

@@ -61,13 +61,13 @@ impl Column for XcomColumn {
     fn sql(self) -> Sql {
         match self {
             Self::Key => Sql::of("x.key", "text"),
-            Self::DagId => Sql::of("r.dag_id", "text"),
-            Self::RunId => Sql::of("r.run_id", "text"),
+            Self::DagId => Sql::of("r.dag_id", "text").joined(),
+            Self::RunId => Sql::of("r.run_id", "text").joined(),
             Self::TaskId => Sql::of("x.task_id", "text"),
             Self::MapIndex => Sql::of("x.map_index", "int"),
             Self::WrittenAt => Sql::of("x.written_at", "timestamptz"),
-            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz"),
-            Self::RunAfter => Sql::of("r.run_after", "timestamptz"),
+            Self::LogicalDate => Sql::maybe("r.logical_date", "timestamptz").joined(),
+            Self::RunAfter => Sql::of("r.run_after", "timestamptz").joined(),
         }
     }
 }
@@ -77,8 +77,9 @@ pub type XcomFilter = Selection<XcomColumn>;
 
 const XCOMS: Source = Source {
     columns: "x.run_key, x.key, x.written_at, x.map_index, x.task_id, r.dag_id, r.run_id, r.logical_date, r.run_after",
-    from: "xcom x join dag_run r using (run_key)",
-    key: "x.run_key",
+    from: "xcom x",
+    joins: "join dag_run r on r.run_key = x.run_key",
+    key: &["x.run_key", "x.task_id", "x.map_index", "x.key", "x.run_day"],
 };
 
 /// What tasks returned.

@@ -146,7 +146,7 @@ pub(crate) async fn show(
     let part = Part { limit: ROWS, offset: wanted.offset.max(0) };
     let pager = Pager::new(part, rows.len() as i64, &wanted.pairs());
     let rows: Vec<_> = rows.into_iter().skip(part.offset as usize).take(ROWS as usize).collect();
-    let states = states(&mut conn, &listed, &graph).await?;
+    let states = states(&app, &mut conn, &listed, &graph, &rows).await?;
     let now = store::now(&mut conn).await?;
     Ok(Page(GridPage {
         is_running: listed.iter().any(|run| !run.state.is_finished()),
@@ -160,15 +160,29 @@ pub(crate) async fn show(
 
 type States = HashMap<(RunKey, Node), (TaskState, i64)>;
 
-async fn states(conn: &mut sqlx::PgConnection, listed: &[RunListed], graph: &Graph) -> sqlx::Result<States> {
-    let keys: Vec<_> = listed.iter().map(|run| run.run_key).collect();
-    let cells = instances::cells(conn, &keys).await?.into_iter();
-    // A run of another version has other nodes: a task is known by its name.
-    let cell = |cell: instances::Cell| {
-        let node = graph.node(&cell.task_id)?;
-        Some(((cell.run_key, node), (cell.state, cell.instances)))
-    };
-    Ok(cells.filter_map(cell).collect())
+/// The states of what is shown, and of nothing else. A run of another version has other nodes: a task is known by its name.
+async fn states(
+    app: &App,
+    conn: &mut sqlx::PgConnection,
+    listed: &[RunListed],
+    graph: &Graph,
+    rows: &[Row],
+) -> anyhow::Result<States> {
+    let shown = || rows.iter().flat_map(|row| &row.nodes).filter_map(|node| graph.task(*node));
+    let mut by_version: HashMap<_, Vec<_>> = HashMap::new();
+    for run in listed {
+        by_version.entry(run.version).or_default().push(run.run_key);
+    }
+    let mut states = States::new();
+    for (version, runs) in by_version {
+        let theirs = app.graphs.get(conn, version).await?;
+        let nodes: Vec<_> = shown().filter_map(|task| theirs.node(&task.task_id)).collect();
+        let cells = instances::cells(conn, &runs, &nodes).await?.into_iter();
+        states.extend(
+            cells.filter_map(|cell| Some(((cell.run_key, graph.node(&cell.task_id)?), (cell.state, cell.instances)))),
+        );
+    }
+    Ok(states)
 }
 
 fn shown(row: Row, graph: &Graph, listed: &[RunListed], states: &States, wanted: &Wanted) -> Shown {

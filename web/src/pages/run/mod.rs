@@ -2,7 +2,7 @@
 
 mod gantt;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::{
@@ -31,10 +31,10 @@ use sqlx::PgConnection;
 use self::gantt::Gantt;
 use super::{
     act::Done,
-    drawing::{Drawing, Look, draw},
     links,
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
+    picture::{Focus, Picture},
     waits::{self, Why},
     words::{self, Moment, took},
 };
@@ -64,7 +64,7 @@ pub(crate) struct RunPage {
 enum View {
     Tasks { rows: Vec<Row>, pager: Pager },
     Gantt(Gantt),
-    Graph(Drawing),
+    Graph(Picture),
 }
 
 /// What the page is asked for.
@@ -118,6 +118,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     Query(wanted): Query<Wanted>,
+    Query(focus): Query<Focus>,
     Query(done): Query<Done>,
 ) -> PageResult<RunPage> {
     let mut conn = app.pool.acquire().await?;
@@ -125,13 +126,13 @@ pub(crate) async fn show(
     let run = found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
     let now = store::now(&mut conn).await?;
     let graph = app.graphs.get(&mut conn, run.version).await?;
-    let of_run = InstanceFilter::of_run(&dag_id, &run_id).in_order();
+    let of_run = InstanceFilter::of_key(run.run_key);
     let view = match wanted.view.as_str() {
         "gantt" => {
             let listed = instances::list(&mut conn, &of_run, PICTURED).await?.rows;
             View::Gantt(Gantt::of(&graph, &listed, now))
         }
-        "graph" => View::Graph(pictured(&mut conn, &graph, &run).await?),
+        "graph" => View::Graph(Picture::of(&app, &mut conn, &graph, Some(&run), focus).await?),
         _ => tasks(&mut conn, of_run, &graph, &wanted, now).await?,
     };
     Ok(Page(RunPage {
@@ -174,22 +175,6 @@ async fn tasks(
         map_index: task.map_index,
     };
     Ok(View::Tasks { rows: listed.rows.into_iter().map(row).collect(), pager })
-}
-
-/// The graph with the states of the run.
-async fn pictured(conn: &mut PgConnection, graph: &Graph, run: &RunListed) -> sqlx::Result<Drawing> {
-    let cells = instances::cells(conn, &[run.run_key]).await?.into_iter();
-    let states: HashMap<_, _> = cells.map(|cell| (cell.task_id.clone(), cell.state)).collect();
-    let page = links::run(&run.dag_id, &run.run_id);
-    Ok(draw(graph, |node| {
-        let Some(task) = graph.task(node) else { return Look::default() };
-        let state = states.get(&task.task_id).copied();
-        let link = match graph.mapped(node).is_some() {
-            true => format!("{page}{}", links::query(&[("q", task.task_id.as_str())])),
-            false => links::task(&run.dag_id, &run.run_id, &task.task_id, -1),
-        };
-        Look { state, link: state.map(|_| link) }
-    }))
 }
 
 #[derive(Debug, Deserialize)]

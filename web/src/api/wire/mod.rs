@@ -1,18 +1,18 @@
 //! How things are written on the wire. Fields and their order are those of Airflow's schemas; what we do not have yet
 //! has the value that Airflow gives to a DAG that does not use it.
 
+mod instance;
+
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use orchestrator::{
-    dag::{DEFAULT_POOL, Graph, Past, TaskSpec},
+    dag::{Graph, Past, TaskSpec},
     ids::{DagId, Node, VersionId},
-    state::TaskState,
     store::pages::{
         assets::{AssetListed, EventListed as AssetEventListed, MadeRun, Producer, QueuedListed},
         dags::DagListed,
         events::EventListed,
-        instances::{InstanceListed, TryListed},
         processes::ProcessListed,
         runs::RunListed,
         xcoms::XcomListed,
@@ -20,7 +20,9 @@ use orchestrator::{
     store::processes::ProcessKind,
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
+
+use self::instance::Version;
+pub(crate) use self::instance::{Instance, Try};
 
 /// RFC 3339 in UTC: no fraction, or six digits of it.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
@@ -93,11 +95,7 @@ fn params(graph: &Graph) -> Value {
 }
 
 pub(crate) fn version(version: VersionId, number: i32, dag_id: &str, created_at: DateTime<Utc>) -> Value {
-    json!({
-        "id": Uuid::from_u64_pair(VERSION_SPACE, version.0.cast_unsigned()), "version_number": number, "dag_id": dag_id,
-        "bundle_name": "streamcommerce", "bundle_version": null, "created_at": instant(created_at),
-        "dag_display_name": dag_id, "bundle_url": null,
-    })
+    json!(Version::of(version, number, dag_id, created_at))
 }
 
 /// Airflow's `EventLogResponse`.
@@ -218,62 +216,6 @@ pub(crate) fn run(run: &RunListed) -> Value {
     })
 }
 
-/// The state as the API writes it: waiting is null.
-fn task_state(state: TaskState) -> Option<&'static str> {
-    (state != TaskState::None).then(|| state.as_str())
-}
-
-/// Airflow's `TaskInstanceResponse`.
-pub(crate) fn instance(instance: &InstanceListed, graph: &Graph) -> Value {
-    let mut fields = common(instance, graph);
-    let more = json!({
-        // A new try is a new id, as in Airflow.
-        "id": Uuid::from_u64_pair(instance.try_number.cast_unsigned().into(), instance.instance.0.cast_unsigned()),
-        "logical_date": maybe(instance.logical_date), "run_after": instant(instance.run_after), "note": instance.note,
-        "rendered_map_index": null, "rendered_fields": {}, "trigger": null, "triggerer_job": null,
-    });
-    if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
-        fields.extend(more);
-    }
-    fields
-}
-
-/// What a task instance and its tries have in common.
-fn common(instance: &InstanceListed, graph: &Graph) -> Value {
-    let task = graph.task(instance.node);
-    let operator = task.map(|task| task.operator.as_str());
-    json!({
-        "task_id": instance.task_id, "dag_id": instance.dag_id, "dag_run_id": instance.run_id,
-        "map_index": instance.map_index, "start_date": maybe(instance.start_date),
-        "end_date": maybe(instance.end_date), "duration": seconds_between(instance.start_date, instance.end_date),
-        "state": task_state(instance.state), "try_number": instance.try_number, "max_tries": instance.max_tries,
-        "task_display_name": instance.task_id, "dag_display_name": instance.dag_id,
-        "hostname": instance.hostname.as_deref().unwrap_or(""), "unixname": null,
-        "pool": task.map_or(DEFAULT_POOL, |task| task.pool.as_str()), "pool_slots": task.map_or(1, |task| task.pool_slots),
-        "queue": instance.queue, "priority_weight": instance.priority, "operator": operator,
-        "operator_name": operator, "queued_when": maybe(instance.queued_at),
-        "scheduled_when": maybe(instance.queued_at), "pid": instance.pid, "executor": null, "executor_config": "{}",
-        "dag_version": version(
-            instance.version, instance.version_number, instance.dag_id.as_str(), instance.version_created_at,
-        ),
-    })
-}
-
-/// Airflow's `TaskInstanceHistoryResponse`: a try that has ended.
-pub(crate) fn ended_try(instance: &InstanceListed, ended: &TryListed, graph: &Graph) -> Value {
-    let mut fields = common(instance, graph);
-    fields["start_date"] = json!(instant(ended.start_date));
-    fields["end_date"] = json!(instant(ended.end_date));
-    fields["duration"] = json!(seconds_between(Some(ended.start_date), Some(ended.end_date)));
-    // A try that was repeated failed; that it was repeated is told by the next one.
-    let state = if ended.state == TaskState::UpForRetry { TaskState::Failed } else { ended.state };
-    fields["state"] = json!(state.as_str());
-    fields["try_number"] = json!(ended.try_number);
-    fields["hostname"] = json!(ended.hostname.as_deref().unwrap_or(""));
-    fields["pid"] = Value::Null;
-    fields
-}
-
 /// Airflow's `XComResponse`: without the value.
 pub(crate) fn xcom(xcom: &XcomListed) -> Value {
     json!({
@@ -281,9 +223,4 @@ pub(crate) fn xcom(xcom: &XcomListed) -> Value {
         "map_index": xcom.map_index, "task_id": xcom.task_id, "dag_id": xcom.dag_id, "run_id": xcom.run_id,
         "dag_display_name": xcom.dag_id, "task_display_name": xcom.task_id, "run_after": instant(xcom.run_after),
     })
-}
-
-/// The try that has not ended yet.
-pub(crate) fn current_try(instance: &InstanceListed, graph: &Graph) -> Value {
-    common(instance, graph)
 }

@@ -1,0 +1,207 @@
+//! `bench web`: what lists and pages cost with 1,000 DAGs and millions of finished task instances, beside the shortest question
+//! that the same database answers through the same pool; and what many clients at once do to the server.
+
+mod clients;
+mod history;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use local::{
+    ports::Ports,
+    postgres::Postgres,
+    state::{State, postgres_data_of_root},
+};
+use orchestrator::{
+    accounts::{Password, Role},
+    commands::{self, By},
+    prelude::*,
+    store,
+};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::{
+    standalone::{Dags, PATIENCE, Standalone},
+    stopwatch::quantile_ms,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How many DAGs there are.
+    #[arg(long, default_value_t = 1_000)]
+    dags: usize,
+    /// How many finished task instances, over all DAGs.
+    #[arg(long, default_value_t = 3_000_000)]
+    finished: i64,
+    /// How often each thing is asked for.
+    #[arg(long, default_value_t = 200)]
+    times: usize,
+    /// How many clients ask at once, in the end.
+    #[arg(long, default_value_t = 500)]
+    clients: usize,
+    /// For how many seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures {
+    dags: usize,
+    finished: i64,
+    /// `select 1` through a pool like the server's.
+    select_1_p50_ms: f64,
+    select_1_p95_ms: f64,
+    lists: Vec<Figure>,
+    many_clients: clients::Figures,
+}
+
+/// One thing that was asked for, on one connection, one after the other: as the client sees it.
+#[derive(Debug, Serialize)]
+struct Figure {
+    what: String,
+    p50_ms: f64,
+    p95_ms: f64,
+    /// Of the medians.
+    of_select_1: f64,
+    /// As it goes over the wire.
+    kilobytes: f64,
+}
+
+/// Its graph is wide, and it has 25 runs.
+const WIDE: (&str, usize) = ("wide", 5_000);
+
+/// It has one run of so many tasks.
+const HUGE: (&str, usize) = ("huge", 10_000);
+
+/// It has so many runs of one task.
+const BUSY: (&str, i64) = ("busy", 8_000);
+
+/// Tasks of each other DAG.
+const TASKS: usize = 10;
+
+/// What people and programs ask for.
+const QUESTIONS: [&str; 12] = [
+    "/api/v2/dags?limit=100",
+    "/api/v2/dags?limit=100&offset=900",
+    "/api/v2/dags/~/dagRuns?limit=100&order_by=-run_after",
+    "/api/v2/dags/busy/dagRuns?limit=100&offset=7900",
+    "/api/v2/dags/huge/dagRuns/old_1/taskInstances?limit=100",
+    "/api/v2/dags/huge/dagRuns/old_1/taskInstances?limit=100&offset=9900",
+    "/",
+    "/dags",
+    "/dags/wide",
+    "/dags/wide/graph",
+    "/dags/busy/runs",
+    "/dags/huge/runs/old_1",
+];
+
+pub(crate) fn dags(count: usize) -> Vec<Dag> {
+    let with = |name: &str, tasks: usize| {
+        let dag = Dag::new(name).max_active_tasks(tasks as u32).tag(if tasks > TASKS { "large" } else { "small" });
+        for number in 0..tasks {
+            dag.task(&format!("t{number}"), async |_: Context| TaskResult::Ok(()));
+        }
+        dag
+    };
+    let large = [with(WIDE.0, WIDE.1), with(HUGE.0, HUGE.1), with(BUSY.0, 1)];
+    let small = (large.len()..count).map(|number| with(&format!("small_{number}"), TASKS));
+    small.chain(large).collect()
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
+    let folder = std::env::current_dir()?.join("target").join(format!("web-{}", std::process::id()));
+    let state = State::take(&folder)?;
+    let ports = Ports::free()?;
+    let postgres = Postgres::start(&state, ports.postgres).await?;
+    let url = postgres.database("web").await?;
+    let pool = store::pool(&url, 2)?;
+    let dags = Dags::Web { dags: options.dags };
+    let standalone = Standalone { state: &state, pool: &pool, url: &url, port: ports.web, dags };
+    let figures = measure(&standalone, options).await;
+    postgres.stop().await;
+    let of_root = postgres_data_of_root(state.root());
+    for folder in [folder, of_root] {
+        std::fs::remove_dir_all(folder).ok();
+    }
+    figures
+}
+
+async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Result<Figures> {
+    store::migrate(standalone.pool).await?;
+    let (process, _) = standalone.start().await?;
+    history::write(standalone.pool, options.finished).await?;
+    let client = sign_in(standalone).await?;
+    let select_1 = select_1(standalone.pool, options.times).await?;
+    let mut lists = Vec::new();
+    for path in QUESTIONS {
+        lists.push(ask(&client, &standalone.address(), path, options.times, quantile_ms(&select_1, 0.5)).await?);
+    }
+    let length = Duration::from_secs(options.seconds);
+    let many_clients = clients::storm(&client, &standalone.address(), &process, options.clients, length).await?;
+    process.stop(PATIENCE).await;
+    Ok(Figures {
+        dags: options.dags,
+        finished: options.finished,
+        select_1_p50_ms: quantile_ms(&select_1, 0.5),
+        select_1_p95_ms: quantile_ms(&select_1, 0.95),
+        lists,
+        many_clients,
+    })
+}
+
+/// A client with a token, as programs have it.
+async fn sign_in(standalone: &Standalone<'_>) -> anyhow::Result<reqwest::Client> {
+    let (name, password) = ("bench", Password::random());
+    let mut conn = standalone.pool.acquire().await?;
+    commands::create_user(&mut conn, name, &password, Role::Admin, &By::test()).await?;
+    let body = json!({ "username": name, "password": password.reveal() });
+    let asked = reqwest::Client::new().post(format!("{}/auth/token", standalone.address())).json(&body).send().await?;
+    let answer: Value = asked.error_for_status()?.json().await?;
+    let token = answer["access_token"].as_str().context("no token")?;
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
+    headers.insert(ACCEPT_ENCODING, "gzip".parse()?);
+    Ok(reqwest::Client::builder().default_headers(headers).timeout(Duration::from_secs(30)).build()?)
+}
+
+async fn select_1(pool: &PgPool, times: usize) -> anyhow::Result<Vec<Duration>> {
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
+        let began = Instant::now();
+        sqlx::query("select 1").execute(pool).await?;
+        took.push(began.elapsed());
+    }
+    took.sort();
+    Ok(took)
+}
+
+async fn ask(
+    client: &reqwest::Client,
+    address: &str,
+    path: &str,
+    times: usize,
+    select_1: f64,
+) -> anyhow::Result<Figure> {
+    let (mut took, mut bytes) = (Vec::with_capacity(times), 0);
+    for _ in 0..times {
+        let began = Instant::now();
+        let answer = client.get(format!("{address}{path}")).send().await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        bytes = answer.bytes().await?.len();
+        took.push(began.elapsed());
+    }
+    took.sort();
+    let p50_ms = quantile_ms(&took, 0.5);
+    Ok(Figure {
+        what: path.to_owned(),
+        p50_ms,
+        p95_ms: quantile_ms(&took, 0.95),
+        of_select_1: p50_ms / select_1,
+        kilobytes: bytes as f64 / 1_000.0,
+    })
+}
