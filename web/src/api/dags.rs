@@ -5,6 +5,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, Uri},
+    response::Response,
 };
 use orchestrator::{
     commands::{self, By, Refused},
@@ -25,21 +26,22 @@ use super::{
     error::{ApiError, ApiResult},
     filters::Filters,
     path::Path,
-    query::{Params, listed},
+    query::{self, Params, listed},
     wire,
 };
 use crate::{App, openapi::unserved};
 
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
     let filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
-    let mut rows = Vec::new();
+    let mut graphs = Vec::with_capacity(found.rows.len());
     for dag in &found.rows {
-        rows.push(wire::dag(dag, &*app.graphs.get(&mut conn, dag.version).await?));
+        graphs.push(app.graphs.get(&mut conn, dag.version).await?);
     }
-    Ok(Json(listed("dags", rows, found.total)))
+    let rows: Vec<_> = found.rows.iter().zip(&graphs).map(|(dag, graph)| wire::Dag::of(dag, graph)).collect();
+    Ok(query::page_of("dags", &rows, found.total))
 }
 
 fn read(params: &Params) -> ApiResult<DagFilter> {

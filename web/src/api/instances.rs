@@ -5,12 +5,13 @@ use axum::{
     body::Bytes,
     extract::{FromRequestParts, State},
     http::{HeaderMap, Uri, request},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use orchestrator::{
     ids::{DagId, RunId, TaskId},
     state::TaskState,
     store::{
+        self,
         overrides::Chosen,
         pages::{
             Listed, Page,
@@ -20,7 +21,7 @@ use orchestrator::{
         },
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -29,11 +30,11 @@ use super::{
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
     path::Path,
-    query::{Params, listed},
+    query::{self, Params, listed},
     runs::ANY,
     wire,
 };
-use crate::{App, openapi::unserved};
+use crate::{App, openapi::unserved, pages::waits};
 
 /// Whether there are any.
 const ONE: Page = Page { limit: 1, offset: 0 };
@@ -152,6 +153,18 @@ pub(crate) async fn get(State(app): State<App>, of: OfInstance) -> ApiResult {
     Ok(Json(json!(wire::Instance::of(&instance, &graph))))
 }
 
+/// What it waits for: none that runs or has ended waits for anything.
+pub(crate) async fn dependencies(State(app): State<App>, of: OfInstance) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let (instance, now) = (find(&mut conn, &of).await?, store::now(&mut conn).await?);
+    let why = waits::of_instance(&mut conn, &instance, now).await?;
+    let rows = why.map(|why| {
+        let holders = why.holders.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+        json!({ "name": why.dependency, "reason": format!("{} {holders}", why.text).trim_end() })
+    });
+    Ok(Json(json!({ "dependencies": rows.into_iter().collect::<Vec<_>>() })))
+}
+
 /// The instances of a mapped task.
 pub(crate) async fn list_mapped(
     State(app): State<App>,
@@ -246,15 +259,7 @@ async fn page_of(app: &App, conn: &mut PgConnection, found: &Listed<InstanceList
         graphs.push(app.graphs.get(conn, row.version).await?);
     }
     let rows = found.rows.iter().zip(&graphs).map(|(row, graph)| wire::Instance::of(row, graph));
-    let page = Instances { task_instances: rows.collect(), total_entries: found.total };
-    Ok(Json(page).into_response())
-}
-
-/// Airflow's `TaskInstanceCollectionResponse`.
-#[derive(Serialize)]
-struct Instances<'i> {
-    task_instances: Vec<wire::Instance<'i>>,
-    total_entries: i64,
+    Ok(query::page_of("task_instances", &rows.collect::<Vec<_>>(), found.total))
 }
 
 async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> ApiResult<Vec<Value>> {

@@ -93,6 +93,8 @@ fn instances() -> Router<App> {
         .route("/{task_id}", get(instances::get).patch(mark::task))
         .route("/{task_id}/listMapped", get(instances::list_mapped))
         .route("/{task_id}/dry_run", patch(mark::dry_run))
+        .route("/{task_id}/dependencies", get(instances::dependencies))
+        .route("/{task_id}/{map_index}/dependencies", get(instances::dependencies))
         .route("/{task_id}/tries", get(instances::tries))
         .route("/{task_id}/tries/{try_number}", get(instances::one_try))
         .route("/{task_id}/links", get(absent::extra_links))

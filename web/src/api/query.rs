@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 
-use axum::extract::Query;
-use axum::http::{StatusCode, Uri};
+use axum::{
+    Json,
+    extract::Query,
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
 use orchestrator::store::pages::Page;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 use super::{
@@ -131,6 +136,26 @@ impl Params {
             )
         };
         self.all(key).into_iter().map(|text| find(text).ok_or_else(unknown)).collect()
+    }
+}
+
+/// A page of a long list, written as it goes.
+pub(crate) fn page_of<R: Serialize>(plural: &'static str, rows: &[R], total: i64) -> Response {
+    Json(Listing { plural, rows, total }).into_response()
+}
+
+struct Listing<'r, R> {
+    plural: &'static str,
+    rows: &'r [R],
+    total: i64,
+}
+
+impl<R: Serialize> Serialize for Listing<'_, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(Some(2))?;
+        fields.serialize_entry(self.plural, self.rows)?;
+        fields.serialize_entry("total_entries", &self.total)?;
+        fields.end()
     }
 }
 

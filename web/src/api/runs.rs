@@ -5,13 +5,15 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
+    response::Response,
 };
 use orchestrator::{
     commands::{self, By, ManualRun, Refused},
     ids::{DagId, RunId},
     state::{RunState, RunType},
     store::pages::{
-        runs::{self as page, RunColumn, RunFilter},
+        Listed,
+        runs::{self as page, RunColumn, RunFilter, RunListed},
         select::Test,
     },
 };
@@ -22,7 +24,7 @@ use super::{
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
     path::Path,
-    query::{Params, listed},
+    query::{self, Params},
     wire,
 };
 use crate::{App, openapi::unserved};
@@ -30,7 +32,7 @@ use crate::{App, openapi::unserved};
 /// Airflow's wildcard for "any".
 pub(crate) const ANY: &str = "~";
 
-pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri: Uri) -> ApiResult {
+pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri: Uri) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
     let mut filter = read(&params)?;
     let mut conn = app.pool.acquire().await?;
@@ -38,7 +40,7 @@ pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri:
         filter = filter.only(RunColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id);
     }
     let found = page::list(&mut conn, &filter, params.page()?).await?;
-    Ok(Json(listed("dag_runs", found.rows.iter().map(wire::run).collect(), found.total)))
+    Ok(page_of(&found))
 }
 
 /// The same as a POST, for conditions that are longer than a path may be.
@@ -47,7 +49,7 @@ pub(crate) async fn list_batch(
     Path(dag_id): Path<DagId>,
     headers: HeaderMap,
     body: Bytes,
-) -> ApiResult {
+) -> ApiResult<Response> {
     if dag_id.as_str() != ANY {
         return Err(only_any("dag_id", dag_id.as_str()));
     }
@@ -58,7 +60,11 @@ pub(crate) async fn list_batch(
     let params = batch(&headers, &body, &names)?;
     let filter = read(&params)?;
     let found = page::list(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
-    Ok(Json(listed("dag_runs", found.rows.iter().map(wire::run).collect(), found.total)))
+    Ok(page_of(&found))
+}
+
+fn page_of(found: &Listed<RunListed>) -> Response {
+    query::page_of("dag_runs", &found.rows.iter().map(wire::Run::from).collect::<Vec<_>>(), found.total)
 }
 
 /// What `order_by` knows.

@@ -28,7 +28,7 @@ mod task;
 mod trigger;
 mod users;
 mod variables;
-mod waits;
+pub(crate) mod waits;
 mod words;
 
 use axum::{

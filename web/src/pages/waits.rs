@@ -25,13 +25,15 @@ const NAMED: i64 = 5;
 
 /// Why, and who holds what it waits for.
 pub(crate) struct Why {
+    /// What Airflow calls the dependency that is not met (`ti_deps/deps`).
+    pub(crate) dependency: &'static str,
     pub(crate) text: String,
     pub(crate) holders: Vec<(String, String)>,
 }
 
-impl From<String> for Why {
-    fn from(text: String) -> Self {
-        Self { text, holders: Vec::new() }
+impl Why {
+    fn new(dependency: &'static str, text: impl Into<String>) -> Self {
+        Self { dependency, text: text.into(), holders: Vec::new() }
     }
 }
 
@@ -41,11 +43,13 @@ pub(crate) async fn of_run(conn: &mut PgConnection, run: &RunListed, now: DateTi
         return Ok(None);
     }
     let is_paused = dags::get(conn, &run.dag_id).await?.is_some_and(|dag| dag.is_paused);
-    Ok(Some(Why::from(match (is_paused, run.run_after > now) {
-        (true, _) => "It waits until the DAG is unpaused.".to_owned(),
-        (false, true) => format!("Its time comes {}.", away(run.run_after, now)),
-        (false, false) => "It waits for the runs before it (max_active_runs), or for a scheduler.".to_owned(),
-    })))
+    Ok(Some(match (is_paused, run.run_after > now) {
+        (true, _) => Why::new("Dag Not Paused", "It waits until the DAG is unpaused."),
+        (false, true) => Why::new("Execution Date", format!("Its time comes {}.", away(run.run_after, now))),
+        (false, false) => {
+            Why::new("Dagrun Running", "It waits for the runs before it (max_active_runs), or for a scheduler.")
+        }
+    }))
 }
 
 /// Why a task instance does not go on.
@@ -56,32 +60,44 @@ pub(crate) async fn of_instance(
 ) -> sqlx::Result<Option<Why>> {
     let due =
         || instance.due_at.map_or_else(String::new, |at| format!("{} ({})", plain(Moment(Some(at))), away(at, now)));
-    let text = match instance.state {
-        TaskState::None => "It waits for the tasks before it.".to_owned(),
-        TaskState::Queued => format!("It waits for a free slot of a worker with the queue {}.", instance.queue),
-        TaskState::UpForRetry => format!("Its next try is due at {}.", due()),
-        TaskState::UpForReschedule => format!("It looks again at {}; it holds no slot meanwhile.", due()),
-        TaskState::Deferred => match &instance.awaits {
-            Some(signal) => format!("It waits for the signal {signal}, until {}.", due()),
-            None => format!("It waits until {}.", due()),
-        },
-        TaskState::Restarting => "It was cleared while it ran; its worker stops it.".to_owned(),
-        TaskState::Scheduled => return in_line(conn, instance).await,
+    Ok(Some(match instance.state {
+        TaskState::None => Why::new("Trigger Rule", "It waits for the tasks before it."),
+        TaskState::Queued => {
+            let text = format!("It waits for a free slot of a worker with the queue {}.", instance.queue);
+            Why::new("Task Instance Slots Available", text)
+        }
+        TaskState::UpForRetry => Why::new("Not In Retry Period", format!("Its next try is due at {}.", due())),
+        TaskState::UpForReschedule => {
+            Why::new("Ready To Reschedule", format!("It looks again at {}; it holds no slot meanwhile.", due()))
+        }
+        TaskState::Deferred => Why::new(
+            "Ready To Reschedule",
+            match &instance.awaits {
+                Some(signal) => format!("It waits for the signal {signal}, until {}.", due()),
+                None => format!("It waits until {}.", due()),
+            },
+        ),
+        TaskState::Restarting => {
+            Why::new("Task Instance Not Running", "It was cleared while it ran; its worker stops it.")
+        }
+        TaskState::Scheduled => in_line(conn, instance).await?,
         _ => return Ok(None),
-    };
-    Ok(Some(text.into()))
+    }))
 }
 
-async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Result<Option<Why>> {
+async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Result<Why> {
     let gate = instance.waits_for.as_ref();
     if gate.is_some_and(|gate| *gate == Gate::run()) {
-        return Ok(Some("As many tasks of the run are active as the DAG lets (max_active_tasks).".to_owned().into()));
+        let text = "As many tasks of the run are active as the DAG lets (max_active_tasks).";
+        return Ok(Why::new("Task Instance Slots Available", text));
     }
     if !gate.is_some_and(Gate::is_pool) {
-        return Ok(Some("As many of this task are active as it lets (max_active_tis_per_dag).".to_owned().into()));
+        let text = "As many of this task are active as it lets (max_active_tis_per_dag).";
+        return Ok(Why::new("Task Concurrency", text));
     }
+    let dependency = "Pool Slots Available";
     let Some(pool) = pools::list(conn, Some(&instance.pool)).await?.pop() else {
-        return Ok(Some(format!("There is no pool {}.", instance.pool).into()));
+        return Ok(Why::new(dependency, format!("There is no pool {}.", instance.pool)));
     };
     let used = pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 };
     let text = format!("It waits for the pool {}: {used} of {} slots are used, by", pool.name, pool.slots);
@@ -89,5 +105,5 @@ async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Re
         let name = format!("{}.{}", holder.dag_id, holder.task_id);
         (links::task(&holder.dag_id, &holder.run_id, &holder.task_id, holder.map_index), name)
     });
-    Ok(Some(Why { text, holders: holders.collect() }))
+    Ok(Why { dependency, text, holders: holders.collect() })
 }

@@ -58,6 +58,8 @@ async fn a_run_is_triggered_fails_and_is_cleared(pool: PgPool) {
     let (status, cleared) = world.call(Method::POST, "/dags/example/clearTaskInstances", body).await;
     assert_eq!((status, &cleared["total_entries"]), (200, &json!(2)));
     assert_eq!(world.ends("mine").await["state"], "failed");
+    let (_, waits) = world.get("/dags/example/dagRuns/mine/taskInstances/boom/dependencies").await;
+    assert_eq!(waits, json!({ "dependencies": [] }), "it has ended");
     let (_, tries) = world.get("/dags/example/dagRuns/mine/taskInstances/boom/tries").await;
     assert_eq!((&tries["total_entries"], &tries["task_instances"][1]["try_number"]), (&json!(2), &json!(2)));
 }

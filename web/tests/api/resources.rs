@@ -39,6 +39,9 @@ async fn who_did_what_is_listed(pool: PgPool) {
 async fn processes_versions_tags_and_counts_are_listed(pool: PgPool) {
     let world = World::new(pool).await;
     let (_, run) = world.call(Method::POST, "/dags/typed/dagRuns", r#"{"logical_date": null}"#).await;
+    let load = format!("/dags/typed/dagRuns/{}/taskInstances/load", run["dag_run_id"].as_str().unwrap());
+    let (_, waits) = world.get(&format!("{load}/dependencies")).await;
+    assert_eq!(waits["dependencies"][0]["name"], "Trigger Rule", "{waits}");
     let alive = async || world.get("/jobs?is_alive=true&job_type=SchedulerJob").await.1;
     let appears = tokio::time::timeout(std::time::Duration::from_secs(30), async {
         while alive().await["total_entries"] != 1 {

@@ -1,7 +1,9 @@
 //! How things are written on the wire. Fields and their order are those of Airflow's schemas; what we do not have yet
 //! has the value that Airflow gives to a DAG that does not use it.
 
+mod dag;
 mod instance;
+mod run;
 
 use std::time::Duration;
 
@@ -22,7 +24,11 @@ use orchestrator::{
 use serde_json::{Value, json};
 
 use self::instance::Version;
-pub(crate) use self::instance::{Instance, Try};
+pub(crate) use self::{
+    dag::Dag,
+    instance::{Instance, Try},
+    run::Run,
+};
 
 /// RFC 3339 in UTC: no fraction, or six digits of it.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
@@ -38,28 +44,8 @@ fn seconds_between(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Op
     Some((to? - from?).num_microseconds()? as f64 / 1e6)
 }
 
-/// Airflow's `DAGResponse`.
 pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
-    let id = dag.dag_id.as_str();
-    let (next, file) = (maybe(dag.next_run_at), dag.file.as_deref().unwrap_or_default());
-    let mut tags = graph.tags().to_vec();
-    tags.sort();
-    let tags: Vec<_> = tags.iter().map(|tag| json!({ "name": tag, "dag_id": id, "dag_display_name": id })).collect();
-    let has_schedule = !matches!(graph.schedule(), orchestrator::schedule::Schedule::None);
-    let summary = has_schedule.then(|| graph.schedule().summary());
-    json!({
-        "dag_id": id, "dag_display_name": id, "is_paused": dag.is_paused, "is_stale": false,
-        "last_parsed_time": instant(dag.last_registered_at), "last_parse_duration": null, "last_expired": null,
-        "bundle_name": "streamcommerce", "bundle_version": null, "relative_fileloc": file.rsplit('/').next(),
-        "fileloc": file, "description": graph.description(),
-        "timetable_summary": summary, "timetable_description": summary, "timetable_partitioned": false,
-        "timetable_periodic": has_schedule, "tags": tags, "max_active_tasks": graph.max_active_tasks(),
-        "max_active_runs": graph.max_active_runs(), "max_consecutive_failed_dag_runs": graph.max_consecutive_failed_dag_runs().unwrap_or(0),
-        "has_task_concurrency_limits": false, "has_import_errors": false,
-        "next_dagrun_logical_date": next, "next_dagrun_data_interval_start": next,
-        "next_dagrun_data_interval_end": next, "next_dagrun_run_after": next, "allowed_run_types": null,
-        "owners": [graph.owner()], "is_backfillable": has_schedule, "file_token": id,
-    })
+    json!(Dag::of(dag, graph))
 }
 
 /// Airflow's `DAGDetailsResponse`: the DAG, and more.
@@ -202,18 +188,7 @@ fn time_delta(duration: Duration) -> Value {
 
 /// Airflow's `DAGRunResponse`.
 pub(crate) fn run(run: &RunListed) -> Value {
-    let dag_id = run.dag_id.as_str();
-    json!({
-        "dag_run_id": run.run_id, "dag_id": dag_id, "logical_date": maybe(run.logical_date),
-        "queued_at": instant(run.queued_at), "start_date": maybe(run.start_date), "end_date": maybe(run.end_date),
-        "duration": seconds_between(run.start_date, run.end_date),
-        "data_interval_start": maybe(run.data_interval_start), "data_interval_end": maybe(run.data_interval_end),
-        "run_after": instant(run.run_after), "last_scheduling_decision": maybe(run.start_date),
-        "run_type": run.run_type.as_str(), "state": run.state.as_str(), "triggered_by": run.triggered_by,
-        "triggering_user_name": run.triggering_user, "conf": run.conf, "note": run.note,
-        "dag_versions": [version(run.version, run.version_number, dag_id, run.version_created_at)],
-        "bundle_version": null, "dag_display_name": dag_id, "partition_key": null, "partition_date": null,
-    })
+    json!(Run::from(run))
 }
 
 /// Airflow's `XComResponse`: without the value.
