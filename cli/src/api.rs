@@ -57,7 +57,7 @@ impl Api {
         let Some(url) = &remote.url else {
             let pool = settings::pool(connection)?;
             let app = web::App {
-                pool: pool.clone(),
+                pool: pool.clone().into(),
                 graphs: Graphs::default(),
                 wake: Wake::default(),
                 keys: Keys::from_env()?,

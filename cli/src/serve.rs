@@ -177,7 +177,7 @@ impl Services {
         }
         let server = web::Server {
             app: web::App {
-                pool: self.pool.clone(),
+                pool: self.pool.clone().into(),
                 graphs: self.graphs.clone(),
                 wake: self.wake.clone(),
                 keys: self.keys.clone(),

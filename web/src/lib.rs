@@ -2,6 +2,7 @@
 
 pub mod api;
 mod auth;
+mod line;
 mod metrics;
 mod openapi;
 mod own;
@@ -12,24 +13,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::{Router, middleware, routing::get};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::auth::{Gate, Signer};
 pub use crate::{
     auth::{Access, AccessError},
+    line::Line,
     own::{Answer, Own},
     pages::part,
 };
 
 /// How long open requests have when the server is to stop.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// Requests that are answered at once; the others stand in line. A connection of the pool would be waited for only as long as a
-/// database is given to answer, and the engine of `standalone` has the same pool. Streams count until they begin.
-const AT_ONCE: usize = 64;
 
 /// The web server.
 #[derive(Debug)]
@@ -46,7 +42,7 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct App {
     /// The database.
-    pub pool: PgPool,
+    pub pool: Line,
     /// The graphs of the versions in use.
     pub graphs: Graphs,
     /// Wakes scheduler and worker.
@@ -72,7 +68,6 @@ pub fn router(app: App, access: Access) -> Router {
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
         .layer(CompressionLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .with_state(app)
 }
 

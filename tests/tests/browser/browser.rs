@@ -77,6 +77,8 @@ impl Browser {
         self.fill("input[name=username]", name).await;
         self.fill("input[name=password]", password).await;
         self.press("Sign in").await;
+        // The password takes its time to check, and whoever goes on before that is not signed in.
+        self.wait_for("a[href='/account']").await;
     }
 
     pub(crate) async fn source(&self) -> String {

@@ -38,9 +38,10 @@ async fn everything_is_set_by_hand() {
     let password = browser.text("#password").await;
     browser.open("/account").await;
     browser.press("Sign out").await;
+    browser.wait_for("input[name=password]").await;
     browser.sign_in_as("grace", &password).await;
     browser.open("/variables").await;
-    browser.see("main", "op").await;
+    browser.see("main", "this needs the role op").await;
     assert!(!browser.text("main").await.contains("region"));
     browser.stop().await;
     server.stop().await;

@@ -19,7 +19,7 @@ use orchestrator::{
         runs,
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     body::Body,
@@ -179,12 +179,13 @@ pub(crate) async fn tasks(State(app): State<App>, Path(dag_id): Path<DagId>, uri
     let mut tasks: Vec<_> = graph.nodes().zip(graph.tasks()).collect();
     tasks.sort_by_key(|(_, task)| &task.task_id);
     let mut rows: Vec<_> = tasks.into_iter().map(|(node, task)| wire::task(&graph, node, task)).collect();
-    // The sorts keep what is equal in its order, so the first one wanted comes last.
+    // A sort keeps what is equal in its order, so the first one wanted comes last.
     for (name, direction) in order.into_iter().rev() {
-        rows.sort_by_key(|row| (row[name].as_f64().map(|number| number as i64), row[name].as_str().map(str::to_owned)));
-        if direction == Direction::Descending {
-            rows.reverse();
-        }
+        rows.sort_by(|one, other| {
+            let value = |row: &Value| (row[name].as_i64(), row[name].as_str().map(str::to_owned));
+            let order = value(one).cmp(&value(other));
+            if direction == Direction::Descending { order.reverse() } else { order }
+        });
     }
     let total = rows.len();
     Ok(Json(json!({ "tasks": rows, "total_entries": total })))

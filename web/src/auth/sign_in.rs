@@ -54,7 +54,7 @@ pub(crate) async fn token(
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "detail": fault }))).into_response();
     };
     let signed = async {
-        let user = commands::sign_in(&gate.app.pool, &username, Password::from(password), &by).await?;
+        let user = commands::sign_in(gate.app.pool.pool(), &username, Password::from(password), &by).await?;
         Ok::<_, NotSignedIn>(gate.signer.sign(&user.username)?)
     };
     match signed.await {
@@ -123,7 +123,7 @@ pub(crate) async fn submit(
     Form(Credentials { username, password, next }): Form<Credentials>,
 ) -> Result<Response, PageError> {
     let next = local(&next);
-    let user = match commands::sign_in(&gate.app.pool, &username, Password::from(password), &by).await {
+    let user = match commands::sign_in(gate.app.pool.pool(), &username, Password::from(password), &by).await {
         Ok(user) => user,
         Err(NotSignedIn::Failed(error)) => return Err(error.into()),
         Err(refused) => {

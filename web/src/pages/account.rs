@@ -101,7 +101,7 @@ pub(crate) async fn change_password(
     Form(change): Form<Change>,
 ) -> Result<Redirect, PageError> {
     let name = user(visitor)?.username;
-    match commands::sign_in(&app.pool, &name, Password::from(change.now), &by).await {
+    match commands::sign_in(app.pool.pool(), &name, Password::from(change.now), &by).await {
         Ok(_) => {}
         Err(NotSignedIn::Failed(error)) => return Err(error.into()),
         Err(NotSignedIn::Wrong) => {

@@ -107,3 +107,28 @@ async fn states(
     let cells = instances::cells(conn, &[run.run_key], &nodes).await?;
     Ok(cells.into_iter().map(|cell| (cell.task_id, cell.state)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use orchestrator::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn around_a_task_is_what_is_two_edges_away_before_and_after_it() {
+        let dag = Dag::new("line");
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let [a, b, c, d, e, f] = names.map(|name| dag.task(name, async |_: Context| TaskResult::Ok(())));
+        dag.chain(a >> b >> c >> d >> e >> f);
+        dag.chain(a >> f);
+        let built = dag.build().unwrap();
+        let graph = built.graph();
+        let around = |task: &str| {
+            let nodes = neighbours(graph, graph.node(&task.into()).unwrap()).into_iter();
+            let mut names: Vec<_> = nodes.map(|node| graph.task(node).unwrap().task_id.to_string()).collect();
+            names.sort();
+            names.concat()
+        };
+        assert_eq!((around("c"), around("a"), around("f")), ("abcde".to_owned(), "abcf".to_owned(), "adef".to_owned()));
+    }
+}

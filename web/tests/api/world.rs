@@ -73,7 +73,7 @@ impl World {
         let worker = Worker::new(pool.clone(), registry, graphs.clone(), wake.clone(), settings);
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
-        let app = App { pool, graphs, wake, keys: keys.clone(), overflow: None, figures };
+        let app = App { pool: pool.into(), graphs, wake, keys: keys.clone(), overflow: None, figures };
         Self { router: web::router(app, access), keys, stop }
     }
 
