@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use orchestrator::{
     accounts::Password,
     commands::{self, By},
+    ids::DagId,
     store::users,
 };
 use serde_json::{Value, json};
@@ -17,8 +18,13 @@ use crate::{
     output::{self, say},
 };
 
-const COLUMNS: [(&str, &str); 4] =
-    [("username", "username"), ("role", "role"), ("created", "created_at"), ("signed in", "last_sign_in_at")];
+const COLUMNS: [(&str, &str); 5] = [
+    ("username", "username"),
+    ("role", "role"),
+    ("dags", "dags"),
+    ("created", "created_at"),
+    ("signed in", "last_sign_in_at"),
+];
 
 pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
@@ -41,6 +47,15 @@ pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFor
             change(api, &username, json!({ "role": role })).await?;
             say(&format!("{username} is a {role}"));
         }
+        UsersCommand::Grant { username, dag_id, role } => {
+            let grant = json!({ "role": role });
+            api.send(Verb::Put, &of_dag(&username, &dag_id), Some(grant)).await?;
+            say(&format!("{username} is a {role} of {dag_id}"));
+        }
+        UsersCommand::Revoke { username, dag_id } => {
+            api.send(Verb::Delete, &of_dag(&username, &dag_id), None).await?;
+            say(&format!("{username} has nothing granted of {dag_id} any more"));
+        }
         UsersCommand::Delete { username } => {
             api.send(Verb::Delete, &format!("/api/users/{}", part(&username)), None).await?;
             say(&format!("{username} is deleted"));
@@ -48,6 +63,10 @@ pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFor
         UsersCommand::Token { username, name, days } => say(&token(api, &username, &name, days).await?),
     }
     Ok(Exit::Done)
+}
+
+fn of_dag(username: &str, dag: &DagId) -> String {
+    format!("/api/users/{}/dags/{}", part(username), part(dag.as_str()))
 }
 
 async fn change(api: &Api, username: &str, what: Value) -> anyhow::Result<Value> {

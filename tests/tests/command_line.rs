@@ -94,6 +94,11 @@ async fn a_server_does_what_the_database_does() {
     assert!(
         says(&server, &["users", "list"]).await.lines().any(|line| line.contains("grace") && line.contains("viewer"))
     );
+    remote(&["users", "set-role", "grace", "public"]).await.unwrap();
+    remote(&["users", "grant", "grace", "example_etl", "user"]).await.unwrap();
+    assert!(says(&server, &["users", "list"]).await.contains("example_etl: user"));
+    remote(&["users", "revoke", "grace", "example_etl"]).await.unwrap();
+    assert!(!says(&server, &["users", "list"]).await.contains("example_etl"));
     remote(&["users", "delete", "grace"]).await.unwrap();
     assert!(!says(&server, &["users", "list"]).await.contains("grace"));
     let settings = remote(&["config", "list"]).await.unwrap();

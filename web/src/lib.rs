@@ -65,6 +65,7 @@ pub fn router(app: App, access: Access) -> Router {
         .merge(api)
         .merge(pages::router(&app))
         .route("/metrics", get(metrics::show))
+        .layer(middleware::from_fn(auth::permit))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
         .layer(CompressionLayer::new())

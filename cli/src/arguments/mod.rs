@@ -5,7 +5,7 @@ mod resources;
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use orchestrator::accounts::Role;
+use orchestrator::{accounts::Role, ids::DagId};
 
 pub(crate) use self::resources::{
     AddConnection, AssetsCommand, BackfillCommand, BackfillOptions, ConnectionsCommand, PoolsCommand, VariablesCommand,
@@ -352,7 +352,7 @@ pub(crate) enum UsersCommand {
     Create {
         /// What they sign in with.
         username: String,
-        /// What they may do: viewer, user, op or admin.
+        /// What they may do: public (nothing but what is granted), viewer, user, op or admin.
         #[arg(long, default_value = "viewer")]
         role: Role,
         #[command(flatten)]
@@ -369,8 +369,25 @@ pub(crate) enum UsersCommand {
     SetRole {
         /// Who.
         username: String,
-        /// viewer, user, op or admin.
+        /// public, viewer, user, op or admin.
         role: Role,
+    },
+    /// Lets a user look at one DAG (viewer) or work on it (user), whatever their role.
+    Grant {
+        /// Who.
+        username: String,
+        /// Which DAG.
+        dag_id: DagId,
+        /// viewer or user.
+        #[arg(default_value = "viewer")]
+        role: Role,
+    },
+    /// Takes back what a user might do with one DAG.
+    Revoke {
+        /// Who.
+        username: String,
+        /// Which DAG.
+        dag_id: DagId,
     },
     /// Deletes a user.
     Delete {

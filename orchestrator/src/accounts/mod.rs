@@ -2,8 +2,10 @@
 
 mod password;
 mod role;
+mod sight;
 mod token;
 
 pub use password::{MalformedHash, Password, PasswordHash};
 pub use role::{BadRole, Role};
+pub use sight::Sight;
 pub use token::{TOKEN_PREFIX, Token};

@@ -1,4 +1,4 @@
-//! The roles of Airflow's simple auth manager: each may do all that the one before it may.
+//! The roles of Airflow's simple auth manager, and `public` as in Airflow's FAB: each may do all that the one before it may.
 
 use std::{fmt, str::FromStr};
 
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Nothing, but with the DAGs that were granted.
+    Public,
     /// Look at DAGs, runs, tasks, logs and assets.
     Viewer,
     /// Also trigger, clear, mark, pause, backfill.
@@ -20,17 +22,18 @@ pub enum Role {
 
 /// There is no such role.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no role {0:?}: it is one of viewer, user, op, admin")]
+#[error("there is no role {0:?}: it is one of public, viewer, user, op, admin")]
 pub struct BadRole(String);
 
 impl Role {
     /// Every role, the weakest first.
-    pub const ALL: [Self; 4] = [Self::Viewer, Self::User, Self::Op, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Public, Self::Viewer, Self::User, Self::Op, Self::Admin];
 
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Public => "public",
             Self::Viewer => "viewer",
             Self::User => "user",
             Self::Op => "op",

@@ -36,7 +36,8 @@ pub use self::{
     signal::post_signal,
     trigger::{ManualRun, trigger},
     users::{
-        NotSignedIn, create_token, create_user, delete_user, revoke_token, set_password, set_role, sign_in, wait_after,
+        GRANTABLE, NotSignedIn, create_token, create_user, delete_user, grant_dag, revoke_dag, revoke_token,
+        set_password, set_role, sign_in, wait_after,
     },
     xcom::{delete_xcom, put_xcom},
 };
@@ -86,6 +87,14 @@ pub enum Refused {
     /// There is a user of that name.
     #[error("The User with username `{0}` already exists")]
     UserExists(String),
+    /// The user was granted nothing with the DAG.
+    #[error("nothing of the Dag `{dag}` is granted to {user}")]
+    NoGrant {
+        /// The user.
+        user: String,
+        /// The DAG.
+        dag: DagId,
+    },
     /// Nobody else could let anybody in.
     #[error("{0} is the last admin: make another one first")]
     LastAdmin(String),
@@ -166,6 +175,7 @@ impl Refused {
             | Self::NoAsset(_)
             | Self::NoUser(_)
             | Self::NoToken(_)
+            | Self::NoGrant { .. }
             | Self::NoBackfill(_) => Kind::Missing,
             Self::UserExists(_)
             | Self::PoolExists(_)

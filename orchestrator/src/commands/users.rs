@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use super::{By, Refused};
 use crate::{
     accounts::{Password, PasswordHash, Role, Token},
+    ids::DagId,
     store::{
-        self, events,
+        self, dags, events,
         users::{self, Failures, UserRow},
     },
 };
@@ -24,6 +25,9 @@ static HASHES: Semaphore = Semaphore::const_new(2);
 
 /// The longest that somebody waits after a wrong password.
 const WAIT_MAX: Duration = Duration::from_secs(900);
+
+/// What somebody can be with one DAG.
+pub const GRANTABLE: [Role; 2] = [Role::Viewer, Role::User];
 
 /// The shortest password that somebody may choose.
 const PASSWORD_MIN: usize = 8;
@@ -88,6 +92,40 @@ pub async fn set_role(conn: &mut PgConnection, name: &str, role: Role, by: &By) 
         return Err(Refused::NoUser(name.to_owned()));
     }
     write_down(&mut tx, "set_role", by, json!({ "username": name, "role": role })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Lets a user do something with one DAG, whatever their role lets them do with all.
+///
+/// # Errors
+/// [`Refused`]; a DAG can be looked at or worked on (`viewer` or `user`): there is nothing in it for the others.
+pub async fn grant_dag(conn: &mut PgConnection, name: &str, dag: &DagId, role: Role, by: &By) -> Result<(), Refused> {
+    if !GRANTABLE.contains(&role) {
+        return Err(Refused::Invalid(format!("with one DAG somebody can be a viewer or a user, and not {role}")));
+    }
+    let mut tx = conn.begin().await?;
+    if dags::current_version(&mut tx, dag).await?.is_none() {
+        return Err(Refused::NoDag(dag.clone()));
+    }
+    if !users::grant(&mut tx, name, dag, role).await? {
+        return Err(Refused::NoUser(name.to_owned()));
+    }
+    write_down_of(&mut tx, "grant_dag", Some(dag), by, json!({ "username": name, "role": role })).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Takes back what a user might do with one DAG. The DAG may be gone.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn revoke_dag(conn: &mut PgConnection, name: &str, dag: &DagId, by: &By) -> Result<(), Refused> {
+    let mut tx = conn.begin().await?;
+    if !users::revoke_grant(&mut tx, name, dag).await? {
+        return Err(Refused::NoGrant { user: name.to_owned(), dag: dag.clone() });
+    }
+    write_down_of(&mut tx, "revoke_dag", Some(dag), by, json!({ "username": name })).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -226,7 +264,17 @@ pub async fn revoke_token(conn: &mut PgConnection, user: &UserRow, token_id: i64
 }
 
 async fn write_down(tx: &mut PgConnection, event: &str, by: &By, extra: Value) -> sqlx::Result<()> {
-    events::append(tx, &events::Event { event, dag_id: None, run_id: None, by, extra }).await
+    write_down_of(tx, event, None, by, extra).await
+}
+
+async fn write_down_of(
+    tx: &mut PgConnection,
+    event: &str,
+    dag_id: Option<&DagId>,
+    by: &By,
+    extra: Value,
+) -> sqlx::Result<()> {
+    events::append(tx, &events::Event { event, dag_id, run_id: None, by, extra }).await
 }
 
 #[cfg(test)]

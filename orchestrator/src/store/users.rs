@@ -1,11 +1,14 @@
-//! `app_user`, `app_token` and `sign_in_failure`: who there is, what stands for them, and who has tried in vain.
+//! `app_user`, `dag_grant`, `app_token` and `sign_in_failure`: who there is, what they may, what stands for them, and who has
+//! tried in vain.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use crate::{
     accounts::{PasswordHash, Role},
-    ids::UserId,
+    ids::{DagId, UserId},
 };
 
 /// A user.
@@ -17,6 +20,8 @@ pub struct UserRow {
     pub username: String,
     /// What they may do.
     pub role: Role,
+    /// What they may do with single DAGs.
+    pub dags: BTreeMap<DagId, Role>,
     /// Since when they have their password.
     pub password_set_at: DateTime<Utc>,
     /// When they were made.
@@ -29,6 +34,7 @@ struct Row {
     user_id: UserId,
     username: String,
     role: String,
+    dags: Json<BTreeMap<DagId, Role>>,
     password_set_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     last_sign_in_at: Option<DateTime<Utc>>,
@@ -36,12 +42,13 @@ struct Row {
 
 impl From<Row> for UserRow {
     fn from(row: Row) -> Self {
-        let Row { user_id, username, role, password_set_at, created_at, last_sign_in_at } = row;
+        let Row { user_id, username, role, dags, password_set_at, created_at, last_sign_in_at } = row;
         // The table holds no other; the weakest is what a stronger one of a later version would be here.
         Self {
             user_id,
             username,
-            role: role.parse().unwrap_or(Role::Viewer),
+            role: role.parse().unwrap_or(Role::Public),
+            dags: dags.0,
             password_set_at,
             created_at,
             last_sign_in_at,
@@ -71,7 +78,9 @@ pub async fn list(conn: &mut PgConnection, name: Option<&str>) -> sqlx::Result<V
     let rows = sqlx::query_as!(
         Row,
         r#"select user_id as "user_id: UserId", username, role, password_set_at, created_at,
-                  last_sign_in_at
+                  last_sign_in_at,
+                  coalesce((select jsonb_object_agg(g.dag_id, g.role) from dag_grant g where g.user_id = app_user.user_id), '{}')
+                      as "dags!: Json<BTreeMap<DagId, Role>>"
            from app_user where $1::text is null or username = $1 order by username"#,
         name
     );
@@ -108,6 +117,34 @@ pub async fn set_password(conn: &mut PgConnection, name: &str, hash: &PasswordHa
 /// The database is down.
 pub async fn set_role(conn: &mut PgConnection, name: &str, role: Role) -> sqlx::Result<bool> {
     let done = sqlx::query!("update app_user set role = $2 where username = $1", name, role.as_str());
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Lets a user do something with a DAG; false if there is no such user.
+///
+/// # Errors
+/// The database is down.
+pub async fn grant(conn: &mut PgConnection, name: &str, dag: &DagId, role: Role) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "insert into dag_grant (user_id, dag_id, role) select user_id, $2, $3 from app_user where username = $1
+         on conflict (user_id, dag_id) do update set role = excluded.role",
+        name,
+        dag.as_str(),
+        role.as_str()
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Takes back what a user might do with a DAG; false if it was nothing.
+///
+/// # Errors
+/// The database is down.
+pub async fn revoke_grant(conn: &mut PgConnection, name: &str, dag: &DagId) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "delete from dag_grant using app_user u where u.user_id = dag_grant.user_id and u.username = $1 and dag_id = $2",
+        name,
+        dag.as_str()
+    );
     Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
@@ -238,7 +275,9 @@ pub async fn of_token(conn: &mut PgConnection, hash: &[u8]) -> sqlx::Result<Opti
                where token_hash = $1 and expires_at > now()
                  and (last_used_at is null or last_used_at < now() - interval '1 minute'))
            select u.user_id as "user_id: UserId", u.username, u.role, u.password_set_at, u.created_at,
-                  u.last_sign_in_at
+                  u.last_sign_in_at,
+                  coalesce((select jsonb_object_agg(g.dag_id, g.role) from dag_grant g where g.user_id = u.user_id), '{}')
+                      as "dags!: Json<BTreeMap<DagId, Role>>"
            from app_token t join app_user u using (user_id) where t.token_hash = $1 and t.expires_at > now()"#,
         hash
     );

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use orchestrator::{
+    accounts::Sight,
     commands::{self, By, Refused},
     ids::{DagId, TaskId},
     state::RunState,
@@ -31,9 +32,9 @@ use super::{
 };
 use crate::{App, openapi::unserved};
 
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult<Response> {
+pub(crate) async fn list(State(app): State<App>, Extension(sight): Extension<Sight>, uri: Uri) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
-    let filter = read(&params)?;
+    let filter = read(&params)?.seen_by(&sight, DagColumn::DagId);
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     let mut graphs = Vec::with_capacity(found.rows.len());

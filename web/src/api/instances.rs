@@ -1,13 +1,14 @@
 //! `/taskInstances`: list, get, tries.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{FromRequestParts, State},
     http::{HeaderMap, Uri, request},
     response::Response,
 };
 use orchestrator::{
+    accounts::Sight,
     ids::{DagId, RunId, TaskId},
     state::TaskState,
     store::{
@@ -44,11 +45,12 @@ const WHOLE_RUN: Page = Page { limit: i64::MAX, offset: 0 };
 
 pub(crate) async fn list(
     State(app): State<App>,
+    Extension(sight): Extension<Sight>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     uri: Uri,
 ) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
-    let mut filter = read(&params)?;
+    let mut filter = read(&params)?.seen_by(&sight, InstanceColumn::DagId);
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {
         dags::find(&mut conn, dag_id.clone()).await?;
@@ -68,6 +70,7 @@ pub(crate) async fn list(
 /// The same as a POST, for conditions that are longer than a path may be.
 pub(crate) async fn list_batch(
     State(app): State<App>,
+    Extension(sight): Extension<Sight>,
     Path((dag_id, run_id)): Path<(DagId, RunId)>,
     headers: HeaderMap,
     body: Bytes,
@@ -91,7 +94,7 @@ pub(crate) async fn list_batch(
         ],
     );
     let params = batch(&headers, &body, &names)?;
-    let filter = read(&params)?;
+    let filter = read(&params)?.seen_by(&sight, InstanceColumn::DagId);
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     page_of(&app, &mut conn, &found).await

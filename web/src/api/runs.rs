@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use orchestrator::{
+    accounts::Sight,
     commands::{self, By, ManualRun, Refused},
     ids::{DagId, RunId},
     state::{RunState, RunType},
@@ -32,9 +33,14 @@ use crate::{App, openapi::unserved};
 /// Airflow's wildcard for "any".
 pub(crate) const ANY: &str = "~";
 
-pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri: Uri) -> ApiResult<Response> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(sight): Extension<Sight>,
+    Path(dag_id): Path<DagId>,
+    uri: Uri,
+) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
-    let mut filter = read(&params)?;
+    let mut filter = read(&params)?.seen_by(&sight, RunColumn::DagId);
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {
         filter = filter.only(RunColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id);
@@ -46,6 +52,7 @@ pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri:
 /// The same as a POST, for conditions that are longer than a path may be.
 pub(crate) async fn list_batch(
     State(app): State<App>,
+    Extension(sight): Extension<Sight>,
     Path(dag_id): Path<DagId>,
     headers: HeaderMap,
     body: Bytes,
@@ -58,7 +65,7 @@ pub(crate) async fn list_batch(
         &[("dag_ids", "dag_id"), ("states", "state"), ("order_by", "order_by"), ("conf_contains", "conf_contains")],
     );
     let params = batch(&headers, &body, &names)?;
-    let filter = read(&params)?;
+    let filter = read(&params)?.seen_by(&sight, RunColumn::DagId);
     let found = page::list(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
     Ok(page_of(&found))
 }

@@ -11,6 +11,7 @@ use axum::{
 use orchestrator::{
     accounts::{Password, Role},
     commands::{self, By, Refused},
+    ids::DagId,
     store::users::{self, UserRow},
 };
 use serde_json::{Value, json};
@@ -123,6 +124,31 @@ pub(crate) async fn delete_user(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Lets a user look at one DAG, or work on it.
+pub(crate) async fn grant_dag(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path((name, dag)): Path<(String, DagId)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let body = Body::read(&headers, &body, &["role"], &["role"])?;
+    let role = role(&body)?.unwrap_or(Role::Viewer);
+    let mut conn = app.pool.acquire().await?;
+    commands::grant_dag(&mut conn, &name, &dag, role, &by).await?;
+    let now = users::list(&mut conn, Some(&name)).await?;
+    now.first().map(|user| Json(wire(user))).ok_or_else(|| Refused::NoUser(name).into())
+}
+
+pub(crate) async fn revoke_dag(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path((name, dag)): Path<(String, DagId)>,
+) -> ApiResult<StatusCode> {
+    commands::revoke_dag(&mut *app.pool.acquire().await?, &name, &dag, &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn role(body: &Body) -> ApiResult<Option<Role>> {
     let Some(text) = body.text("role")? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: orchestrator::accounts::BadRole| {
@@ -132,7 +158,7 @@ fn role(body: &Body) -> ApiResult<Option<Role>> {
 
 fn wire(user: &UserRow) -> Value {
     json!({
-        "username": user.username, "role": user.role, "created_at": instant(user.created_at),
+        "username": user.username, "role": user.role, "dags": user.dags, "created_at": instant(user.created_at),
         "last_sign_in_at": user.last_sign_in_at.map(instant),
     })
 }

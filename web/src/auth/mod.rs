@@ -4,8 +4,10 @@ mod access;
 mod account;
 mod bearer;
 mod guard;
+mod permit;
 mod roles;
 mod sign_in;
+mod visitor;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,10 +17,10 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use orchestrator::{
-    accounts::{Role, Token},
+    accounts::Token,
     commands::{By, Way},
     store::users::{self, UserRow},
 };
@@ -27,6 +29,8 @@ use serde_json::json;
 pub use access::{Access, AccessError};
 pub(crate) use bearer::Signer;
 pub(crate) use guard::secured;
+pub(crate) use permit::{permit, sees};
+pub(crate) use visitor::Visitor;
 
 use self::sign_in::session_of;
 use crate::App;
@@ -37,13 +41,6 @@ pub(crate) struct Gate {
     pub(crate) app: App,
     pub(crate) access: Access,
     pub(crate) signer: Arc<Signer>,
-}
-
-/// Who is in: a user, or anybody where nobody need sign in.
-#[derive(Clone, Debug)]
-pub(crate) struct Visitor {
-    pub(crate) user: Option<UserRow>,
-    pub(crate) role: Role,
 }
 
 /// Where people and programs sign in and out.
@@ -66,9 +63,10 @@ pub(crate) fn users_routes() -> Router<App> {
     Router::new()
         .route("/api/users", get(account::users).post(account::create_user))
         .route("/api/users/{name}", delete(account::delete_user).patch(account::patch_user))
+        .route("/api/users/{name}/dags/{dag}", put(account::grant_dag).delete(account::revoke_dag))
 }
 
-/// Lets a request through to its handler, with who it is from.
+/// Finds out who a request is from.
 pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let (path, method) = (request.uri().path().to_owned(), request.method().clone());
     if let Some(fault) = guard::fault(gate.access, &method, request.headers()) {
@@ -82,14 +80,6 @@ pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
         Ok(visitor) => visitor,
         Err(refused) => return refused.into_response(&path),
     };
-    let role = visitor.as_ref().map(|visitor| visitor.role);
-    match roles::required(&method, &path) {
-        Some(_) if role.is_none() => return not_signed_in(&path),
-        Some(required) if role < Some(required) => {
-            return refuse(&path, StatusCode::FORBIDDEN, &format!("this needs the role {required}"));
-        }
-        _ => {}
-    }
     let way = if path.starts_with("/api/") { Way::RestApi } else { Way::Ui };
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip());
     let user = visitor.as_ref().and_then(|visitor| visitor.user.as_ref()).map(|user| user.username.clone());
@@ -132,7 +122,7 @@ impl Gate {
     /// Who it is; nobody, if nothing was shown.
     async fn visitor(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Visitor>, NotAdmitted> {
         if self.access != Access::Users {
-            return Ok(Some(Visitor { user: None, role: Role::Admin }));
+            return Ok(Some(Visitor::anybody()));
         }
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let user = match bearer.and_then(|value| value.strip_prefix("Bearer ")) {
@@ -142,7 +132,7 @@ impl Gate {
                 None => None,
             },
         };
-        Ok(user.map(|user| Visitor { role: user.role, user: Some(user) }))
+        Ok(user.map(Visitor::from))
     }
 
     async fn of_bearer(&self, token: &str) -> Result<Option<UserRow>, NotAdmitted> {

@@ -12,11 +12,10 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
         (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
         (Some("api"), Some("users"), _) => Some(Role::Admin),
-        (Some("api"), Some("tokens"), _) => Some(Role::Viewer),
+        (Some("account"), _, _) | (Some("api"), Some("tokens"), _) => Some(Role::Public),
         (Some("users"), _, _) => Some(Role::Admin),
         (Some("variables" | "connections"), _, _) => Some(Role::Op),
         _ if reads => Some(Role::Viewer),
-        (Some("account"), _, _) => Some(Role::Viewer),
         (Some("pools" | "assets"), _, _) => Some(Role::Op),
         _ => Some(Role::User),
     }
@@ -54,7 +53,7 @@ mod tests {
         ] {
             assert_eq!(get(path), None, "{path}");
         }
-        for path in ["/", "/dags", "/api/v2/dags", "/api/v2/pools", "/api/v2/assets", "/api/v2/eventLogs", "/account"] {
+        for path in ["/", "/dags", "/api/v2/dags", "/api/v2/pools", "/api/v2/assets", "/api/v2/eventLogs"] {
             assert_eq!(get(path), Some(Role::Viewer), "{path}");
         }
         for path in ["/api/v2/variables", "/api/v2/connections/db", "/api/v2/config"] {
@@ -76,7 +75,7 @@ mod tests {
         assert_eq!((get("/users"), post("/users")), (Some(Role::Admin), Some(Role::Admin)));
         assert_eq!((get("/variables"), get("/connections")), (Some(Role::Op), Some(Role::Op)));
         assert_eq!((get("/assets"), post("/assets/1")), (Some(Role::Viewer), Some(Role::Op)));
-        assert_eq!((post("/account/tokens"), post("/backfills/1/cancel")), (Some(Role::Viewer), Some(Role::User)));
-        assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Viewer)));
+        assert_eq!((post("/account/tokens"), post("/backfills/1/cancel")), (Some(Role::Public), Some(Role::User)));
+        assert_eq!((get("/api/users"), post("/api/tokens")), (Some(Role::Admin), Some(Role::Public)));
     }
 }

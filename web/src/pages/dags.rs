@@ -1,6 +1,6 @@
 //! All DAGs: which there are, how their latest runs went, when the next one comes; and the switch that pauses them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use askama::Template;
 use axum::{
@@ -10,6 +10,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use orchestrator::{
+    accounts::Sight,
     commands::{self, By},
     ids::DagId,
     state::RunState,
@@ -117,12 +118,13 @@ impl Frame for DagsPage {
 
 pub(crate) async fn show(
     State(app): State<App>,
+    Extension(sight): Extension<Sight>,
     Query(wanted): Query<Wanted>,
     OriginalUri(uri): OriginalUri,
 ) -> PageResult<DagsPage> {
     let mut conn = app.pool.acquire().await?;
     let part = Part { limit: DAGS, offset: wanted.offset.max(0) };
-    let listed = page::list(&mut conn, &wanted.filter(), part).await?;
+    let listed = page::list(&mut conn, &wanted.filter().seen_by(&sight, DagColumn::DagId), part).await?;
     let now = store::now(&mut conn).await?;
     let ids: Vec<_> = listed.rows.iter().map(|dag| dag.dag_id.as_str().to_owned()).collect();
     let mut recent: HashMap<DagId, Vec<RecentRun>> = HashMap::new();
@@ -135,12 +137,20 @@ pub(crate) async fn show(
         rows.push(row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, now));
     }
     Ok(Page(DagsPage {
+        tags: match sight {
+            Sight::Everything => settings::tags(&mut conn, &Selection::default(), TAGS).await?.rows,
+            Sight::Only(_) => tags_of(&rows),
+        },
         rows,
-        tags: settings::tags(&mut conn, &Selection::default(), TAGS).await?.rows,
         pager: Pager::new(part, listed.total, &wanted.pairs()),
         wanted,
         here: uri.to_string(),
     }))
+}
+
+fn tags_of(rows: &[Row]) -> Vec<String> {
+    let tags: BTreeSet<_> = rows.iter().flat_map(|row| row.tags.iter().cloned()).collect();
+    tags.into_iter().collect()
 }
 
 fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed, now: DateTime<Utc>) -> Row {

@@ -1,9 +1,10 @@
 //! What needs attention now, what is at work, and what comes next.
 
 use askama::Template;
-use axum::extract::State;
+use axum::{Extension, extract::State, response::Redirect};
 use chrono::{DateTime, TimeDelta, Utc};
 use orchestrator::{
+    accounts::Sight,
     ids::DagId,
     store::{
         self,
@@ -21,7 +22,7 @@ use sqlx::PgConnection;
 
 use super::{
     links,
-    page::{Frame, Page, PageResult},
+    page::{Frame, Page, PageError},
     words::{self, Moment, away, took},
 };
 use crate::App;
@@ -92,7 +93,14 @@ impl HomePage {
     }
 }
 
-pub(crate) async fn show(State(app): State<App>) -> PageResult<HomePage> {
+/// Those who do not see everything see their DAGs instead.
+pub(crate) async fn show(
+    State(app): State<App>,
+    Extension(sight): Extension<Sight>,
+) -> Result<Result<Page<HomePage>, Redirect>, PageError> {
+    if sight != Sight::Everything {
+        return Ok(Err(Redirect::to("/dags")));
+    }
     let mut conn = app.pool.acquire().await?;
     let now = store::now(&mut conn).await?;
     let (late, next) = coming(&mut conn, now).await?;
@@ -100,7 +108,7 @@ pub(crate) async fn show(State(app): State<App>) -> PageResult<HomePage> {
     let alive = processes::list(&mut conn, &alive, Part { limit: 1_000, offset: 0 }).await?.rows;
     let lost = ProcessFilter::default().only(ProcessColumn::State, "lost");
     let count = |kind: &str| alive.iter().filter(|process| process.kind.as_str() == kind).count();
-    Ok(Page(HomePage {
+    Ok(Ok(Page(HomePage {
         failed: page::failed_runs(&mut conn, now - TimeDelta::days(1), ROWS).await?,
         running: page::running(&mut conn, ROWS).await?,
         lines: page::lines(&mut conn).await?,
@@ -112,7 +120,7 @@ pub(crate) async fn show(State(app): State<App>) -> PageResult<HomePage> {
         late,
         next,
         now,
-    }))
+    })))
 }
 
 /// The DAGs that are late, and those that come next.

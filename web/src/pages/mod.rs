@@ -32,7 +32,7 @@ pub(crate) mod waits;
 mod words;
 
 use axum::{
-    Extension, Router,
+    Extension, Router, middleware,
     routing::{get, post},
 };
 
@@ -40,11 +40,11 @@ pub(crate) use links::local;
 pub use links::part;
 pub(crate) use page::{Frame, Page, PageError, PageResult, refused};
 
-use crate::App;
+use crate::{App, auth};
 
 /// The routes of the pages.
 pub(crate) fn router(app: &App) -> Router<App> {
-    let live = live::Pages(pages().with_state(app.clone()));
+    let live = live::Pages(pages().layer(middleware::from_fn(auth::permit)).with_state(app.clone()));
     pages().route("/live", get(live::stream).layer(Extension(live))).fallback(page::not_found)
 }
 
@@ -71,6 +71,8 @@ fn pages() -> Router<App> {
         .route("/users/{name}", post(users::change))
         .route("/users/{name}/password", post(users::reset))
         .route("/users/{name}/delete", post(users::delete))
+        .route("/users/{name}/grant", post(users::grant))
+        .route("/users/{name}/revoke", post(users::revoke))
         .route("/account", get(account::show))
         .route("/account/tokens", post(account::create_token))
         .route("/account/tokens/{id}/delete", post(account::revoke_token))

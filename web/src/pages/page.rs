@@ -7,19 +7,54 @@ use axum::{
 };
 use orchestrator::commands::{Kind, Refused};
 
+use crate::auth;
+
+/// An entry of the navigation.
+pub(crate) struct Entry {
+    pub(crate) path: &'static str,
+    pub(crate) name: &'static str,
+    /// `aria-current`.
+    pub(crate) current: &'static str,
+}
+
+/// All entries: section, address, name.
+const ENTRIES: [(&str, &str, &str); 12] = [
+    ("home", "/", "Home"),
+    ("dags", "/dags", "DAGs"),
+    ("runs", "/runs", "Runs"),
+    ("backfills", "/backfills", "Backfills"),
+    ("assets", "/assets", "Assets"),
+    ("pools", "/pools", "Pools"),
+    ("variables", "/variables", "Variables"),
+    ("connections", "/connections", "Connections"),
+    ("users", "/users", "Users"),
+    ("audit", "/audit", "Audit log"),
+    ("health", "/health", "Health"),
+    ("api", "/docs", "API"),
+];
+
 /// What the frame around a page asks it.
 pub(crate) trait Frame {
     /// The entry of the navigation that it belongs to.
     const SECTION: &'static str = "";
 
+    /// The entries that whoever looks may open.
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        let seen = ENTRIES.into_iter().filter(|(_, path, _)| auth::sees(path));
+        seen.map(|(section, path, name)| {
+            let current = if section == Self::SECTION { "page" } else { "false" };
+            Entry { path, name, current }
+        })
+    }
+
+    /// Whether whoever looks has signed in, or need not.
+    fn is_somebody(&self) -> bool {
+        auth::sees("/account")
+    }
+
     /// Whether it may change by itself.
     fn is_live(&self) -> bool {
         false
-    }
-
-    /// `aria-current` of an entry of the navigation.
-    fn current(&self, section: &str) -> &'static str {
-        if section == Self::SECTION { "page" } else { "false" }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lists of runs: of one DAG, or of all.
 
 use orchestrator::{
+    accounts::Sight,
     ids::DagId,
     state::{RunState, RunType},
     store::{
@@ -87,9 +88,16 @@ impl Wanted {
 }
 
 impl RunList {
-    pub(crate) async fn load(conn: &mut PgConnection, wanted: Wanted, dag: Option<&DagId>) -> sqlx::Result<Self> {
+    /// The runs of a DAG, or of all that somebody sees.
+    pub(crate) async fn load(
+        conn: &mut PgConnection,
+        wanted: Wanted,
+        sight: &Sight,
+        dag: Option<&DagId>,
+    ) -> sqlx::Result<Self> {
         let part = Part { limit: RUNS, offset: wanted.offset.max(0) };
-        let listed = runs::list(conn, &wanted.filter(dag), part).await?;
+        let filter = wanted.filter(dag).seen_by(sight, RunColumn::DagId);
+        let listed = runs::list(conn, &filter, part).await?;
         let now = store::now(conn).await?;
         let rows = listed.rows.into_iter().map(|run| Row {
             dag_link: links::dag(&run.dag_id),

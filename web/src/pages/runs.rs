@@ -1,7 +1,11 @@
 //! The runs of all DAGs.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::{
+    Extension,
+    extract::{Query, State},
+};
+use orchestrator::accounts::Sight;
 
 use super::{
     page::{Frame, Page, PageResult},
@@ -24,7 +28,11 @@ impl Frame for AllRunsPage {
     }
 }
 
-pub(crate) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageResult<AllRunsPage> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    Extension(sight): Extension<Sight>,
+    Query(wanted): Query<Wanted>,
+) -> PageResult<AllRunsPage> {
     let mut conn = app.pool.acquire().await?;
-    Ok(Page(AllRunsPage { list: RunList::load(&mut conn, wanted, None).await? }))
+    Ok(Page(AllRunsPage { list: RunList::load(&mut conn, wanted, &sight, None).await? }))
 }

@@ -8,7 +8,8 @@ use axum::{
 };
 use orchestrator::{
     accounts::{Password, Role},
-    commands::{self, By},
+    commands::{self, By, GRANTABLE},
+    ids::DagId,
     store::users::{self, UserRow},
 };
 use serde::Deserialize;
@@ -75,6 +76,37 @@ pub(crate) async fn change(
     Form(said): Form<Said>,
 ) -> Result<Redirect, PageError> {
     commands::set_role(&mut *app.pool.acquire().await?, &name, said.role, &by).await?;
+    Ok(Redirect::to("/users"))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Granted {
+    dag_id: DagId,
+    role: Role,
+}
+
+pub(crate) async fn grant(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(name): Path<String>,
+    Form(Granted { dag_id, role }): Form<Granted>,
+) -> Result<Redirect, PageError> {
+    commands::grant_dag(&mut *app.pool.acquire().await?, &name, &dag_id, role, &by).await?;
+    Ok(Redirect::to("/users"))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Revoked {
+    dag_id: DagId,
+}
+
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(name): Path<String>,
+    Form(Revoked { dag_id }): Form<Revoked>,
+) -> Result<Redirect, PageError> {
+    commands::revoke_dag(&mut *app.pool.acquire().await?, &name, &dag_id, &by).await?;
     Ok(Redirect::to("/users"))
 }
 

@@ -97,8 +97,10 @@ async fn a_role_may_do_what_it_may(pool: PgPool) {
     let pool_body = r#"{"name": "narrow", "slots": 1}"#;
     let user_body = r#"{"username": "ada", "password": "a long one", "role": "Viewer"}"#;
     let asks = [
-        (Method::GET, "/api/v2/dags", "", Role::Viewer, 200),
-        (Method::POST, "/api/v2/dags/~/dagRuns/list", "{}", Role::Viewer, 200),
+        (Method::GET, "/api/v2/dags", "", Role::Public, 200),
+        (Method::POST, "/api/v2/dags/~/dagRuns/list", "{}", Role::Public, 200),
+        (Method::GET, "/api/v2/dags/example", "", Role::Viewer, 200),
+        (Method::GET, "/api/v2/eventLogs", "", Role::Viewer, 200),
         (Method::POST, "/api/v2/dags/example/dagRuns", run, Role::User, 200),
         (Method::GET, "/api/v2/variables", "", Role::Op, 200),
         (Method::POST, "/api/v2/pools", pool_body, Role::Op, 201),
@@ -122,6 +124,106 @@ async fn a_role_may_do_what_it_may(pool: PgPool) {
     let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/ada", r#"{"role": "admin"}"#).await;
     assert_eq!(status, 200);
     assert_eq!(world.call_as(&admin, Method::DELETE, "/api/users/admin", "").await.0, 204);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let (admin, public) = (world.bearer("admin").await, world.bearer("public").await);
+    let run = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    for dag in ["example", "typed"] {
+        let path = format!("/api/v2/dags/{dag}/dagRuns");
+        assert_eq!(world.call_as(&admin, Method::POST, &path, run).await.0, 200);
+    }
+    let get = async |path: &str| world.call_as(&public, Method::GET, path, "").await;
+    assert_eq!(get("/api/v2/dags").await.1["total_entries"], 0, "nothing is granted yet");
+
+    let grant = "/api/users/public/dags/example";
+    assert_eq!(world.call_as(&public, Method::PUT, grant, r#"{"role": "user"}"#).await.0, 403);
+    for (path, body, status) in [
+        (grant, r#"{"role": "admin"}"#, 400),
+        ("/api/users/public/dags/nothing", r#"{"role": "viewer"}"#, 404),
+        ("/api/users/nobody/dags/example", r#"{"role": "viewer"}"#, 404),
+        (grant, r#"{"role": "viewer"}"#, 200),
+    ] {
+        assert_eq!(world.call_as(&admin, Method::PUT, path, body).await.0, status, "{path} {body}");
+    }
+
+    // Every list of all DAGs has what is granted, and no more.
+    for (path, rows) in [
+        ("/api/v2/dags", "dags"),
+        ("/api/v2/dags?dag_id_pattern=e", "dags"),
+        ("/api/v2/dags/~/dagRuns", "dag_runs"),
+        ("/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances"),
+        ("/api/v2/dagStats", "dags"),
+        ("/api/v2/dagStats?dag_ids=typed&dag_ids=example", "dags"),
+    ] {
+        let (status, answer) = get(path).await;
+        let dags: Vec<_> = answer[rows].as_array().unwrap().iter().map(|row| row["dag_id"].as_str().unwrap()).collect();
+        assert!(status == 200 && !dags.is_empty() && dags.iter().all(|dag| *dag == "example"), "{path}: {answer}");
+    }
+    assert_eq!(get("/api/v2/dagStats?dag_ids=typed").await.1["dags"], json!([]));
+    for list in ["/api/v2/dags/~/dagRuns/list", "/api/v2/dags/~/dagRuns/~/taskInstances/list"] {
+        let (status, answer) = world.call_as(&public, Method::POST, list, r#"{"dag_ids": ["typed"]}"#).await;
+        assert_eq!((status, &answer["total_entries"]), (200, &json!(0)), "{list}: {answer}");
+    }
+    for path in ["/api/v2/dags/example", "/dags/example", "/api/v2/dags/example/dagRuns/mine", "/dags/%65xample"] {
+        let ask = request(Method::GET, path).header("authorization", &public).body(Body::empty()).unwrap();
+        assert_eq!(world.send(ask).await.0, 200, "{path}");
+    }
+    for path in [
+        "/api/v2/dags/typed",
+        "/dags/typed",
+        "/dags/typed/runs/mine",
+        "/api/v2/dags/typed/dagRuns",
+        "/api/v2/dagSources/typed",
+        "/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries",
+        "/api/v2/eventLogs",
+        "/api/v2/backfills?dag_id=example",
+        "/audit",
+        "/health",
+        "/assets",
+        "/dags/~",
+    ] {
+        let ask = request(Method::GET, path).header("authorization", &public).body(Body::empty()).unwrap();
+        assert_eq!(world.send(ask).await.0, 403, "{path}");
+    }
+
+    // A viewer of it may not work on it; a user may, and on no other.
+    let pause = async |dag: &str| {
+        let path = format!("/api/v2/dags/{dag}");
+        world.call_as(&public, Method::PATCH, &path, r#"{"is_paused": true}"#).await.0
+    };
+    assert_eq!(pause("example").await, 403);
+    assert_eq!(world.call_as(&admin, Method::PUT, grant, r#"{"role": "user"}"#).await.0, 200);
+    assert_eq!((pause("example").await, pause("typed").await), (200, 403));
+    let all = world.call_as(&public, Method::PATCH, "/api/v2/dags?dag_id_pattern=~", r#"{"is_paused": true}"#).await;
+    assert_eq!(all.0, 403);
+
+    assert_eq!(world.call_as(&admin, Method::DELETE, grant, "").await.0, 204);
+    assert_eq!(world.call_as(&admin, Method::DELETE, grant, "").await.0, 404);
+    assert_eq!(get("/api/v2/dags/example").await.0, 403);
+    let (_, log) = world.call_as(&admin, Method::GET, "/api/v2/eventLogs?dag_id=example&order_by=-when", "").await;
+    let told: Vec<_> = log["event_logs"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
+    assert!(told.contains(&json!("grant_dag")) && told.contains(&json!("revoke_dag")), "{log}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_navigation_shows_what_one_may_open(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let nav = async |user: Option<&str>| {
+        let mut ask = request(Method::GET, if user.is_some() { "/dags" } else { "/login" });
+        if let Some(user) = user {
+            ask = ask.header("authorization", world.bearer(user).await);
+        }
+        let page = world.send(ask.body(Body::empty()).unwrap()).await.1;
+        ["/dags", "/audit", "/variables", "/users", "/account"].map(|path| page.contains(&format!("href=\"{path}\"")))
+    };
+    assert_eq!(nav(None).await, [false; 5]);
+    assert_eq!(nav(Some("public")).await, [true, false, false, false, true]);
+    assert_eq!(nav(Some("viewer")).await, [true, true, false, false, true]);
+    assert_eq!(nav(Some("op")).await, [true, true, true, false, true]);
+    assert_eq!(nav(Some("admin")).await, [true; 5]);
 }
 
 #[sqlx::test(migrations = "../migrations")]

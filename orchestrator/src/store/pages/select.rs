@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 
 use super::{Listed, Page};
+use crate::accounts::Sight;
 
 /// Something that the rows of a list are chosen and ordered by.
 pub trait Column: Copy + Send + Sync {
@@ -134,6 +135,15 @@ impl<C> Selection<C> {
     pub fn with(mut self, column: C, test: Test) -> Self {
         self.tests.push((column, test));
         self
+    }
+
+    /// Only rows of DAGs that somebody sees.
+    #[must_use]
+    pub fn seen_by(self, sight: &Sight, dag: C) -> Self {
+        match sight {
+            Sight::Everything => self,
+            Sight::Only(seen) => self.with(dag, Test::OneOf(seen.iter().map(ToString::to_string).collect())),
+        }
     }
 
     /// By this column; where it is equal, by those that are named later.

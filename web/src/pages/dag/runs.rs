@@ -1,8 +1,11 @@
 //! The runs of a DAG.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
-use orchestrator::ids::DagId;
+use axum::{
+    Extension,
+    extract::{Path, Query, State},
+};
+use orchestrator::{accounts::Sight, ids::DagId};
 
 use super::Head;
 use crate::{
@@ -37,11 +40,12 @@ impl Frame for RunsPage {
 
 pub(crate) async fn show(
     State(app): State<App>,
+    Extension(sight): Extension<Sight>,
     Path(dag_id): Path<DagId>,
     Query(wanted): Query<Wanted>,
 ) -> PageResult<RunsPage> {
     let mut conn = app.pool.acquire().await?;
     let (head, _) = Head::load(&app, &mut conn, dag_id, "/runs").await?;
-    let list = RunList::load(&mut conn, wanted, Some(&head.dag_id)).await?;
+    let list = RunList::load(&mut conn, wanted, &sight, Some(&head.dag_id)).await?;
     Ok(Page(RunsPage { head, list }))
 }
