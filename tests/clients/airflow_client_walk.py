@@ -166,6 +166,12 @@ class Walk:
         # The answer of a dry run fits two of the client's models, so it cannot read it, with Airflow as with us.
         self.runs.clear_dag_run(*of, models.DAGRunClearBody(dry_run=False))
         self.ends("example_retry", "boom", "success")
+        noted = models.BulkDAGRunBody(dag_run_id="boom", note="in bulk")
+        update = models.BulkUpdateActionBulkDAGRunBody(action="update", entities=[noted])
+        actions = models.BulkBodyBulkDAGRunBody(actions=[models.BulkBodyBulkDAGRunBodyActionsInner(update)])
+        told = self.runs.bulk_dag_runs("example_retry", actions)
+        assert (told.update.success, told.update.errors) == (["example_retry.boom"], []), told
+        assert self.runs.get_dag_run(*of).note == "in bulk"
 
     def mapped_task_instances(self):
         self.trigger("example_mapping", "mapped")

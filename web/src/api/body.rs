@@ -1,11 +1,18 @@
 //! Request bodies as FastAPI checks them: unknown keys are refused, all faults are told at once.
 
-use axum::{body::Bytes, http::HeaderMap};
+use axum::{
+    body::Bytes,
+    extract::FromRequestParts,
+    http::{HeaderMap, request},
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, ApiResult, fault};
+use super::{
+    error::{ApiError, ApiResult, fault},
+    query::Params,
+};
 
 fn not_an_object(input: Value) -> ApiError {
     let message = "Input should be a valid dictionary or object to extract fields from";
@@ -32,6 +39,18 @@ fn has_nul(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(has_nul),
         Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// `update_mask`: the fields of a body that count; without one, all.
+#[derive(Debug)]
+pub(crate) struct Mask(Vec<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Mask {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> ApiResult<Self> {
+        Ok(Self(Params::of(&parts.uri)?.all("update_mask")))
     }
 }
 
@@ -67,6 +86,18 @@ impl Body {
         if faults.is_empty() { Ok(Self(object)) } else { Err(ApiError::invalid_all(faults)) }
     }
 
+    /// Leaves what the mask names, and what it need not name.
+    pub(crate) fn masked(mut self, Mask(fields): &Mask, always: &[&str]) -> Self {
+        self.0.retain(|key, _| fields.is_empty() || fields.contains(key) || always.contains(&key.as_str()));
+        self
+    }
+
+    /// Leaves what has a value.
+    pub(crate) fn with_values(mut self) -> Self {
+        self.0.retain(|_, value| !value.is_null());
+        self
+    }
+
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
@@ -89,6 +120,12 @@ impl Body {
         self.read_as(key, "dict_type", "Input should be a valid dictionary", |value| {
             value.is_object().then(|| value.clone())
         })
+    }
+
+    /// A list; none is an empty one.
+    pub(crate) fn list(&self, key: &str) -> ApiResult<Vec<Value>> {
+        let read = self.read_as(key, "list_type", "Input should be a valid list", |value| value.as_array().cloned());
+        Ok(read?.unwrap_or_default())
     }
 
     pub(crate) fn integer(&self, key: &str) -> ApiResult<Option<i32>> {

@@ -1,6 +1,13 @@
 //! `PATCH` of many: a list of actions, each of which makes, changes or deletes some entities, or says why it did not.
 
-use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
+use std::fmt::Display;
+
+use axum::{
+    Extension, Json,
+    body::Bytes,
+    extract::{FromRequestParts, State},
+    http::HeaderMap,
+};
 use orchestrator::commands::By;
 use serde_json::{Map, Value, json};
 
@@ -12,18 +19,38 @@ use crate::App;
 
 /// What can be changed in bulk.
 pub(crate) trait Resource {
+    /// What the path says of all of them.
+    type Scope: FromRequestParts<App>;
+    /// What tells them apart.
+    type Key: Clone + Display;
     /// What its entities are called.
     const PLURAL: &'static str;
-    /// The field that tells them apart.
+    /// What their key is called.
     const KEY: &'static str;
+    /// The fields that an `update_mask` need not name.
+    const ALWAYS: &'static [&'static str];
 
-    async fn exists(app: &App, key: &str) -> ApiResult<bool>;
+    /// The key of an entity, or of a text that stands for one.
+    fn key(scope: &Self::Scope, entity: &Value) -> ApiResult<Self::Key>;
+    /// Those that are there: none, one, or all that the key may mean.
+    async fn find(app: &App, key: &Self::Key) -> ApiResult<Vec<Self::Key>>;
     async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()>;
-    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()>;
-    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()>;
+    async fn update(app: &App, by: &By, key: &Self::Key, entity: Body) -> ApiResult<()>;
+    async fn delete(app: &App, by: &By, key: &Self::Key) -> ApiResult<()>;
 
     /// The fields that a new one must have, and those that it may.
     fn fields() -> (&'static [&'static str], &'static [&'static str]);
+}
+
+/// The key of something that has a name.
+pub(crate) fn name(entity: &Value, field: &str) -> ApiResult<String> {
+    let name = entity.as_str().or_else(|| entity[field].as_str()).map(ToOwned::to_owned);
+    name.ok_or_else(|| unfit("entities", &format!("each entity should have a {field}"), entity))
+}
+
+/// Something of an action that cannot be meant.
+pub(crate) fn unfit(field: &str, text: &str, input: &Value) -> ApiError {
+    ApiError::invalid("value_error", json!(["body", "actions", field]), text, input.clone())
 }
 
 /// What is done with an entity that is there and should not be, or the other way round.
@@ -59,22 +86,22 @@ impl Action {
 pub(crate) async fn patch<R: Resource>(
     State(app): State<App>,
     Extension(by): Extension<By>,
+    scope: R::Scope,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
     let body = Body::read(&headers, &body, &["actions"], &["actions"])?;
-    let refuse = |value: &Value| {
-        ApiError::invalid("list_type", json!(["body", "actions"]), "Input should be a valid list", value.clone())
-    };
-    let wanted = body.value("actions").unwrap_or(&Value::Null);
-    let steps = wanted.as_array().ok_or_else(|| refuse(wanted))?;
+    let steps = body.list("actions")?;
+    if body.value("actions").is_none() {
+        return Err(unfit("", "Input should be a valid list", &Value::Null));
+    }
     // All of it is read before anything is done.
-    let steps = steps.iter().map(Step::read::<R>).collect::<ApiResult<Vec<_>>>()?;
+    let steps = steps.iter().map(|step| Step::<R>::read(&scope, step)).collect::<ApiResult<Vec<_>>>()?;
     let mut told: Map<_, _> = Action::ALL.map(|action| (action.as_str().to_owned(), Value::Null)).into_iter().collect();
     for step in steps {
         let kind = step.action.as_str();
         let (mut success, mut errors) = (Vec::new(), Vec::new());
-        match step.play::<R>(&app, &by, &mut success).await {
+        match step.play(&app, &by, &mut success).await {
             Ok(()) => {}
             Err(error) => errors.push(error.told()),
         }
@@ -84,18 +111,16 @@ pub(crate) async fn patch<R: Resource>(
     Ok(Json(Value::Object(told)))
 }
 
-struct Step {
+struct Step<R: Resource> {
     action: Action,
     /// Each with its key.
-    entities: Vec<(String, Value)>,
+    entities: Vec<(R::Key, Value)>,
     otherwise: Otherwise,
 }
 
-impl Step {
-    fn read<R: Resource>(value: &Value) -> ApiResult<Self> {
-        let invalid = |field: &str, text: &str| {
-            ApiError::invalid("enum", json!(["body", "actions", field]), text, value[field].clone())
-        };
+impl<R: Resource> Step<R> {
+    fn read(scope: &R::Scope, value: &Value) -> ApiResult<Self> {
+        let invalid = |field: &str, text: &str| unfit(field, text, &value[field]);
         let action = Action::ALL.into_iter().find(|action| value["action"] == action.as_str());
         let action = action.ok_or_else(|| invalid("action", "Input should be 'create', 'update' or 'delete'"))?;
         let field = if action == Action::Create { "action_on_existence" } else { "action_on_non_existence" };
@@ -107,20 +132,23 @@ impl Step {
         };
         let entities =
             value["entities"].as_array().ok_or_else(|| invalid("entities", "Input should be a valid list"))?;
-        let key = |entity: &Value| {
-            let key = entity.as_str().or_else(|| entity[R::KEY].as_str()).map(|key| (key.to_owned(), entity.clone()));
-            key.ok_or_else(|| invalid("entities", &format!("each entity should have a {}", R::KEY)))
-        };
-        Ok(Self { action, entities: entities.iter().map(key).collect::<ApiResult<_>>()?, otherwise })
+        let mask = value["update_mask"].as_array();
+        let with_key = |entity: &Value| Ok((R::key(scope, entity)?, masked(entity, mask, R::ALWAYS)));
+        Ok(Self { action, entities: entities.iter().map(with_key).collect::<ApiResult<_>>()?, otherwise })
     }
 
-    async fn play<R: Resource>(self, app: &App, by: &By, done: &mut Vec<String>) -> ApiResult<()> {
+    async fn play(self, app: &App, by: &By, done: &mut Vec<String>) -> ApiResult<()> {
         let (mut there, mut gone) = (Vec::new(), Vec::new());
         for (key, entity) in self.entities {
-            let list = if R::exists(app, &key).await? { &mut there } else { &mut gone };
-            list.push((key, entity));
+            let found = R::find(app, &key).await?;
+            if found.is_empty() {
+                gone.push((key, entity));
+            } else {
+                there.extend(found.into_iter().map(|key| (key, entity.clone())));
+            }
         }
-        let names = |list: &[(String, Value)]| list.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>().join(", ");
+        let names =
+            |list: &[(R::Key, Value)]| list.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join(", ");
         let (plural, key) = (R::PLURAL, R::KEY);
         match self.action {
             Action::Create if self.otherwise == Otherwise::Fail && !there.is_empty() => {
@@ -137,7 +165,7 @@ impl Step {
         if self.action == Action::Create {
             for (key, entity) in gone {
                 R::create(app, by, Body::of(entity, required, allowed)?).await?;
-                done.push(key);
+                done.push(key.to_string());
             }
         }
         if self.action != Action::Create || self.otherwise == Otherwise::Overwrite {
@@ -146,9 +174,16 @@ impl Step {
                     Action::Delete => R::delete(app, by, &key).await?,
                     _ => R::update(app, by, &key, Body::of(entity, &[], allowed)?).await?,
                 }
-                done.push(key);
+                done.push(key.to_string());
             }
         }
         Ok(())
     }
+}
+
+/// What an `update_mask` leaves of an entity.
+fn masked(entity: &Value, mask: Option<&Vec<Value>>, always: &[&str]) -> Value {
+    let (Some(fields), Some(mask)) = (entity.as_object(), mask) else { return entity.clone() };
+    let is_named = |field: &str| always.contains(&field) || mask.iter().any(|name| name == field);
+    fields.iter().filter(|(field, _)| is_named(field)).map(|(field, value)| (field.clone(), value.clone())).collect()
 }

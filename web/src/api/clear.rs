@@ -1,4 +1,4 @@
-//! `/clearTaskInstances`, and `/clear` of a run.
+//! `/clearTaskInstances`, `/clearDagRuns`, and `/clear` of a run.
 
 use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
 use orchestrator::{
@@ -11,10 +11,13 @@ use sqlx::PgConnection;
 
 use super::{
     body::Body,
+    bulk::Resource,
     dags,
     error::{ApiError, ApiResult},
-    instances::now_of,
+    instances::{now_of, rows_of, together},
+    many::{RunName, Runs},
     path::Path,
+    query::listed,
     wire,
 };
 use crate::App;
@@ -69,17 +72,11 @@ pub(crate) async fn clear_run(
 ) -> ApiResult {
     const ALLOWED: [&str; 5] = ["dry_run", "only_failed", "only_new", "run_on_latest_version", "note"];
     let body = Body::read(&headers, &body, &[], &ALLOWED)?;
-    if body.flag("only_new", false)? {
-        return Err(ApiError::bad_request("only_new is not served: clear takes every task of the run"));
-    }
-    let only = if body.flag("only_failed", false)? { Only::Failed } else { Only::All };
-    let is_latest = body.value("run_on_latest_version").is_some() && body.flag("run_on_latest_version", false)?;
-    let version = if is_latest { OnVersion::Latest } else { OnVersion::Own };
+    refuse_only_new(&body)?;
     let mut conn = app.pool.acquire().await?;
     let found = runs::get(&mut conn, &dag_id, &run_id).await?;
     found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
-    let choice = Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks: TaskChoice::default() };
-    let clear = Clear { only, version, ..Clear::of(choice) };
+    let clear = whole_run(&dag_id, &run_id, &body)?;
     if body.flag("dry_run", true)? {
         let chosen = commands::preview_clear(&mut conn, &app.graphs, &clear).await?;
         return now_of(&app, &mut conn, &dag_id, &chosen).await;
@@ -91,6 +88,73 @@ pub(crate) async fn clear_run(
     app.wake.everybody();
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or(Refused::NoRun(dag_id, run_id))?;
     Ok(Json(wire::run(&run)))
+}
+
+fn whole_run(dag_id: &DagId, run_id: &RunId, body: &Body) -> ApiResult<Clear> {
+    let only = if body.flag("only_failed", false)? { Only::Failed } else { Only::All };
+    let is_latest = body.value("run_on_latest_version").is_some() && body.flag("run_on_latest_version", false)?;
+    let version = if is_latest { OnVersion::Latest } else { OnVersion::Own };
+    let choice = Choice { dag_id: dag_id.clone(), runs: RunChoice::one(run_id.clone()), tasks: TaskChoice::default() };
+    Ok(Clear { only, version, ..Clear::of(choice) })
+}
+
+/// `/clearDagRuns`: several runs, each as [`clear_run`] does it. All of them must be there before one is cleared.
+pub(crate) async fn clear_runs(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    path: Path<DagId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    const ALLOWED: [&str; 9] = [
+        "dry_run",
+        "only_failed",
+        "only_new",
+        "run_on_latest_version",
+        "note",
+        "dag_runs",
+        "partition_key",
+        "partition_date_start",
+        "partition_date_end",
+    ];
+    let body = Body::read(&headers, &body, &[], &ALLOWED)?;
+    refuse_only_new(&body)?;
+    if ["partition_key", "partition_date_start", "partition_date_end"].iter().any(|key| body.value(key).is_some()) {
+        return Err(ApiError::bad_request("there are no partitions here: name the dag_runs"));
+    }
+    let named = body.list("dag_runs")?.iter().map(|run| Runs::key(&path, run)).collect::<ApiResult<Vec<_>>>()?;
+    let mut conn = app.pool.acquire().await?;
+    for RunName { dag_id, run_id } in &named {
+        let found = runs::get(&mut conn, dag_id, run_id).await?;
+        found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
+    }
+    let (is_dry_run, mut rows) = (body.flag("dry_run", true)?, Vec::new());
+    for RunName { dag_id, run_id } in &named {
+        let clear = whole_run(dag_id, run_id, &body)?;
+        if is_dry_run {
+            let chosen = commands::preview_clear(&mut conn, &app.graphs, &clear).await?;
+            rows.extend(rows_of(&app, &mut conn, dag_id, &chosen).await?);
+            continue;
+        }
+        commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
+        if body.has("note") {
+            commands::set_note(&mut conn, dag_id, run_id, body.text("note")?.as_deref(), &by).await?;
+        }
+        rows.extend(runs::get(&mut conn, dag_id, run_id).await?.map(|run| wire::run(&run)));
+    }
+    if is_dry_run {
+        return Ok(Json(together(rows)));
+    }
+    app.wake.everybody();
+    let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    Ok(Json(listed("dag_runs", rows, total)))
+}
+
+fn refuse_only_new(body: &Body) -> ApiResult<()> {
+    match body.flag("only_new", false)? {
+        true => Err(ApiError::bad_request("only_new is not served: clear takes every task of the run")),
+        false => Ok(()),
+    }
 }
 
 async fn read(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> ApiResult<Clear> {
@@ -134,10 +198,10 @@ async fn run_choice(conn: &mut PgConnection, dag_id: &DagId, body: &Body) -> Api
 }
 
 fn task_ids(body: &Body) -> ApiResult<Vec<NamedTask>> {
-    let Some(value) = body.value("task_ids") else { return Ok(Vec::new()) };
-    let list = value.as_array().ok_or_else(|| {
-        ApiError::invalid("list_type", json!(["body", "task_ids"]), "Input should be a valid list", value.clone())
-    })?;
+    if body.value("task_ids").is_none() {
+        return Ok(Vec::new());
+    }
+    let list = body.list("task_ids")?;
     if list.is_empty() {
         return Err(cross_field(body, "task_ids list should have at least 1 element."));
     }

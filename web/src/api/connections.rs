@@ -18,8 +18,8 @@ use orchestrator::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::Body,
-    bulk::Resource,
+    body::{Body, Mask},
+    bulk::{self, Resource},
     error::{ApiError, ApiResult},
     filters::Filters,
     path::Path,
@@ -59,15 +59,23 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiRe
 pub(crate) enum Connections {}
 
 impl Resource for Connections {
+    type Scope = ();
+    type Key = String;
     const PLURAL: &'static str = "connections";
     const KEY: &'static str = "connection_id";
+    const ALWAYS: &'static [&'static str] = &["connection_id"];
+
+    fn key((): &(), entity: &Value) -> ApiResult<String> {
+        bulk::name(entity, "connection_id")
+    }
 
     fn fields() -> (&'static [&'static str], &'static [&'static str]) {
         (&["connection_id", "conn_type"], &ALLOWED)
     }
 
-    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
-        Ok(!connections::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    async fn find(app: &App, key: &String) -> ApiResult<Vec<String>> {
+        let found = connections::list(&mut *app.pool.acquire().await?, Some(key)).await?;
+        Ok(found.into_iter().map(|row| row.conn_id).collect())
     }
 
     async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
@@ -77,12 +85,12 @@ impl Resource for Connections {
     }
 
     /// What the entity does not name stays as it is.
-    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+    async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let new = read(&entity, find(app, key).await?)?;
         Ok(commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, key, &new, by).await?)
     }
 
-    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+    async fn delete(app: &App, by: &By, key: &String) -> ApiResult<()> {
         Ok(commands::delete_connection(&mut *app.pool.acquire().await?, key, by).await?)
     }
 }
@@ -103,6 +111,7 @@ pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(id): Path<String>,
+    mask: Mask,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
@@ -111,7 +120,7 @@ pub(crate) async fn patch(
         let text = "The connection_id in the request body does not match the URL parameter";
         return Err(ApiError::bad_request(text));
     }
-    Connections::update(&app, &by, &id, body).await?;
+    Connections::update(&app, &by, &id, body.masked(&mask, &[])).await?;
     Ok(Json(wire(&id, &find(&app, &id).await?)))
 }
 

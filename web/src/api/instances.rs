@@ -9,7 +9,7 @@ use axum::{
 };
 use orchestrator::{
     accounts::Sight,
-    ids::{DagId, RunId, TaskId},
+    ids::{DagId, RunId, RunKey, TaskId},
     state::TaskState,
     store::{
         self,
@@ -41,7 +41,7 @@ use crate::{App, openapi::unserved, pages::waits};
 const ONE: Page = Page { limit: 1, offset: 0 };
 
 /// All task instances of one run.
-const WHOLE_RUN: Page = Page { limit: i64::MAX, offset: 0 };
+pub(crate) const WHOLE_RUN: Page = Page { limit: i64::MAX, offset: 0 };
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -52,19 +52,25 @@ pub(crate) async fn list(
     let params = Params::of(&uri)?;
     let mut filter = read(&params)?.seen_by(&sight, InstanceColumn::DagId);
     let mut conn = app.pool.acquire().await?;
-    if dag_id.as_str() != ANY {
-        dags::find(&mut conn, dag_id.clone()).await?;
-    }
-    if run_id.as_str() != ANY {
-        let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or_else(|| {
-            ApiError::not_found(format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
-        })?;
-        filter = filter.only(InstanceColumn::RunKey, run.run_key.0);
-    } else if dag_id.as_str() != ANY {
-        filter = filter.only(InstanceColumn::DagId, dag_id);
-    }
+    filter = match (dag_id.as_str(), run_id.as_str()) {
+        (ANY, ANY) => filter,
+        (_, ANY) => filter.only(InstanceColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id),
+        _ => filter.only(InstanceColumn::RunKey, find_run(&mut conn, dag_id, run_id).await?),
+    };
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     page_of(&app, &mut conn, &found).await
+}
+
+async fn find_run(conn: &mut PgConnection, dag_id: DagId, run_id: RunId) -> ApiResult<RunKey> {
+    if let Some(run) = runs::get(conn, &dag_id, &run_id).await? {
+        return Ok(run.run_key);
+    }
+    let text = format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found");
+    match dag_id.as_str() {
+        ANY => {}
+        _ => drop(dags::find(conn, dag_id).await?),
+    }
+    Err(ApiError::not_found(text))
 }
 
 /// The same as a POST, for conditions that are longer than a path may be.
@@ -234,6 +240,22 @@ async fn written_tries(app: &App, of: &OfInstance) -> ApiResult<Vec<Value>> {
 
 /// What a command was about, as it is now.
 pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chosen: &[Chosen]) -> ApiResult {
+    Ok(Json(together(rows_of(app, conn, dag, chosen).await?)))
+}
+
+/// Task instances as a list that is all there is.
+pub(crate) fn together(rows: Vec<Value>) -> Value {
+    let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    listed("task_instances", rows, total)
+}
+
+/// The rows of what a command was about, as it is now.
+pub(crate) async fn rows_of(
+    app: &App,
+    conn: &mut PgConnection,
+    dag: &DagId,
+    chosen: &[Chosen],
+) -> ApiResult<Vec<Value>> {
     let keys: std::collections::HashSet<_> = chosen.iter().map(|instance| instance.instance).collect();
     let mut run_ids: Vec<_> = chosen.iter().map(|instance| &instance.run_id).collect();
     run_ids.dedup();
@@ -244,15 +266,7 @@ pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chos
         rows.retain(|row| keys.contains(&row.instance));
         written.extend(write(app, conn, &rows).await?);
     }
-    let total = i64::try_from(written.len()).unwrap_or(i64::MAX);
-    Ok(Json(listed("task_instances", written, total)))
-}
-
-/// As they are now, in a list.
-pub(crate) async fn again(app: &App, conn: &mut PgConnection, of: &OfInstance) -> ApiResult {
-    let found = find_all(conn, of).await?;
-    let total = found.len() as i64;
-    Ok(Json(listed("task_instances", write(app, conn, &found).await?, total)))
+    Ok(written)
 }
 
 /// A page of a list, written as it goes.
@@ -265,7 +279,8 @@ async fn page_of(app: &App, conn: &mut PgConnection, found: &Listed<InstanceList
     Ok(query::page_of("task_instances", &rows.collect::<Vec<_>>(), found.total))
 }
 
-async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> ApiResult<Vec<Value>> {
+/// Task instances as they are written.
+pub(crate) async fn write(app: &App, conn: &mut PgConnection, rows: &[InstanceListed]) -> ApiResult<Vec<Value>> {
     let mut written = Vec::with_capacity(rows.len());
     for row in rows {
         written.push(json!(wire::Instance::of(row, &*app.graphs.get(conn, row.version).await?)));
@@ -310,12 +325,15 @@ impl<S: Send + Sync> FromRequestParts<S> for OfInstance {
 
 /// The task instance, or Airflow's 404; of a mapped task without an index, all of its instances.
 pub(crate) async fn find_all(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<Vec<InstanceListed>> {
-    if of.map_index >= 0 {
-        return Ok(vec![find(conn, of).await?]);
-    }
-    let filter = InstanceFilter::of_run(&of.dag_id, &of.run_id).only(InstanceColumn::TaskId, &of.task_id);
-    let found = page::list(conn, &filter, WHOLE_RUN).await?.rows;
+    let found = find_any(conn, of).await?;
     if found.is_empty() { Ok(vec![find(conn, of).await?]) } else { Ok(found) }
+}
+
+/// The task instance, if there is one; of a mapped task without an index, all of its instances.
+pub(crate) async fn find_any(conn: &mut PgConnection, of: &OfInstance) -> ApiResult<Vec<InstanceListed>> {
+    let filter = InstanceFilter::of_run(&of.dag_id, &of.run_id).only(InstanceColumn::TaskId, &of.task_id);
+    let index = Some(of.map_index).filter(|index| *index >= 0);
+    Ok(page::list(conn, &filter.one_of(InstanceColumn::MapIndex, index), WHOLE_RUN).await?.rows)
 }
 
 /// The task instance, or Airflow's 404.

@@ -16,6 +16,7 @@ mod health;
 mod instances;
 mod jobs;
 mod logs;
+mod many;
 mod mark;
 mod path;
 mod pools;
@@ -70,6 +71,7 @@ fn dags() -> Router<App> {
         .route("/{dag_id}/tasks", get(dags::tasks))
         .route("/{dag_id}/tasks/{task_id}", get(dags::task))
         .route("/{dag_id}/clearTaskInstances", post(clear::clear))
+        .route("/{dag_id}/clearDagRuns", post(clear::clear_runs))
         .route("/{dag_id}/assets/queuedEvents", get(assets::queued).delete(assets::forget))
         .route("/{dag_id}/assets/{asset_id}/queuedEvents", get(assets::queued_one).delete(assets::forget))
         .route("/{dag_id}/dagVersions", get(versions::list))
@@ -78,17 +80,19 @@ fn dags() -> Router<App> {
 
 fn runs() -> Router<App> {
     Router::new()
-        .route("/", get(runs::list).post(runs::trigger))
+        .route("/", get(runs::list).post(runs::trigger).patch(bulk::patch::<many::Runs>))
         .route("/list", post(runs::list_batch))
         .route("/{run_id}", get(runs::get).patch(mark::run).delete(runs::delete))
         .route("/{run_id}/clear", post(clear::clear_run))
+        .route("/{run_id}/taskGroupInstances/{group_id}", patch(mark::group))
+        .route("/{run_id}/taskGroupInstances/{group_id}/dry_run", patch(mark::group_dry_run))
         .route("/{run_id}/upstreamAssetEvents", get(assets::events_of_run))
         .route("/{run_id}/wait", get(wait::wait))
 }
 
 fn instances() -> Router<App> {
     Router::new()
-        .route("/", get(instances::list))
+        .route("/", get(instances::list).patch(bulk::patch::<many::Instances>))
         .route("/list", post(instances::list_batch))
         .route("/{task_id}", get(instances::get).patch(mark::task))
         .route("/{task_id}/listMapped", get(instances::list_mapped))

@@ -16,8 +16,8 @@ use orchestrator::{
 use serde_json::{Value, json};
 
 use super::{
-    body::Body,
-    bulk::Resource,
+    body::{Body, Mask},
+    bulk::{self, Resource},
     error::{ApiError, ApiResult},
     filters::Filters,
     path::Path,
@@ -47,15 +47,23 @@ pub(crate) enum Pools {}
 const FIELDS: [&str; 5] = ["name", "slots", "description", "include_deferred", "team_name"];
 
 impl Resource for Pools {
+    type Scope = ();
+    type Key = String;
     const PLURAL: &'static str = "pools";
     const KEY: &'static str = "name";
+    const ALWAYS: &'static [&'static str] = &["name"];
+
+    fn key((): &(), entity: &Value) -> ApiResult<String> {
+        bulk::name(entity, "name")
+    }
 
     fn fields() -> (&'static [&'static str], &'static [&'static str]) {
         (&["name", "slots"], &FIELDS)
     }
 
-    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
-        Ok(!pools::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    async fn find(app: &App, key: &String) -> ApiResult<Vec<String>> {
+        let found = pools::list(&mut *app.pool.acquire().await?, Some(key)).await?;
+        Ok(found.into_iter().map(|row| row.name).collect())
     }
 
     async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
@@ -70,7 +78,7 @@ impl Resource for Pools {
     }
 
     /// What the entity does not name stays as it is.
-    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+    async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let now = find(app, key).await?;
         let description = entity.text("description")?.or(now.description);
         let pool = NewPool {
@@ -82,7 +90,7 @@ impl Resource for Pools {
         Ok(commands::update_pool(&mut *app.pool.acquire().await?, &pool, by).await?)
     }
 
-    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+    async fn delete(app: &App, by: &By, key: &String) -> ApiResult<()> {
         Ok(commands::delete_pool(&mut *app.pool.acquire().await?, key, by).await?)
     }
 }
@@ -104,6 +112,7 @@ pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(name): Path<String>,
+    mask: Mask,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
@@ -111,7 +120,7 @@ pub(crate) async fn patch(
     if body.text("pool")?.is_some_and(|new| new != name) {
         return Err(ApiError::bad_request("Invalid body, pool name from request body doesn't match uri parameter"));
     }
-    Pools::update(&app, &by, &name, body).await?;
+    Pools::update(&app, &by, &name, body.masked(&mask, &[])).await?;
     app.wake.everybody();
     Ok(Json(wire(&find(&app, &name).await?)))
 }

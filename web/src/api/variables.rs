@@ -17,8 +17,8 @@ use orchestrator::{
 use serde_json::{Value, json};
 
 use super::{
-    body::Body,
-    bulk::Resource,
+    body::{Body, Mask},
+    bulk::{self, Resource},
     error::{ApiError, ApiResult},
     filters::Filters,
     path::Path,
@@ -47,15 +47,23 @@ pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiR
 pub(crate) enum Variables {}
 
 impl Resource for Variables {
+    type Scope = ();
+    type Key = String;
     const PLURAL: &'static str = "variables";
     const KEY: &'static str = "key";
+    const ALWAYS: &'static [&'static str] = &["key"];
+
+    fn key((): &(), entity: &Value) -> ApiResult<String> {
+        bulk::name(entity, "key")
+    }
 
     fn fields() -> (&'static [&'static str], &'static [&'static str]) {
         (&["key", "value"], &ALLOWED)
     }
 
-    async fn exists(app: &App, key: &str) -> ApiResult<bool> {
-        Ok(!variables::list(&mut *app.pool.acquire().await?, Some(key)).await?.is_empty())
+    async fn find(app: &App, key: &String) -> ApiResult<Vec<String>> {
+        let found = variables::list(&mut *app.pool.acquire().await?, Some(key)).await?;
+        Ok(found.into_iter().map(|row| row.key).collect())
     }
 
     async fn create(app: &App, by: &By, entity: Body) -> ApiResult<()> {
@@ -66,7 +74,7 @@ impl Resource for Variables {
     }
 
     /// What the entity does not name stays as it is.
-    async fn update(app: &App, by: &By, key: &str, entity: Body) -> ApiResult<()> {
+    async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let now = find(app, key).await?;
         let value = if entity.has("value") { text_of(entity.value("value")) } else { open(app, &now)? };
         let description = if entity.has("description") { entity.text("description")? } else { now.description };
@@ -74,7 +82,7 @@ impl Resource for Variables {
         Ok(commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, by).await?)
     }
 
-    async fn delete(app: &App, by: &By, key: &str) -> ApiResult<()> {
+    async fn delete(app: &App, by: &By, key: &String) -> ApiResult<()> {
         Ok(commands::delete_variable(&mut *app.pool.acquire().await?, key, by).await?)
     }
 }
@@ -95,6 +103,7 @@ pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(key): Path<String>,
+    mask: Mask,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
@@ -102,7 +111,7 @@ pub(crate) async fn patch(
     if body.text("key")?.is_some_and(|new| new != key) {
         return Err(ApiError::bad_request("Invalid body, key from request body doesn't match uri parameter"));
     }
-    Variables::update(&app, &by, &key, body).await?;
+    Variables::update(&app, &by, &key, body.masked(&mask, &[])).await?;
     Ok(Json(wire(&app, &find(&app, &key).await?)?))
 }
 

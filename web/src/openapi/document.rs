@@ -50,8 +50,13 @@ fn mend(document: &mut Value) {
         *items = json!({ "anyOf": items["oneOf"].take() });
     }
     // A clear here takes every task of the run.
-    if let Some(fields) = schemas.pointer_mut("/DAGRunClearBody/properties").and_then(Value::as_object_mut) {
-        fields.remove("only_new");
+    for (schema, absent) in [
+        ("DAGRunClearBody", &["only_new"][..]),
+        ("BulkDAGRunClearBody", &["only_new", "partition_key", "partition_date_start", "partition_date_end"]),
+    ] {
+        if let Some(fields) = schemas[schema]["properties"].as_object_mut() {
+            fields.retain(|name, _| !absent.contains(&name.as_str()));
+        }
     }
     // Its address is relative, which a client does not understand; both schemes are the same header.
     if let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {

@@ -60,7 +60,8 @@ impl World {
         let rows = typed.task("extract", extract).outlet("orders");
         typed.task("load", load.with(rows));
         let consumer = Dag::new("consumer").schedule(Schedule::any_asset(["orders"]));
-        consumer.task("consume", nothing);
+        let group = consumer.group("all");
+        consumer.chain(group.task("consume", nothing) >> consumer.task("tell", nothing));
         let registry = Arc::new(Registry::build(vec![dag, typed, consumer]).unwrap());
         let mut conn = pool.acquire().await.unwrap();
         store::ensure_partitions(&mut conn).await.unwrap();
