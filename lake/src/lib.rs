@@ -1,10 +1,11 @@
 //! The contract of the bucket: which events there are and what their fields hold ([`event`]), what objects are called
-//! ([`layout`]), and what the commit log says ([`manifest`]). Used by the streaming worker, which writes, and by the
-//! load DAG, which reads. Pure: no client, no IO.
+//! ([`layout`]), what the commit log says ([`manifest`]), and what a worker tells of itself ([`report`]). Used by the
+//! streaming worker, which writes, by the load DAG, which reads, and by the page that shows both. Pure: no client, no IO.
 
 pub mod event;
 pub mod layout;
 pub mod manifest;
+pub mod report;
 
 pub use event::{Event, Field, Kind};
 pub use manifest::{Committed, Genesis, Manifest};

@@ -23,6 +23,7 @@ use streaming::{
     http, kafka,
     metrics::Metrics,
     producer,
+    reporter::Reporter,
     settings::{BucketOptions, KafkaOptions, LogOptions, ProducerOptions, WorkerOptions},
     worker,
 };
@@ -267,13 +268,21 @@ async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -
             tokio::time::sleep(drain).await;
         }
     };
+    let reporter = Reporter::of(&options, &metrics).map(Arc::new);
+    if let Some(reporter) = &reporter {
+        tokio::spawn(Arc::clone(reporter).run());
+    }
     tokio::select! {
-        ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, metrics, &stop)) => ended?,
+        ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, metrics, &stop)) => ended??,
         () = too_late => anyhow::bail!(
             "stopped without committing all that was read: {drain:?} were not enough (is the bucket there?). It will be \
              read again; --drain-secs gives more time"
         ),
     }
+    if let Some(reporter) = reporter {
+        reporter.stopped().await;
+    }
+    Ok(())
 }
 
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {

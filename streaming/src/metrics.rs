@@ -1,20 +1,27 @@
-//! What the worker tells of itself, in Prometheus' form.
+//! What the worker tells of itself: in Prometheus' form, and as a report to the orchestrator.
 
 use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use chrono::Utc;
-use lake::manifest::Counts;
+use lake::{
+    Event,
+    manifest::Counts,
+    report::{self, Letter, Report},
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use crate::decode::Code;
+use crate::{decode::Code, range::Spoilt};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct OfTopic {
@@ -42,6 +49,7 @@ pub struct Metrics {
     tombstones: Family<OfTopic, Counter>,
     dead_letters: Family<OfCode, Counter>,
     bytes: Family<OfTopic, Counter>,
+    files: Family<OfTopic, Counter>,
     commits: Counter,
     lost_commits: Counter,
     commit_secs: Histogram,
@@ -56,7 +64,24 @@ pub struct Metrics {
     /// When the poll loop last came round, in milliseconds since 1970.
     alive_at: AtomicI64,
     has_assignment: AtomicBool,
+    /// The latest dead letters, the newest first.
+    letters: Mutex<VecDeque<Letter>>,
+    /// What [`Self::lag`] was told last of each partition.
+    partitions: Mutex<BTreeMap<(String, i32), report::OfPartition>>,
 }
+
+/// What was committed.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) topic: String,
+    pub(crate) counts: Counts,
+    pub(crate) bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) broken: BTreeMap<Code, Spoilt>,
+}
+
+/// So many dead letters are kept to be shown.
+const LETTERS: usize = 20;
 
 /// A loop that has not come round for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
@@ -71,6 +96,7 @@ impl Default for Metrics {
             tombstones: Family::default(),
             dead_letters: Family::default(),
             bytes: Family::default(),
+            files: Family::default(),
             commits: Counter::default(),
             lost_commits: Counter::default(),
             commit_secs: secs(),
@@ -84,6 +110,8 @@ impl Default for Metrics {
             open_files: Gauge::default(),
             alive_at: AtomicI64::new(Utc::now().timestamp_millis()),
             has_assignment: AtomicBool::new(false),
+            letters: Mutex::default(),
+            partitions: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -98,6 +126,7 @@ impl Metrics {
         registry.register("tombstones", "Records without a value", self.tombstones.clone());
         registry.register("dead_letters", "Records that could not become rows, by reason", self.dead_letters.clone());
         registry.register_with_unit("read", "Values of committed records", Unit::Bytes, self.bytes.clone());
+        registry.register("files", "Committed files, those of dead letters included", self.files.clone());
         registry.register("commits", "Committed ranges", self.commits.clone());
         registry.register("lost_commits", "Ranges that somebody else had committed", self.lost_commits.clone());
         let secs = Unit::Seconds;
@@ -114,23 +143,22 @@ impl Metrics {
         registry.register("open_files", "Files that are being written", self.open_files.clone());
     }
 
-    pub(crate) fn committed(
-        &self,
-        topic: &str,
-        counts: Counts,
-        bytes: u64,
-        broken: &BTreeMap<Code, u64>,
-        took: Duration,
-    ) {
-        let of = OfTopic { topic: topic.to_owned() };
+    /// Counts what was committed.
+    pub(crate) fn committed(&self, told: Told, took: Duration) {
+        let Told { topic, counts, bytes, files, broken } = told;
+        let of = OfTopic { topic: topic.clone() };
+        self.files.get_or_create(&of).inc_by(files);
         self.records.get_or_create(&of).inc_by(counts.read);
         self.rows.get_or_create(&of).inc_by(counts.valid);
         self.tombstones.get_or_create(&of).inc_by(counts.tombstone);
         self.bytes.get_or_create(&of).inc_by(bytes);
-        for (code, count) in broken {
-            let of = OfCode { topic: topic.to_owned(), code: code.as_str() };
-            self.dead_letters.get_or_create(&of).inc_by(*count);
+        let mut letters = self.letters();
+        for (code, Spoilt { records, first }) in broken {
+            self.dead_letters.get_or_create(&OfCode { topic: topic.clone(), code: code.as_str() }).inc_by(records);
+            letters.push_front(first);
         }
+        letters.truncate(LETTERS);
+        drop(letters);
         self.commits.inc();
         self.commit_secs.observe(took.as_secs_f64());
     }
@@ -164,14 +192,61 @@ impl Metrics {
         let of = OfPartition { topic: topic.to_owned(), partition };
         self.lag.remove(&of);
         self.lag_secs.remove(&of);
+        self.partitions().remove(&(of.topic, partition));
     }
 
     /// How far a partition is read: how many records Kafka has beyond, and Kafka's timestamp of the last one read.
     pub(crate) fn lag(&self, topic: &str, partition: i32, lag: i64, timestamp_ms: Option<i64>) {
         let behind = timestamp_ms.filter(|_| lag > 0).map_or(0, |at| Utc::now().timestamp_millis() - at);
         let of = OfPartition { topic: topic.to_owned(), partition };
+        let lag_secs = behind.max(0) as f64 / 1_000.0;
         self.lag.get_or_create(&of).set(lag);
-        self.lag_secs.get_or_create(&of).set(behind.max(0) as f64 / 1_000.0);
+        self.lag_secs.get_or_create(&of).set(lag_secs);
+        let topic = topic.to_owned();
+        let now = report::OfPartition { topic: topic.clone(), partition, lag_records: lag, lag_secs };
+        self.partitions().insert((topic, partition), now);
+    }
+
+    fn letters(&self) -> MutexGuard<'_, VecDeque<Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<(String, i32), report::OfPartition>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of it, as a page shows it; but for whose it is.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            is_ready: self.is_ready(),
+            topics: Event::ALL.into_iter().map(|event| self.report_of(event.topic())).collect(),
+            partitions: self.partitions().values().cloned().collect(),
+            commits: self.commits.get(),
+            lost_commits: self.lost_commits.get(),
+            held_bytes: self.held.get(),
+            budget_bytes: self.budget.get(),
+            open_files: self.open_files.get(),
+            dead_letter_share: self.dead_letter_share.get(),
+            is_alarmed: self.dead_letter_alarm.get() == 1,
+            letters: self.letters().iter().cloned().collect(),
+            ..Report::default()
+        }
+    }
+
+    fn report_of(&self, topic: &str) -> report::OfTopic {
+        let of = OfTopic { topic: topic.to_owned() };
+        let count = |family: &Family<OfTopic, Counter>| family.get(&of).map_or(0, |counter| counter.get());
+        let spoilt = |code: Code| OfCode { topic: topic.to_owned(), code: code.as_str() };
+        let letters = Code::ALL.into_iter().filter_map(|code| Some(self.dead_letters.get(&spoilt(code))?.get()));
+        report::OfTopic {
+            topic: topic.to_owned(),
+            records: count(&self.records),
+            rows: count(&self.rows),
+            tombstones: count(&self.tombstones),
+            dead_letters: letters.sum(),
+            bytes: count(&self.bytes),
+            files: count(&self.files),
+        }
     }
 
     /// Whether the poll loop comes round.
@@ -195,5 +270,43 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_was_committed_and_how_far_it_is() {
+        let metrics = Metrics::default();
+        let letter = |offset| Letter {
+            topic: "product_views".to_owned(),
+            partition: 0,
+            offset,
+            code: "wrong_type".to_owned(),
+            message: String::new(),
+            excerpt: String::new(),
+        };
+        for offset in 0..30 {
+            let told = Told {
+                topic: Event::ALL[0].topic().to_owned(),
+                counts: Counts { read: 10, valid: 7, invalid: 2, tombstone: 1, absent: 0 },
+                bytes: 100,
+                files: 2,
+                broken: BTreeMap::from([(Code::WrongType, Spoilt { records: 2, first: letter(offset) })]),
+            };
+            metrics.committed(told, Duration::ZERO);
+        }
+        metrics.lag("product_views", 3, 5, Some(0));
+        metrics.lag("product_views", 4, 9, None);
+        metrics.revoked("product_views", 4);
+        let report = metrics.report();
+        let of = &report.topics[0];
+        assert_eq!((of.records, of.rows, of.tombstones, of.dead_letters), (300, 210, 30, 60));
+        assert_eq!((of.bytes, of.files, report.commits, report.lag_records()), (3_000, 60, 30, 5));
+        assert!(report.partitions[0].lag_secs > 0.0);
+        let offsets: Vec<_> = report.letters.iter().map(|letter| letter.offset).collect();
+        assert_eq!(offsets, (10..30).rev().collect::<Vec<_>>(), "the newest first");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     announce::Announcer,
     commit_log::{CommitEnd, CommitLogs, Staged},
     file::File,
-    metrics::Metrics,
+    metrics::{Metrics, Told},
     range::{ClosedRange, OpenRange, Room},
 };
 
@@ -100,12 +100,17 @@ impl Uploader {
             for staged in staged {
                 uploaded.push(staged.end().await?);
             }
-            let told = (range.log.topic.clone(), range.broken.clone(), range.counts, range.bytes);
+            let told = Told {
+                topic: range.log.topic.clone(),
+                counts: range.counts,
+                bytes: range.bytes,
+                files: (uploaded.len() + range.files.len()) as u64,
+                broken: range.broken.clone(),
+            };
             let end = logs.commit(range, uploaded).await?;
             drop(weight);
             if end == CommitEnd::Committed {
-                let (topic, broken, counts, bytes) = told;
-                metrics.committed(&topic, counts, bytes, &broken, began.elapsed());
+                metrics.committed(told, began.elapsed());
                 announcer.tell(event);
             } else {
                 metrics.lost();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::announce::AnnounceOptions;
+use crate::orchestrator::OrchestratorOptions;
 
 /// The Kafka cluster.
 #[derive(Clone, Debug, Args)]
@@ -151,7 +151,7 @@ pub struct WorkerOptions {
     pub placement: Placement,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it")]
-    pub announce: AnnounceOptions,
+    pub orchestrator: OrchestratorOptions,
     /// The most bytes that it may hold, Kafka's queue included; beyond, it reads no further until uploads are done.
     #[arg(long, env = "STREAMCOMMERCE_MEMORY_BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(16 << 20..))]
     pub memory_bytes: u64,

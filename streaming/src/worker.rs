@@ -107,7 +107,7 @@ impl<'o> Worker<'o> {
         // What Kafka's client has fetched ahead is held, too.
         let queue = (options.memory_bytes / 4).min(QUEUE_MAX);
         let budget = usize::try_from(options.memory_bytes - queue)?;
-        let announcer = Announcer::start(&options.announce, runtime);
+        let announcer = Announcer::start(&options.orchestrator, runtime);
         let context = Assigned {
             uploader: Uploader::new(CommitLogs::new(bucket), runtime.clone(), metrics, announcer),
             kafka: options.kafka.clone(),

@@ -168,7 +168,7 @@ class Walk:
         self.ends("example_retry", "boom", "success")
         noted = models.BulkDAGRunBody(dag_run_id="boom", note="in bulk")
         update = models.BulkUpdateActionBulkDAGRunBody(action="update", entities=[noted])
-        actions = models.BulkBodyBulkDAGRunBody(actions=[models.BulkBodyBulkDAGRunBodyActionsInner(update)])
+        actions = models.BulkBodyBulkDAGRunBody(actions=[models.ActionsInner(update)])
         told = self.runs.bulk_dag_runs("example_retry", actions)
         assert (told.update.success, told.update.errors) == (["example_retry.boom"], []), told
         assert self.runs.get_dag_run(*of).note == "in bulk"

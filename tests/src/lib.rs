@@ -235,6 +235,15 @@ impl World {
         self.call(self.http.patch(self.url(path)).json(&body)).await
     }
 
+    /// The HTML of a page.
+    ///
+    /// # Errors
+    /// No answer, or an error.
+    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.http.get(format!("{}{path}", self.stack.web())).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}/api/v2{path}", self.stack.web())
     }

@@ -51,6 +51,10 @@ async fn every_event_arrives_once() {
     the_books_of_the_bucket_are_whole(&world, after).await;
 
     worker.stop(Duration::from_secs(10)).await;
+    let page = world.page("/streaming").await.unwrap();
+    for text in ["financial_transactions", "malformed json", ">stopped</span>"] {
+        assert!(page.contains(text), "the worker told nothing of {text}: {page}");
+    }
     standalone.stop(Duration::from_secs(10)).await;
     world.stop().await;
 }

@@ -28,6 +28,7 @@ pub mod rescue;
 pub mod retention;
 pub mod runs;
 pub mod signals;
+pub mod streaming;
 pub mod users;
 pub mod variables;
 pub mod xcom;

@@ -12,6 +12,7 @@ use lake::{
     Event,
     layout::LogId,
     manifest::{Counts, RangeKind},
+    report::Letter,
 };
 
 use self::hour::{Common, OpenHour};
@@ -42,11 +43,34 @@ pub struct OpenRange {
     written: usize,
     dead_letters: DeadLetters,
     counts: Counts,
-    broken: BTreeMap<Code, u64>,
+    broken: BTreeMap<Code, Spoilt>,
     bytes: u64,
     timestamp_ms: Option<i64>,
     /// When the first record was read: the wall clock that rows carry, and the one that measures the age.
     opened: Option<(DateTime<Utc>, Instant)>,
+}
+
+/// Dead letters of one kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spoilt {
+    /// How many.
+    pub records: u64,
+    /// The first one.
+    pub first: Letter,
+}
+
+/// So much of a dead letter is shown to people.
+const EXCERPT: usize = 200;
+
+impl Spoilt {
+    fn of(broken: &Broken, value: &[u8], at: Position<'_>) -> Self {
+        // Neither a page nor a database takes every character.
+        let readable = |text: &str| text.replace(char::is_control, "\u{fffd}");
+        let excerpt = readable(&String::from_utf8_lossy(&value[..value.len().min(EXCERPT)]));
+        let Position { topic, partition, offset, .. } = at;
+        let (code, message) = (broken.code.as_str().to_owned(), readable(&broken.message));
+        Self { records: 0, first: Letter { topic: topic.to_owned(), partition, offset, code, message, excerpt } }
+    }
 }
 
 /// What could be done to hold less.
@@ -80,7 +104,7 @@ pub struct ClosedRange {
     /// What became of the offsets.
     pub counts: Counts,
     /// Dead letters by what is wrong with them.
-    pub broken: BTreeMap<Code, u64>,
+    pub broken: BTreeMap<Code, Spoilt>,
     /// Bytes of records.
     pub bytes: u64,
     /// What is not uploaded yet.
@@ -183,7 +207,8 @@ impl OpenRange {
                 }
                 Err(broken) => {
                     self.counts.invalid += 1;
-                    *self.broken.entry(broken.code).or_default() += 1;
+                    let spoilt = || Spoilt::of(&broken, envelope.value, at);
+                    self.broken.entry(broken.code).or_insert_with(spoilt).records += 1;
                     self.dead_letters.push(envelope, at, &broken);
                     None
                 }

@@ -28,7 +28,9 @@ fn every_offset_of_a_range_is_accounted_for() {
     let closed = range.close().unwrap().unwrap();
     let expected = Counts { read: 4, valid: 2, invalid: 1, tombstone: 1, absent: 2 };
     assert_eq!((closed.start, closed.end, closed.counts), (10, 16, expected));
-    assert_eq!(closed.broken, BTreeMap::from([(Code::MalformedJson, 1)]));
+    let spoilt: Vec<_> =
+        closed.broken.iter().map(|(code, spoilt)| (*code, spoilt.records, spoilt.first.offset)).collect();
+    assert_eq!(spoilt, [(Code::MalformedJson, 1, 13)]);
     let files: Vec<_> = closed.files.iter().map(|file| (file.of, file.rows)).collect();
     let hour = Hour::of(now());
     assert_eq!(files, [(FileOf::Rows(hour), 2), (FileOf::DeadLetters(hour), 1)]);
@@ -45,7 +47,9 @@ fn by_the_time_of_the_record_each_hour_has_its_file() {
     }
     read(&mut range, 17, None, Some(GOOD));
     let closed = range.close().unwrap().unwrap();
-    assert_eq!(closed.broken, BTreeMap::from([(Code::TooLate, 1), (Code::TooEarly, 1)]));
+    let spoilt: Vec<_> =
+        closed.broken.iter().map(|(code, spoilt)| (*code, spoilt.records, spoilt.first.offset)).collect();
+    assert_eq!(spoilt, [(Code::TooLate, 1, 13), (Code::TooEarly, 1, 15)]);
     let rows = closed.files.iter().map(|file| (file.of, file.rows, file.first_offset, file.last_offset));
     let hour = |ago: i64| Hour::of(now() - TimeDelta::hours(ago));
     let expected = [

@@ -101,12 +101,15 @@ async fn history(server: &Server) {
             send(server, &token, "POST", &format!("/dags/{dag}/dagRuns"), body).await;
         }
     }
+    let report = serde_json::from_str::<serde_json::Value>(include_str!("report.json")).unwrap();
+    let told = reqwest::Client::new().post(format!("{}/api/streaming/reports", server.url())).bearer_auth(&token);
+    told.json(&report).send().await.unwrap().error_for_status().unwrap();
     for dag in ["example_etl", "example_groups", "example_mapping"] {
         send(server, &token, "GET", &format!("/dags/{dag}/dagRuns/two/wait?interval=1"), json!({})).await;
     }
 }
 
-const PAGES: [(&str, &str); 28] = [
+const PAGES: [(&str, &str); 29] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -125,6 +128,7 @@ const PAGES: [(&str, &str); 28] = [
     ("act", "/dags/example_retry/runs/one/act/clear?task=boom&downstream=true"),
     ("runs", "/runs"),
     ("pools", "/pools"),
+    ("streaming", "/streaming"),
     ("backfills", "/backfills"),
     ("dag-backfills", "/dags/example_daily/backfills?from=2026-01-01&to=2026-01-05"),
     ("assets", "/assets"),

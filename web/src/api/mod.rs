@@ -24,6 +24,7 @@ mod query;
 mod runs;
 mod signals;
 mod stats;
+mod streaming;
 mod variables;
 mod versions;
 mod wait;
@@ -167,7 +168,7 @@ fn records() -> Router<App> {
 
 /// The routes that Airflow does not have, below `/api`.
 pub(crate) fn own_router() -> Router<App> {
-    Router::new().route("/signals/{key}", put(signals::put))
+    Router::new().route("/signals/{key}", put(signals::put)).route("/streaming/reports", post(streaming::report))
 }
 
 async fn no_route() -> Response {

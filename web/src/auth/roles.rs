@@ -13,6 +13,7 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
         (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
         (Some("api"), Some("users"), _) => Some(Role::Admin),
         (Some("account"), _, _) | (Some("api"), Some("tokens"), _) => Some(Role::Public),
+        (Some("api"), Some("streaming"), _) => Some(Role::Op),
         (Some("users"), _, _) => Some(Role::Admin),
         (Some("variables" | "connections"), _, _) => Some(Role::Op),
         _ if reads => Some(Role::Viewer),
@@ -72,6 +73,7 @@ mod tests {
             (Some(Role::Op), Some(Role::Op), Some(Role::Viewer))
         );
         assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
+        assert_eq!((get("/streaming"), post("/api/streaming/reports")), (Some(Role::Viewer), Some(Role::Op)));
         assert_eq!((get("/users"), post("/users")), (Some(Role::Admin), Some(Role::Admin)));
         assert_eq!((get("/variables"), get("/connections")), (Some(Role::Op), Some(Role::Op)));
         assert_eq!((get("/assets"), post("/assets/1")), (Some(Role::Viewer), Some(Role::Op)));

@@ -23,7 +23,8 @@ use sqlx::PgConnection;
 use super::{
     links,
     page::{Frame, Page, PageError},
-    words::{self, Moment, away, took},
+    streaming::Worker,
+    words::{self, Moment, away, grouped, took},
 };
 use crate::App;
 
@@ -44,6 +45,7 @@ pub(crate) struct HomePage {
     late: Vec<Coming>,
     next: Vec<Coming>,
     lost: i64,
+    streaming: Vec<Worker>,
     alive: Vec<(&'static str, usize)>,
     instances: Vec<Count>,
     runs: Vec<Count>,
@@ -67,13 +69,27 @@ impl Frame for HomePage {
 
 impl HomePage {
     fn is_well(&self) -> bool {
-        self.failed.is_empty() && self.late.is_empty() && self.untaken.is_empty() && self.missing().is_none()
+        self.failed.is_empty()
+            && self.late.is_empty()
+            && self.untaken.is_empty()
+            && self.missing().is_none()
+            && self.troubles().next().is_none()
     }
 
     /// The kinds of process without which nothing goes on and that are not there.
     fn missing(&self) -> Option<String> {
         let missing: Vec<_> = self.alive.iter().filter(|(_, count)| *count == 0).map(|(kind, _)| *kind).collect();
         (!missing.is_empty()).then(|| missing.join(" and no "))
+    }
+
+    /// The streaming workers that somebody should look after, and why.
+    fn troubles(&self) -> impl Iterator<Item = (&str, String)> {
+        self.streaming.iter().filter_map(|worker| Some((worker.name.as_str(), worker.trouble(self.now)?)))
+    }
+
+    /// Records that no streaming worker has read.
+    fn lag(&self) -> String {
+        grouped(self.streaming.iter().fold(0, |sum: i64, worker| sum.saturating_add(worker.report.lag_records())))
     }
 
     /// Where one sees why a run failed.
@@ -117,6 +133,7 @@ pub(crate) async fn show(
         alive: ["scheduler", "worker"].map(|kind| (kind, count(kind))).to_vec(),
         instances: figures::unfinished_instances(&mut conn).await?,
         runs: figures::active_runs(&mut conn).await?,
+        streaming: Worker::all(&mut conn).await?,
         late,
         next,
         now,

@@ -24,6 +24,7 @@ mod pools;
 mod run;
 mod run_list;
 mod runs;
+mod streaming;
 mod task;
 mod trigger;
 mod users;
@@ -59,6 +60,7 @@ fn pages() -> Router<App> {
         .route("/static/{name}", get(files::show))
         .route("/assets", get(assets::show))
         .route("/assets/{id}", get(assets::one::show).post(assets::one::update))
+        .route("/streaming", get(streaming::show))
         .route("/backfills", get(backfills::show))
         .route("/backfills/{id}/{deed}", post(backfills::act))
         .route("/variables", get(variables::show).post(variables::create))

@@ -18,12 +18,13 @@ pub(crate) struct Entry {
 }
 
 /// All entries: section, address, name.
-const ENTRIES: [(&str, &str, &str); 12] = [
+const ENTRIES: [(&str, &str, &str); 13] = [
     ("home", "/", "Home"),
     ("dags", "/dags", "DAGs"),
     ("runs", "/runs", "Runs"),
     ("backfills", "/backfills", "Backfills"),
     ("assets", "/assets", "Assets"),
+    ("streaming", "/streaming", "Streaming"),
     ("pools", "/pools", "Pools"),
     ("variables", "/variables", "Variables"),
     ("connections", "/connections", "Connections"),

@@ -65,6 +65,28 @@ pub(crate) fn away(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if millis >= 0 { format!("in {text}") } else { format!("{text} ago") }
 }
 
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: impl Display) -> String {
+    let text = number.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+    let apart = |(at, digit): (usize, char)| {
+        let comma = at > 0 && (digits.len() - at).is_multiple_of(3);
+        comma.then_some(',').into_iter().chain([digit])
+    };
+    sign.chars().chain(digits.chars().enumerate().flat_map(apart)).collect()
+}
+
+/// How many bytes.
+pub(crate) fn size(bytes: impl TryInto<u64>) -> String {
+    let bytes = bytes.try_into().unwrap_or(0);
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// A state as people say it: `up for retry`.
 pub(crate) fn spoken(state: impl Display) -> String {
     state.to_string().replace('_', " ")
@@ -104,6 +126,14 @@ mod tests {
         ] {
             assert_eq!(duration(millis), text);
         }
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        let grouped: Vec<_> = [0, 999, 1_000, 1_234_567, -1_000].into_iter().map(grouped).collect();
+        assert_eq!(grouped, ["0", "999", "1,000", "1,234,567", "-1,000"]);
+        let sizes: Vec<_> = [-1, 999, 1_500, 2_500_000, 3_000_000_000_i64].into_iter().map(size).collect();
+        assert_eq!(sizes, ["0 B", "999 B", "1.5 kB", "2.5 MB", "3.0 GB"]);
     }
 
     #[test]

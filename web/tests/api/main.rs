@@ -8,6 +8,7 @@ mod deletes;
 mod lists;
 mod openapi;
 mod resources;
+mod streaming;
 mod world;
 mod xcom;
 
