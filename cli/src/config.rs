@@ -13,9 +13,21 @@ use crate::{
 };
 
 /// Settings that are no arguments, for a list of processes shows arguments, or because they count before there are any.
-const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 3] = [
+const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 11] = [
     ("STREAMCOMMERCE_SECRET_KEY", "Seals connections and variables, and signs tokens", Shown::Never),
     ("STREAMCOMMERCE_UNAUTHENTICATED", "Who may come in without signing in: loopback or accept", Shown::Plainly),
+    ("STREAMCOMMERCE_TLS_CERT", "The certificate for HTTPS, a PEM file", Shown::Plainly),
+    ("STREAMCOMMERCE_TLS_KEY", "Its key, a PEM file", Shown::Plainly),
+    ("STREAMCOMMERCE_OIDC_ISSUER", "The address of an OpenID provider where people sign in", Shown::Plainly),
+    ("STREAMCOMMERCE_OIDC_CLIENT_ID", "What this server is called there", Shown::Plainly),
+    ("STREAMCOMMERCE_OIDC_CLIENT_SECRET", "What it shows there", Shown::Never),
+    (
+        "STREAMCOMMERCE_OIDC_ROLES",
+        "Which role stands for what the provider says, for example `data=user,*=viewer`",
+        Shown::Plainly,
+    ),
+    ("STREAMCOMMERCE_OIDC_ROLES_CLAIM", "Where the provider says it: groups", Shown::Plainly),
+    ("STREAMCOMMERCE_WEB_URL", "The address that people use, if a proxy changes the Host", Shown::Plainly),
     ("STREAMCOMMERCE_LOG", "What is logged, for example `info,sqlx=warn`", Shown::Plainly),
 ];
 

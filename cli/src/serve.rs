@@ -185,7 +185,8 @@ impl Services {
                 figures: self.figures.clone(),
             },
             bind: options.bind,
-            access,
+            entrance: web::Entrance { access, provider: web::Provider::from_env()?.map(Arc::new) },
+            tls: web::Tls::from_env()?,
         };
         self.running.spawn(server.serve(self.stop.clone()));
         let registered =

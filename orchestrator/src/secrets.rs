@@ -28,6 +28,8 @@ pub enum Sealed<'n> {
     Password(&'n str),
     /// What else a connection needs.
     Extra(&'n str),
+    /// What a browser brings back when somebody has signed in elsewhere.
+    SignIn,
 }
 
 impl fmt::Display for Sealed<'_> {
@@ -36,6 +38,7 @@ impl fmt::Display for Sealed<'_> {
             Self::Variable(name) => write!(out, "the variable {name}"),
             Self::Password(name) => write!(out, "the password of the connection {name}"),
             Self::Extra(name) => write!(out, "the extra of the connection {name}"),
+            Self::SignIn => out.write_str("a sign-in that was begun"),
         }
     }
 }

@@ -37,6 +37,14 @@ impl Server {
     /// # Errors
     /// A part does not start.
     pub async fn start(story: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(story, arguments, &[]).await
+    }
+
+    /// The same with `more` settings.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn start_with(story: &str, arguments: &[&str], more: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no checkout")?;
         let folder = checkout.join("target").join(format!("story-{story}-{}", std::process::id()));
         let (state, ports) = (State::take(&folder)?, Ports::free()?);
@@ -54,7 +62,7 @@ impl Server {
         let told = admin.envs(settings.clone()).answer().await?;
         let password = told.trim().rsplit(' ').next().context("no password")?.to_owned();
         let standalone = Program::new("standalone", &program, &logs).args(["standalone"]).args(arguments);
-        let mut standalone = standalone.envs(settings.clone()).spawn(Signal::SIGTERM)?;
+        let mut standalone = standalone.envs(settings.clone()).envs(more.to_vec()).spawn(Signal::SIGTERM)?;
         let knows_dags = async || knows_dags(&format!("http://{bind}"), &password).await.unwrap_or(false);
         standalone.wait_until(PATIENCE, knows_dags).await?;
         Ok(Self { state, ports, postgres, standalone, folder, password, settings })

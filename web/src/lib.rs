@@ -7,6 +7,7 @@ mod metrics;
 mod openapi;
 mod own;
 pub mod pages;
+mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,14 +15,15 @@ use anyhow::Context;
 use axum::{Router, middleware, routing::get};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
 use tokio_util::sync::CancellationToken;
-use tower_http::compression::CompressionLayer;
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::auth::{Gate, Signer};
 pub use crate::{
-    auth::{Access, AccessError},
+    auth::{Access, AccessError, Entrance, Provider},
     line::Line,
     own::{Answer, Own},
     pages::part,
+    tls::Tls,
 };
 
 /// How long open requests have when the server is to stop.
@@ -34,8 +36,10 @@ pub struct Server {
     pub app: App,
     /// Where it listens.
     pub bind: SocketAddr,
-    /// Who may come in.
-    pub access: Access,
+    /// Who may come in, and how.
+    pub entrance: Entrance,
+    /// The certificate, if it is HTTPS.
+    pub tls: Option<Tls>,
 }
 
 /// What every handler can reach.
@@ -56,8 +60,8 @@ pub struct App {
 }
 
 /// All routes.
-pub fn router(app: App, access: Access) -> Router {
-    let gate = Gate { access, signer: Arc::new(Signer::new(&app.keys)), app: app.clone() };
+pub fn router(app: App, entrance: impl Into<Entrance>) -> Router {
+    let gate = Gate { entrance: entrance.into(), signer: Arc::new(Signer::new(&app.keys)), app: app.clone() };
     let api =
         Router::new().nest("/api/v2", api::router()).nest("/api", api::own_router()).merge(auth::routes(gate.clone()));
     Router::new()
@@ -68,7 +72,7 @@ pub fn router(app: App, access: Access) -> Router {
         .layer(middleware::from_fn(auth::permit))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(app)
 }
 
@@ -76,13 +80,17 @@ impl Server {
     /// Serves until `stop`.
     ///
     /// # Errors
-    /// The address cannot be bound.
+    /// The address cannot be bound, or there is no such certificate.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(self.bind)
             .await
             .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
-        tracing::info!(address = %self.bind, "the pages and the API are served");
-        let router = router(self.app, self.access).into_make_service_with_connect_info::<SocketAddr>();
+        tracing::info!(address = %self.bind, is_https = self.tls.is_some(), "the pages and the API are served");
+        let router = router(self.app, self.entrance);
+        if let Some(tls) = self.tls {
+            return tls.serve(listener, router, stop).await;
+        }
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {
             result = serving.into_future() => result?,

@@ -37,7 +37,7 @@ pub use self::{
     trigger::{ManualRun, trigger},
     users::{
         GRANTABLE, NotSignedIn, create_token, create_user, delete_user, grant_dag, revoke_dag, revoke_token,
-        set_password, set_role, sign_in, wait_after,
+        set_password, set_role, sign_in, sign_in_as, wait_after,
     },
     xcom::{delete_xcom, put_xcom},
 };

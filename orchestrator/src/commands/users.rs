@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{By, Refused};
 use crate::{
-    accounts::{Password, PasswordHash, Role, Token},
+    accounts::{Identity, Password, PasswordHash, Role, Token},
     ids::DagId,
     store::{
         self, dags, events,
@@ -43,10 +43,7 @@ pub async fn create_user(
     role: Role,
     by: &By,
 ) -> Result<(), Refused> {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
-    if name.is_empty() || name.len() > 250 || !name.chars().all(allowed) {
-        return Err(Refused::Invalid(format!("{name:?} cannot be the name of a user: letters, digits and _.-@+")));
-    }
+    check_name(name)?;
     check(password)?;
     let mut tx = conn.begin().await?;
     if !users::insert(&mut tx, name, &password.hash(), role).await? {
@@ -55,6 +52,14 @@ pub async fn create_user(
     write_down(&mut tx, "create_user", by, json!({ "username": name, "role": role })).await?;
     tx.commit().await?;
     Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Refused> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+    match name.is_empty() || name.len() > 250 || !name.chars().all(allowed) {
+        true => Err(Refused::Invalid(format!("{name:?} cannot be the name of a user: letters, digits and _.-@+"))),
+        false => Ok(()),
+    }
 }
 
 fn check(password: &Password) -> Result<(), Refused> {
@@ -207,6 +212,42 @@ pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> 
     };
     users::signed_in(&mut tx, user.user_id, name, &from).await?;
     let by = By { user: Some(user.username.clone()), ..by.clone() };
+    write_down(&mut tx, "sign_in", &by, json!({})).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// The user who a provider says it is, made if it is new: `public` until somebody says more. A role that the provider says
+/// counts from the next time somebody signs in; the last admin stays one.
+///
+/// # Errors
+/// [`Refused`]; a user of that name who has a password is somebody else.
+pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -> Result<UserRow, Refused> {
+    let mut tx = conn.begin().await?;
+    let name = match users::name_of_identity(&mut tx, &identity.id).await? {
+        Some(name) => name,
+        None => {
+            let (name, role) = (&identity.username, identity.role.unwrap_or(Role::Public));
+            check_name(name)?;
+            if !users::insert_identity(&mut tx, name, &identity.id, role).await? {
+                return Err(Refused::UserExists(name.clone()));
+            }
+            write_down(&mut tx, "create_user", by, json!({ "username": name, "role": role })).await?;
+            name.clone()
+        }
+    };
+    let gone = || Refused::NoUser(name.clone());
+    let mut user = users::list(&mut tx, Some(&name)).await?.pop().ok_or_else(gone)?;
+    if let Some(role) = identity.role.filter(|role| *role != user.role)
+        && (role == Role::Admin || keep_an_admin(&mut tx, &name).await.is_ok())
+    {
+        users::set_role(&mut tx, &name, role).await?;
+        write_down(&mut tx, "set_role", by, json!({ "username": name, "role": role })).await?;
+        user.role = role;
+    }
+    let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    users::signed_in(&mut tx, user.user_id, &name, &from).await?;
+    let by = By { user: Some(name), ..by.clone() };
     write_down(&mut tx, "sign_in", &by, json!({})).await?;
     tx.commit().await?;
     Ok(user)

@@ -93,7 +93,29 @@ pub async fn list(conn: &mut PgConnection, name: Option<&str>) -> sqlx::Result<V
 /// The database is down.
 pub async fn password_hash(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<PasswordHash>> {
     let hash = sqlx::query_scalar!("select password_hash from app_user where username = $1", name);
-    Ok(hash.fetch_optional(conn).await?.map(PasswordHash::from))
+    Ok(hash.fetch_optional(conn).await?.flatten().map(PasswordHash::from))
+}
+
+/// What somebody whom a provider knows is called here.
+///
+/// # Errors
+/// The database is down.
+pub async fn name_of_identity(conn: &mut PgConnection, identity: &str) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("select username from app_user where identity = $1", identity).fetch_optional(conn).await
+}
+
+/// Makes a user whom a provider knows; false if there is one of that name, or of that identity.
+///
+/// # Errors
+/// The database is down.
+pub async fn insert_identity(conn: &mut PgConnection, name: &str, identity: &str, role: Role) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "insert into app_user (username, identity, role) values ($1, $2, $3) on conflict do nothing",
+        name,
+        identity,
+        role.as_str()
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Changes a password, and takes away all that stood for the user; false if there is none.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod browser;
+mod oidc;
 mod settings;
 
 use serde_json::json;

@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod bearer;
 mod guard;
+mod oidc;
 mod permit;
 mod roles;
 mod sign_in;
@@ -29,6 +30,7 @@ use serde_json::json;
 pub use access::{Access, AccessError};
 pub(crate) use bearer::Signer;
 pub(crate) use guard::secured;
+pub use oidc::Provider;
 pub(crate) use permit::{permit, sees};
 pub(crate) use visitor::Visitor;
 
@@ -39,8 +41,23 @@ use crate::App;
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     pub(crate) app: App,
-    pub(crate) access: Access,
+    pub(crate) entrance: Entrance,
     pub(crate) signer: Arc<Signer>,
+}
+
+/// How one comes in.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    /// Who may.
+    pub access: Access,
+    /// Where else people sign in.
+    pub provider: Option<Arc<Provider>>,
+}
+
+impl From<Access> for Entrance {
+    fn from(access: Access) -> Self {
+        Self { access, provider: None }
+    }
 }
 
 /// Where people and programs sign in and out.
@@ -50,6 +67,8 @@ pub(crate) fn routes(gate: Gate) -> Router<App> {
         .route("/auth/token/cli", post(sign_in::token))
         .route("/api/v2/auth/login", get(async || Redirect::temporary("/login")))
         .route("/api/v2/auth/logout", get(async || Redirect::temporary("/account")))
+        .route("/auth/oidc", get(oidc::begin))
+        .route("/auth/oidc/callback", get(oidc::end))
         .route("/login", get(sign_in::page).post(sign_in::submit))
         .route("/logout", post(sign_in::sign_out))
         .route("/api/tokens", get(account::tokens).post(account::create_token))
@@ -69,7 +88,7 @@ pub(crate) fn users_routes() -> Router<App> {
 /// Finds out who a request is from.
 pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let (path, method) = (request.uri().path().to_owned(), request.method().clone());
-    if let Some(fault) = guard::fault(gate.access, &method, request.headers()) {
+    if let Some(fault) = guard::fault(gate.entrance.access, &method, request.headers()) {
         return refuse(&path, StatusCode::FORBIDDEN, &fault);
     }
     // Postgres has no text with a NUL character: nothing here is called so.
@@ -121,7 +140,7 @@ impl NotAdmitted {
 impl Gate {
     /// Who it is; nobody, if nothing was shown.
     async fn visitor(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Visitor>, NotAdmitted> {
-        if self.access != Access::Users {
+        if self.entrance.access != Access::Users {
             return Ok(Some(Visitor::anybody()));
         }
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -12,13 +12,17 @@ use chrono::TimeDelta;
 use orchestrator::{
     accounts::{Password, Token},
     commands::{self, By, NotSignedIn},
-    store::{self, users},
+    store::{
+        self,
+        users::{self, UserRow},
+    },
 };
 use serde::Deserialize;
 use serde_json::json;
+use sqlx::PgConnection;
 
 use super::{Access, Gate, guard::is_loopback};
-use crate::pages::{Frame, Page, PageError, PageResult, local};
+use crate::pages::{Frame, Page, PageError, PageResult, local, part};
 
 /// How long a browser stays signed in.
 const SESSION: TimeDelta = TimeDelta::hours(12);
@@ -86,7 +90,7 @@ fn told(refused: &NotSignedIn) -> Response {
 
 /// `GET /auth/token`: for anybody, where everybody is an admin; Airflow's `simple_auth_manager_all_admins`.
 pub(crate) async fn token_for_anybody(Extension(gate): Extension<Gate>) -> Response {
-    if gate.access == Access::Users {
+    if gate.entrance.access == Access::Users {
         let text = "This method is only allowed if nobody need sign in (STREAMCOMMERCE_UNAUTHENTICATED)";
         return (StatusCode::FORBIDDEN, Json(json!({ "detail": text }))).into_response();
     }
@@ -101,6 +105,18 @@ pub(crate) async fn token_for_anybody(Extension(gate): Extension<Gate>) -> Respo
 pub(crate) struct LoginPage {
     next: String,
     refused: Option<String>,
+    /// Where else one can sign in.
+    provider: Option<String>,
+}
+
+impl LoginPage {
+    fn of(gate: &Gate, next: String, refused: Option<String>) -> Self {
+        Self { next, refused, provider: gate.entrance.provider.as_ref().map(|provider| provider.name()) }
+    }
+
+    fn elsewhere(&self) -> String {
+        format!("/auth/oidc?next={}", part(&self.next))
+    }
 }
 
 impl Frame for LoginPage {}
@@ -111,8 +127,8 @@ pub(crate) struct Next {
     next: String,
 }
 
-pub(crate) async fn page(Query(Next { next }): Query<Next>) -> PageResult<LoginPage> {
-    Ok(Page(LoginPage { next: local(&next), refused: None }))
+pub(crate) async fn page(Extension(gate): Extension<Gate>, Query(Next { next }): Query<Next>) -> PageResult<LoginPage> {
+    Ok(Page(LoginPage::of(&gate, local(&next), None)))
 }
 
 /// The form of the page: a session, in a cookie that no script can read.
@@ -131,15 +147,24 @@ pub(crate) async fn submit(
                 NotSignedIn::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::UNAUTHORIZED,
             };
-            return Ok((status, Page(LoginPage { next, refused: Some(refused.to_string()) })).into_response());
+            return Ok((status, Page(LoginPage::of(&gate, next, Some(refused.to_string())))).into_response());
         }
     };
-    let mut conn = gate.app.pool.acquire().await?;
+    enter(&mut *gate.app.pool.acquire().await?, &user, &next, &headers).await
+}
+
+/// Begins a session of somebody who has signed in.
+pub(super) async fn enter(
+    conn: &mut PgConnection,
+    user: &UserRow,
+    next: &str,
+    headers: &HeaderMap,
+) -> Result<Response, PageError> {
     let session = Token::random();
-    let expires_at = store::now(&mut conn).await? + SESSION;
-    users::insert_token(&mut conn, user.user_id, &session.hash(), None, expires_at).await?;
-    let cookie = cookie(session.reveal(), SESSION, &headers);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response())
+    let expires_at = store::now(conn).await? + SESSION;
+    users::insert_token(conn, user.user_id, &session.hash(), None, expires_at).await?;
+    let cookie = cookie(session.reveal(), SESSION, headers);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
 /// Ends the session of a browser.
@@ -152,14 +177,23 @@ pub(crate) async fn sign_out(Extension(gate): Extension<Gate>, headers: HeaderMa
 
 /// The session that a browser shows.
 pub(super) fn session_of(headers: &HeaderMap) -> Option<Token> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| Token::from(value))
+    cookie_of(headers, COOKIE).map(Token::from)
 }
 
-/// Over a network it is sent encrypted, or not at all.
-fn cookie(value: &str, length: TimeDelta, headers: &HeaderMap) -> String {
+/// What a cookie holds.
+pub(super) fn cookie_of<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+}
+
+/// Over a network a cookie is sent encrypted, or not at all.
+pub(super) fn secure(headers: &HeaderMap) -> &'static str {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let secure = if is_loopback(host) { "" } else { "; Secure" };
+    if is_loopback(host) { "" } else { "; Secure" }
+}
+
+fn cookie(value: &str, length: TimeDelta, headers: &HeaderMap) -> String {
+    let secure = secure(headers);
     format!("{COOKIE}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", length.num_seconds())
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use orchestrator::{
-    accounts::{Password, Role},
+    accounts::{Identity, Password, Role},
     commands::{self, By},
 };
 use serde_json::{Value, json};
@@ -206,6 +206,36 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
     let (_, log) = world.call_as(&admin, Method::GET, "/api/v2/eventLogs?dag_id=example&order_by=-when", "").await;
     let told: Vec<_> = log["event_logs"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
     assert!(told.contains(&json!("grant_dag")) && told.contains(&json!("revoke_dag")), "{log}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_provider_says_who_somebody_is(pool: PgPool) {
+    let _world = with_users(&pool).await;
+    let mut conn = pool.acquire().await.unwrap();
+    let mut sign_in = async |id: &str, username: &str, role| {
+        let identity = Identity { id: id.to_owned(), username: username.to_owned(), role };
+        commands::sign_in_as(&mut conn, &identity, &By::test()).await.map(|user| (user.username, user.role))
+    };
+    let named = |name: &str, role| (name.to_owned(), role);
+    assert_eq!(sign_in("one", "grace", None).await.unwrap(), named("grace", Role::Public));
+    assert_eq!(
+        sign_in("one", "hopper", Some(Role::Op)).await.unwrap(),
+        named("grace", Role::Op),
+        "who she was, she is"
+    );
+    assert_eq!(sign_in("one", "grace", None).await.unwrap(), named("grace", Role::Op), "an admin says it then");
+    for name in ["grace", "admin", "no name", ""] {
+        assert!(sign_in("two", name, Some(Role::Admin)).await.is_err(), "{name:?} is somebody else's, or no name");
+    }
+    // The last admin stays one, whatever the provider says.
+    assert_eq!(sign_in("three", "ada", Some(Role::Admin)).await.unwrap().1, Role::Admin);
+    commands::delete_user(&mut pool.acquire().await.unwrap(), "admin", &By::test()).await.unwrap();
+    assert_eq!(sign_in("three", "ada", Some(Role::Public)).await.unwrap().1, Role::Admin);
+    assert_eq!(sign_in("one", "grace", Some(Role::Admin)).await.unwrap().1, Role::Admin);
+    assert_eq!(sign_in("three", "ada", Some(Role::Public)).await.unwrap().1, Role::Public);
+    // Without a password here, none is right.
+    let password = Password::from(String::new());
+    assert!(commands::sign_in(&pool, "grace", password, &By::test()).await.is_err());
 }
 
 #[sqlx::test(migrations = "../migrations")]

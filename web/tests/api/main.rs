@@ -9,6 +9,7 @@ mod lists;
 mod openapi;
 mod resources;
 mod streaming;
+mod tls;
 mod world;
 mod xcom;
 

@@ -25,6 +25,7 @@ use web::{Access, App};
 
 pub(crate) struct World {
     router: Router,
+    pub(crate) app: App,
     pub(crate) keys: Keys,
     stop: CancellationToken,
 }
@@ -75,7 +76,7 @@ impl World {
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
         let app = App { pool: pool.into(), graphs, wake, keys: keys.clone(), overflow: None, figures };
-        Self { router: web::router(app, access), keys, stop }
+        Self { router: web::router(app.clone(), access), app, keys, stop }
     }
 
     pub(crate) fn router(&self) -> Router {
