@@ -61,6 +61,13 @@ document.addEventListener("change", (event) => {
   if (form) form.requestSubmit();
 });
 
+// One box ticks all of a name.
+const boxes = (all) => document.querySelectorAll(`input[type=checkbox][name="${all.dataset.all}"]`);
+document.addEventListener("change", ({ target }) => {
+  if (target.dataset.all) for (const box of boxes(target)) box.checked = target.checked;
+});
+for (const all of document.querySelectorAll("[data-all]")) all.hidden = false;
+
 // `/` goes to the search field.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select")) return;

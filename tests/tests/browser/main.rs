@@ -110,7 +110,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 29] = [
+const PAGES: [(&str, &str); 30] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -118,6 +118,7 @@ const PAGES: [(&str, &str); 29] = [
     ("grid-mapped", "/dags/example_mapping"),
     ("graph", "/dags/example_groups/graph"),
     ("dag-runs", "/dags/example_etl/runs"),
+    ("dag-chosen", "/dags/example_etl/chosen?deed=clear&run=one&run=two"),
     ("dag-tasks", "/dags/example_retry/tasks"),
     ("code", "/dags/example_etl/code"),
     ("details", "/dags/example_params/details"),
@@ -184,6 +185,16 @@ async fn nothing_needs_scripts() {
     browser.follow("Clear…").await;
     browser.press("Clear").await;
     browser.wait_for("[role=status]").await;
+    browser.wait_for(".title .state.success").await;
+    browser.open("/dags/example_etl/runs").await;
+    browser.press("Delete…").await;
+    browser.see("h1", "No run is chosen").await;
+    browser.open("/dags/example_etl/runs").await;
+    browser.click("td input[name=run]").await;
+    browser.press("Delete…").await;
+    browser.see("h1", "Delete 1 run?").await;
+    browser.press("Delete").await;
+    browser.see("[role=status]", "1 run deleted").await;
     browser.open("/pools").await;
     browser.fill("form.entry input[name=name]", "narrow").await;
     browser.press("Make it").await;

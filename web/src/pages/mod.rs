@@ -90,6 +90,7 @@ fn of_dag() -> Router<App> {
         .route("/", get(dag::grid::show))
         .route("/graph", get(dag::graph::show))
         .route("/runs", get(dag::runs::show))
+        .route("/chosen", get(dag::chosen::ask).post(dag::chosen::act))
         .route("/tasks", get(dag::tasks::show))
         .route("/backfills", get(dag::backfills::show).post(dag::backfills::create))
         .route("/code", get(dag::code::show))

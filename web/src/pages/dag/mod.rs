@@ -1,6 +1,7 @@
 //! One DAG: a view a file, all under one head.
 
 pub(crate) mod backfills;
+pub(crate) mod chosen;
 pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;

@@ -7,7 +7,10 @@ use axum::{
 };
 use orchestrator::{accounts::Sight, ids::DagId};
 
-use super::Head;
+use super::{
+    Head,
+    chosen::{Deed, Done},
+};
 use crate::{
     App,
     pages::{
@@ -22,6 +25,8 @@ use crate::{
 pub(crate) struct RunsPage {
     head: Head,
     list: RunList,
+    /// What was done.
+    told: Option<String>,
 }
 
 impl RunsPage {
@@ -43,9 +48,10 @@ pub(crate) async fn show(
     Extension(sight): Extension<Sight>,
     Path(dag_id): Path<DagId>,
     Query(wanted): Query<Wanted>,
+    Query(done): Query<Done>,
 ) -> PageResult<RunsPage> {
     let mut conn = app.pool.acquire().await?;
     let (head, _) = Head::load(&app, &mut conn, dag_id, "/runs").await?;
     let list = RunList::load(&mut conn, wanted, &sight, Some(&head.dag_id)).await?;
-    Ok(Page(RunsPage { head, list }))
+    Ok(Page(RunsPage { head, list, told: done.told() }))
 }
