@@ -6,7 +6,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use orchestrator::commands::By;
+use orchestrator::{accounts::Sight, commands::By};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -30,7 +30,7 @@ impl Own {
     #[must_use]
     pub fn new(app: App) -> Self {
         let routes = Router::new().nest("/api/v2", api::router()).merge(auth::users_routes());
-        Self(routes.layer(Extension(By::cli())).with_state(app))
+        Self(routes.layer(Extension(By::cli())).layer(Extension(Sight::Everything)).with_state(app))
     }
 
     /// Asks for something.
