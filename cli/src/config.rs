@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Settings that are no arguments, for a list of processes shows arguments, or because they count before there are any.
-const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 11] = [
+const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 10] = [
     ("STREAMCOMMERCE_SECRET_KEY", "Seals connections and variables, and signs tokens", Shown::Never),
     ("STREAMCOMMERCE_UNAUTHENTICATED", "Who may come in without signing in: loopback or accept", Shown::Plainly),
     ("STREAMCOMMERCE_TLS_CERT", "The certificate for HTTPS, a PEM file", Shown::Plainly),
@@ -27,7 +27,6 @@ const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 11] = [
         Shown::Plainly,
     ),
     ("STREAMCOMMERCE_OIDC_ROLES_CLAIM", "Where the provider says it: groups", Shown::Plainly),
-    ("STREAMCOMMERCE_WEB_URL", "The address that people use, if a proxy changes the Host", Shown::Plainly),
     ("STREAMCOMMERCE_LOG", "What is logged, for example `info,sqlx=warn`", Shown::Plainly),
 ];
 

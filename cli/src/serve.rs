@@ -175,6 +175,12 @@ impl Services {
         if access == Access::Users {
             self.have_an_admin(options.bind).await?;
         }
+        let provider = web::Provider::from_env()?.map(Arc::new);
+        if provider.is_some() && self.keys.signing().is_empty() {
+            bail!(
+                "STREAMCOMMERCE_OIDC_ISSUER is set: set STREAMCOMMERCE_SECRET_KEY, too (openssl rand -base64 32 makes one)"
+            );
+        }
         let server = web::Server {
             app: web::App {
                 pool: self.pool.clone().into(),
@@ -185,7 +191,7 @@ impl Services {
                 figures: self.figures.clone(),
             },
             bind: options.bind,
-            entrance: web::Entrance { access, provider: web::Provider::from_env()?.map(Arc::new) },
+            entrance: web::Entrance { access, provider },
             tls: web::Tls::from_env()?,
         };
         self.running.spawn(server.serve(self.stop.clone()));

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A worker, as it is now. What is counted is counted since it started.
+/// A worker, as it is now. What is counted is counted since it started. What an older one does not tell is nothing, and what a
+/// newer one tells is passed over.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Report {
     /// Its name.
     pub worker: String,
@@ -40,7 +41,7 @@ pub struct Report {
 
 /// What was committed of a topic.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct OfTopic {
     /// Its name.
     pub topic: String,
@@ -60,7 +61,7 @@ pub struct OfTopic {
 
 /// How far a partition is read.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct OfPartition {
     /// Its topic.
     pub topic: String,
@@ -73,8 +74,8 @@ pub struct OfPartition {
 }
 
 /// A dead letter, as far as it is shown.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Letter {
     /// The topic.
     pub topic: String,

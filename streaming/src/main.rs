@@ -269,9 +269,7 @@ async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -
         }
     };
     let reporter = Reporter::of(&options, &metrics).map(Arc::new);
-    if let Some(reporter) = &reporter {
-        tokio::spawn(Arc::clone(reporter).run());
-    }
+    let reporting = reporter.clone().map(|reporter| tokio::spawn(reporter.run()));
     tokio::select! {
         ended = tokio::task::spawn_blocking(move || worker::run(&options, bucket, &runtime, metrics, &stop)) => ended??,
         () = too_late => anyhow::bail!(
@@ -279,7 +277,10 @@ async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -
              read again; --drain-secs gives more time"
         ),
     }
-    if let Some(reporter) = reporter {
+    if let (Some(reporter), Some(reporting)) = (reporter, reporting) {
+        // No report of before may come after the last one.
+        reporting.abort();
+        reporting.await.ok();
         reporter.stopped().await;
     }
     Ok(())

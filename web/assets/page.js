@@ -66,7 +66,9 @@ const boxes = (all) => document.querySelectorAll(`input[type=checkbox][name="${a
 document.addEventListener("change", ({ target }) => {
   if (target.dataset.all) for (const box of boxes(target)) box.checked = target.checked;
 });
-for (const all of document.querySelectorAll("[data-all]")) all.hidden = false;
+const unhide = () => { for (const all of document.querySelectorAll("[data-all]")) all.hidden = false; };
+unhide();
+document.addEventListener("morphed", unhide);
 
 // `/` goes to the search field.
 document.addEventListener("keydown", (event) => {

@@ -7,8 +7,8 @@ use super::Role;
 pub struct Identity {
     /// What never changes: the provider and its subject.
     pub id: String,
-    /// How they want to be called; a user who is known keeps the name of the first time.
-    pub username: String,
+    /// How they may be called: the first that can be a name here counts. A user who is known keeps that of the first time.
+    pub names: Vec<String>,
     /// The role that the provider says; none: an admin says it.
     pub role: Option<Role>,
 }

@@ -23,6 +23,9 @@ const FREE_FAILURES: i32 = 5;
 /// So many passwords are compared at once: each takes a core and 19 MiB.
 static HASHES: Semaphore = Semaphore::const_new(2);
 
+/// So many sign in at once: each has a connection while it waits for those who try the same name.
+static TRIES: Semaphore = Semaphore::const_new(4);
+
 /// The longest that somebody waits after a wrong password.
 const WAIT_MAX: Duration = Duration::from_secs(900);
 
@@ -193,6 +196,7 @@ impl From<sqlx::Error> for NotSignedIn {
 /// [`NotSignedIn`].
 pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
     let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    let _turn = TRIES.acquire().await.map_err(anyhow::Error::from)?;
     let kept = begin_try(pool, name, &from).await?;
     let is_known = kept.is_some();
     // Without a connection: it takes a core for a while, and others may stand in line for one.
@@ -227,8 +231,14 @@ pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -
     let name = match users::name_of_identity(&mut tx, &identity.id).await? {
         Some(name) => name,
         None => {
-            let (name, role) = (&identity.username, identity.role.unwrap_or(Role::Public));
-            check_name(name)?;
+            let role = identity.role.unwrap_or(Role::Public);
+            let fit = identity.names.iter().find(|name| check_name(name).is_ok());
+            let name = fit.ok_or_else(|| {
+                Refused::Invalid(format!(
+                    "none of {:?} can be the name of a user: letters, digits and _.-@+",
+                    identity.names
+                ))
+            })?;
             if !users::insert_identity(&mut tx, name, &identity.id, role).await? {
                 return Err(Refused::UserExists(name.clone()));
             }

@@ -51,14 +51,17 @@ pub struct WorkerRow {
     pub report: Value,
 }
 
-/// The workers by name.
+/// The workers that were heard of in the last day, by name.
 ///
 /// # Errors
 /// The database is down.
 pub async fn workers(conn: &mut PgConnection) -> sqlx::Result<Vec<WorkerRow>> {
-    sqlx::query_as!(WorkerRow, "select worker, seen_at, report from streaming_worker order by worker")
-        .fetch_all(conn)
-        .await
+    sqlx::query_as!(
+        WorkerRow,
+        "select worker, seen_at, report from streaming_worker where seen_at > now() - interval '1 day' order by worker"
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// What a worker had done at an instant.

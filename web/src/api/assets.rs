@@ -1,5 +1,7 @@
 //! `/assets`: assets, their updates, and the updates for which DAGs have not run yet.
 
+use std::borrow::Cow;
+
 use axum::{
     Extension, Json,
     body::Bytes,
@@ -28,7 +30,7 @@ use super::{
     runs::made,
     wire,
 };
-use crate::App;
+use crate::{App, auth};
 
 const ONE: Page = Page { limit: 1, offset: 0 };
 
@@ -106,8 +108,24 @@ pub(crate) async fn events_of_run(State(app): State<App>, Path((dag_id, run_id))
 
 async fn write_events(conn: &mut PgConnection, events: &[EventListed]) -> ApiResult<Vec<Value>> {
     let ids: Vec<_> = events.iter().map(|event| event.event_id).collect();
-    let made = page::made_runs(conn, &ids).await?;
-    Ok(events.iter().map(|event| wire::asset_event(event, &made)).collect())
+    let mut made = page::made_runs(conn, &ids).await?;
+    made.retain(|run| auth::sees_dag(&run.dag_id));
+    Ok(events.iter().map(|event| wire::asset_event(&seen(event), &made)).collect())
+}
+
+/// What may be seen of an update by a DAG that may not: that there was one.
+fn seen(event: &EventListed) -> Cow<'_, EventListed> {
+    match &event.source_dag_id {
+        Some(dag) if !auth::sees_dag(dag) => Cow::Owned(EventListed {
+            source_dag_id: None,
+            source_run_id: None,
+            source_task_id: None,
+            source_map_index: None,
+            extra: json!({}),
+            ..event.clone()
+        }),
+        _ => Cow::Borrowed(event),
+    }
 }
 
 /// Something outside has updated an asset.

@@ -95,7 +95,7 @@ pub(crate) async fn patch<R: Resource>(
     if body.value("actions").is_none() {
         return Err(unfit("", "Input should be a valid list", &Value::Null));
     }
-    // All of it is read before anything is done.
+    // What is written wrong is refused before anything is done.
     let steps = steps.iter().map(|step| Step::<R>::read(&scope, step)).collect::<ApiResult<Vec<_>>>()?;
     let mut told: Map<_, _> = Action::ALL.map(|action| (action.as_str().to_owned(), Value::Null)).into_iter().collect();
     for step in steps {
@@ -105,7 +105,14 @@ pub(crate) async fn patch<R: Resource>(
             Ok(()) => {}
             Err(error) => errors.push(error.told()),
         }
-        told.insert(kind.to_owned(), json!({ "success": success, "errors": errors }));
+        // There may be several actions of a kind.
+        match told.get_mut(kind).filter(|told| !told.is_null()) {
+            None => drop(told.insert(kind.to_owned(), json!({ "success": success, "errors": errors }))),
+            Some(told) => {
+                append(&mut told["success"], success.into_iter().map(Value::from).collect());
+                append(&mut told["errors"], errors);
+            }
+        }
     }
     app.wake.everybody();
     Ok(Json(Value::Object(told)))
@@ -133,7 +140,15 @@ impl<R: Resource> Step<R> {
         let entities =
             value["entities"].as_array().ok_or_else(|| invalid("entities", "Input should be a valid list"))?;
         let mask = value["update_mask"].as_array();
-        let with_key = |entity: &Value| Ok((R::key(scope, entity)?, masked(entity, mask, R::ALWAYS)));
+        let with_key = |entity: &Value| {
+            let (key, entity) = (R::key(scope, entity)?, masked(entity, mask, R::ALWAYS));
+            if action != Action::Delete {
+                let (required, allowed) = R::fields();
+                let required = if action == Action::Create { required } else { &[] };
+                Body::of(entity.clone(), required, allowed)?;
+            }
+            Ok((key, entity))
+        };
         Ok(Self { action, entities: entities.iter().map(with_key).collect::<ApiResult<_>>()?, otherwise })
     }
 
@@ -178,6 +193,12 @@ impl<R: Resource> Step<R> {
             }
         }
         Ok(())
+    }
+}
+
+fn append(list: &mut Value, more: Vec<Value>) {
+    if let Some(list) = list.as_array_mut() {
+        list.extend(more);
     }
 }
 

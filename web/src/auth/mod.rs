@@ -31,7 +31,7 @@ pub use access::{Access, AccessError};
 pub(crate) use bearer::Signer;
 pub(crate) use guard::secured;
 pub use oidc::Provider;
-pub(crate) use permit::{permit, sees};
+pub(crate) use permit::{permit, sees, sees_dag};
 pub(crate) use visitor::Visitor;
 
 use self::sign_in::session_of;

@@ -60,6 +60,13 @@ pub(crate) fn sees(path: &str) -> bool {
     VISITOR.try_with(|visitor| visitor.is_some() && asked.is_allowed(visitor.as_ref()).is_ok()).unwrap_or(false)
 }
 
+/// Whether whoever is answered may look at a DAG. Without a request nobody asks but the program itself.
+pub(crate) fn sees_dag(dag: &DagId) -> bool {
+    let sees =
+        |visitor: &Option<Visitor>| visitor.as_ref().is_some_and(|visitor| visitor.role_with(dag) >= Role::Viewer);
+    VISITOR.try_with(sees).unwrap_or(true)
+}
+
 /// What somebody asks for.
 struct Asked<'r> {
     method: &'r Method,

@@ -89,7 +89,7 @@ impl HomePage {
 
     /// Records that no streaming worker has read.
     fn lag(&self) -> String {
-        grouped(self.streaming.iter().fold(0, |sum: i64, worker| sum.saturating_add(worker.report.lag_records())))
+        grouped(self.streaming.iter().fold(0, |sum: i64, worker| sum.saturating_add(worker.lag(self.now))))
     }
 
     /// Where one sees why a run failed.

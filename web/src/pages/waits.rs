@@ -19,6 +19,7 @@ use super::{
     links,
     words::{Moment, away, plain},
 };
+use crate::auth;
 
 /// Those who hold what something waits for, as many as are named.
 const NAMED: i64 = 5;
@@ -101,7 +102,8 @@ async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Re
     };
     let used = pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 };
     let text = format!("It waits for the pool {}: {used} of {} slots are used, by", pool.name, pool.slots);
-    let holders = instances::holders(conn, &pool.name, NAMED).await?.into_iter().map(|holder| {
+    let holders = instances::holders(conn, &pool.name, NAMED).await?.into_iter();
+    let holders = holders.filter(|holder| auth::sees_dag(&holder.dag_id)).map(|holder| {
         let name = format!("{}.{}", holder.dag_id, holder.task_id);
         (links::task(&holder.dag_id, &holder.run_id, &holder.task_id, holder.map_index), name)
     });

@@ -209,11 +209,42 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_granted_run_does_not_tell_of_the_dag_that_caused_it(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let (admin, public) = (world.bearer("admin").await, world.bearer("public").await);
+    for dag in ["typed", "consumer"] {
+        let path = format!("/api/v2/dags/{dag}");
+        assert_eq!(world.call_as(&admin, Method::PATCH, &path, r#"{"is_paused": false}"#).await.0, 200);
+    }
+    let grant = "/api/users/public/dags/consumer";
+    assert_eq!(world.call_as(&admin, Method::PUT, grant, r#"{"role": "viewer"}"#).await.0, 200);
+    let run = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    assert_eq!(world.call_as(&admin, Method::POST, "/api/v2/dags/typed/dagRuns", run).await.0, 200);
+    let runs = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        loop {
+            let (_, runs) = world.call_as(&public, Method::GET, "/api/v2/dags/~/dagRuns", "").await;
+            if runs["total_entries"] == 1 {
+                return runs;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    let run = runs.await.unwrap()["dag_runs"][0]["dag_run_id"].as_str().unwrap().replace('+', "%2B");
+    let path = format!("/api/v2/dags/consumer/dagRuns/{run}/upstreamAssetEvents");
+    let sources = async |bearer: &str| {
+        let (_, told) = world.call_as(bearer, Method::GET, &path, "").await;
+        (told["asset_events"][0]["source_dag_id"].clone(), told["asset_events"][0]["source_run_id"].clone())
+    };
+    assert_eq!(sources(&admin).await, (json!("typed"), json!("mine")));
+    assert_eq!(sources(&public).await, (Value::Null, Value::Null));
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_provider_says_who_somebody_is(pool: PgPool) {
     let _world = with_users(&pool).await;
     let mut conn = pool.acquire().await.unwrap();
     let mut sign_in = async |id: &str, username: &str, role| {
-        let identity = Identity { id: id.to_owned(), username: username.to_owned(), role };
+        let identity = Identity { id: id.to_owned(), names: vec![username.to_owned()], role };
         commands::sign_in_as(&mut conn, &identity, &By::test()).await.map(|user| (user.username, user.role))
     };
     let named = |name: &str, role| (name.to_owned(), role);

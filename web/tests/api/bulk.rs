@@ -35,6 +35,15 @@ async fn many_are_made_changed_and_deleted(pool: PgPool) {
     let (_, told) = patch("/pools", both).await;
     assert_eq!((&told["update"]["success"], &told["delete"]["success"]), (&json!(["b"]), &json!(["a"])));
     assert_eq!(world.get("/pools/b").await.1["slots"], 7);
+    let twice = json!([
+        { "action": "update", "entities": [entity("b", 8)] },
+        { "action": "update", "entities": [entity("none", 8)] },
+    ]);
+    let told = &patch("/pools", twice).await.1["update"];
+    assert_eq!((&told["success"], &told["errors"][0]["status_code"]), (&json!(["b"]), &json!(404)), "both are told");
+    let unfit = json!([{ "action": "update", "entities": [entity("b", 9), { "name": "b", "colour": "red" }] }]);
+    assert_eq!(patch("/pools", unfit).await.0, 422);
+    assert_eq!(world.get("/pools/b").await.1["slots"], 8, "what is written wrong is refused before anything is done");
     let gone = json!([{ "action": "delete", "entities": ["b", "none"] }]);
     let (_, told) = patch("/pools", gone).await;
     assert_eq!(told["delete"]["errors"][0]["status_code"], 404);
@@ -222,10 +231,10 @@ async fn a_page_does_something_with_the_runs_that_are_ticked(pool: PgPool) {
         .execute(&pool)
         .await
         .unwrap();
-    let (status, told) = act("deed=delete&run=one&run=two").await;
+    let (status, told) = act("deed=delete&run=one&run=two&run=two&run=gone").await;
     assert_eq!(status, 200);
     assert!(
-        told.contains("Done to 1 run, refused for 1 run.") && told.contains("cannot be deleted in running state"),
+        told.contains("Done to 1 run, refused for 2 runs.") && told.contains("cannot be deleted in running state"),
         "{told}"
     );
     assert_eq!(world.get("/dags/typed/dagRuns/two").await.0, 404);

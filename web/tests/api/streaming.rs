@@ -62,9 +62,20 @@ async fn a_page_shows_what_the_workers_tell(pool: PgPool) {
         changed[key] = value;
         changed
     };
-    for wrong in [json!({}), with("worker", json!("")), with("epoch", json!(-1)), with("colour", json!("red"))] {
+    for wrong in [
+        json!({}),
+        with("worker", json!("")),
+        with("epoch", json!(-1)),
+        with("held_bytes", json!(i64::MIN)),
+        report("one", 1, i64::MIN),
+    ] {
         assert_eq!(told(wrong.clone()).await, 422, "{wrong}");
     }
+    assert_eq!(told(with("colour", json!("red"))).await, 201, "a newer worker may tell more");
+    let unreadable = r#"update streaming_worker set report = '{"commits": "many"}' where worker = 'one'"#;
+    sqlx::query(unreadable).execute(&pool).await.unwrap();
+    assert_eq!(told(report("two", 1, 77)).await, 201);
+    assert!(page().await.contains("77 records"), "one that cannot be read does not hide the others");
     assert_eq!(
         (told(report("one", u64::MAX, i64::MAX)).await, told(report("two", u64::MAX, i64::MAX)).await),
         (201, 201)

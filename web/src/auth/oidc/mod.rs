@@ -104,9 +104,8 @@ fn away(error: anyhow::Error) -> PageError {
 /// Where the provider sends browsers back to: the address that this one uses, which the provider has to know.
 fn redirect(headers: &HeaderMap) -> Result<RedirectUrl, PageError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = std::env::var("STREAMCOMMERCE_WEB_URL").ok().filter(|url| !url.is_empty());
-    let base = own.unwrap_or_else(|| format!("{}://{host}", if is_loopback(host) { "http" } else { "https" }));
-    let url = RedirectUrl::new(format!("{}/auth/oidc/callback", base.trim_end_matches('/')));
+    let scheme = if is_loopback(host) { "http" } else { "https" };
+    let url = RedirectUrl::new(format!("{scheme}://{host}/auth/oidc/callback"));
     Ok(url.map_err(anyhow::Error::from)?)
 }
 

@@ -135,12 +135,13 @@ impl Provider {
         let answer = asked.request_async(&self.http).await.context("the provider does not take the code")?;
         let token = answer.id_token().context("the provider gave no ID token")?;
         let claims = token.claims(&client.id_token_verifier(), &begun.nonce).context("the ID token is not valid")?;
-        let name = claims.preferred_username().map(|name| name.as_str());
-        let name = name.or_else(|| claims.email().map(|email| email.as_str())).unwrap_or(claims.subject().as_str());
+        let name = claims.preferred_username().map(|name| name.to_string());
+        // Anybody can say that an address is theirs.
+        let email = claims.email().filter(|_| claims.email_verified() == Some(true)).map(|email| email.to_string());
         Ok(Identity {
             // One provider's subject is not another's.
             id: format!("{} {}", self.issuer.as_str(), claims.subject().as_str()),
-            username: name.to_owned(),
+            names: name.into_iter().chain(email).chain([claims.subject().to_string()]).collect(),
             role: self.roles.of(&claims.additional_claims().0),
         })
     }

@@ -1,6 +1,6 @@
 //! Several runs at once: first what exactly would change, then the deed, and what became of it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use askama::Template;
 use axum::{
@@ -94,8 +94,9 @@ impl Wanted {
         let named = pairs.iter().find(|(name, _)| name == "deed").map(|(_, deed)| deed.as_str()).unwrap_or_default();
         let deed = Deed::ALL.into_iter().find(|deed| deed.name() == named);
         let deed = deed.ok_or_else(|| PageError::not_found(format!("There is nothing {named:?} to do with runs.")))?;
-        let runs = pairs.into_iter().filter(|(name, _)| name == "run").map(|(_, run)| RunId::from(run)).collect();
-        Ok(Self { deed, runs })
+        let runs: BTreeSet<_> =
+            pairs.into_iter().filter(|(name, _)| name == "run").map(|(_, run)| RunId::from(run)).collect();
+        Ok(Self { deed, runs: runs.into_iter().collect() })
     }
 }
 
@@ -103,7 +104,8 @@ impl Wanted {
 struct Row {
     run_id: RunId,
     link: String,
-    state: RunState,
+    /// None: it is gone.
+    state: Option<RunState>,
     /// Task instances that are cleared.
     cleared: Option<usize>,
     /// Why nothing was done to it.
@@ -158,7 +160,8 @@ pub(crate) async fn ask(
             Some(clear) => Some(commands::preview_clear(&mut conn, &app.graphs, &clear).await?.len()),
             None => None,
         };
-        rows.push(row(run, cleared, None));
+        let link = links::run(&dag_id, &run.run_id);
+        rows.push(Row { run_id: run.run_id, link, state: Some(run.state), cleared, refused: None });
     }
     Ok(Page(ChosenPage { link: links::dag(&dag_id), dag_id, deed, rows, done: None }))
 }
@@ -176,8 +179,12 @@ pub(crate) async fn act(
         match one(&app, &mut conn, deed, &dag_id, &run_id, &by).await {
             Ok(()) => done += 1,
             Err(Refused::Failed(error)) => return Err(error.into()),
-            // What was refused for one is no reason to leave out the others.
-            Err(refused) => rows.push(row(find(&mut conn, &dag_id, run_id).await?, None, Some(refused.to_string()))),
+            // What was refused for one is no reason to leave out the others; somebody else may have deleted it.
+            Err(refused) => {
+                let state = runs::get(&mut conn, &dag_id, &run_id).await?.map(|run| run.state);
+                let link = links::run(&dag_id, &run_id);
+                rows.push(Row { run_id, link, state, cleared: None, refused: Some(refused.to_string()) });
+            }
         }
     }
     app.wake.everybody();
@@ -211,10 +218,6 @@ async fn one(
 async fn find(conn: &mut PgConnection, dag_id: &DagId, run_id: RunId) -> Result<RunListed, PageError> {
     let found = runs::get(conn, dag_id, &run_id).await?;
     Ok(found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id))?)
-}
-
-fn row(run: RunListed, cleared: Option<usize>, refused: Option<String>) -> Row {
-    Row { link: links::run(&run.dag_id, &run.run_id), run_id: run.run_id, state: run.state, cleared, refused }
 }
 
 /// What was done, for the page that comes after it.

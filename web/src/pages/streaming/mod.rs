@@ -56,12 +56,12 @@ impl StreamingPage {
 
     /// Records that nobody has read.
     fn lag(&self) -> i64 {
-        self.workers.iter().fold(0, |sum, worker| sum.saturating_add(worker.report.lag_records()))
+        self.workers.iter().fold(0, |sum, worker| sum.saturating_add(worker.lag(self.now)))
     }
 
     /// How long the oldest of them waits, in words.
     fn behind(&self) -> String {
-        let partitions = self.workers.iter().flat_map(|worker| &worker.report.partitions);
+        let partitions = self.workers.iter().flat_map(|worker| worker.partitions(self.now));
         duration((partitions.map(|of| of.lag_secs).fold(0.0, f64::max) * 1_000.0) as i64)
     }
 
@@ -101,7 +101,10 @@ fn columns(minutes: &[Minute], of: impl Fn(&Minute) -> Option<i64>, what: &str) 
     let column = |minute: &Minute| {
         let (at, number) = (minute.at.format("%H:%M"), of(minute));
         let told = number.map_or_else(|| "nothing was told".to_owned(), |number| format!("{} {what}", grouped(number)));
-        Column { height: (number.unwrap_or(0) as f64 / most as f64 * 100.0) as i64, label: format!("{at} UTC: {told}") }
+        Column {
+            height: (number.unwrap_or(0) as f64 / most as f64 * 100.0).clamp(0.0, 100.0) as i64,
+            label: format!("{at} UTC: {told}"),
+        }
     };
     minutes.iter().map(column).collect()
 }
@@ -113,7 +116,7 @@ pub(crate) async fn show(State(app): State<App>) -> PageResult<StreamingPage> {
     let figures = streaming::figures(&mut conn, now - TimeDelta::minutes(MINUTES + 1)).await?;
     let mut partitions: Vec<_> = workers
         .iter()
-        .flat_map(|worker| worker.report.partitions.iter().map(|of| (of.clone(), worker.name.clone())))
+        .flat_map(|worker| worker.partitions(now).iter().map(|of| (of.clone(), worker.name.clone())))
         .collect();
     partitions.sort_by(|(one, _), (other, _)| {
         other

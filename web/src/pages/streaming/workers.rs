@@ -1,7 +1,7 @@
 //! The streaming workers, by what they told last.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lake::report::Report;
+use lake::report::{OfPartition, Report};
 use orchestrator::store::streaming::{self, WorkerRow};
 use sqlx::PgConnection;
 
@@ -44,12 +44,25 @@ impl State {
 
 impl Worker {
     /// All of them.
-    pub(crate) async fn all(conn: &mut PgConnection) -> anyhow::Result<Vec<Self>> {
-        streaming::workers(conn).await?.into_iter().map(Self::of).collect()
+    pub(crate) async fn all(conn: &mut PgConnection) -> sqlx::Result<Vec<Self>> {
+        Ok(streaming::workers(conn).await?.into_iter().filter_map(Self::of).collect())
     }
 
-    fn of(WorkerRow { worker, seen_at, report }: WorkerRow) -> anyhow::Result<Self> {
-        Ok(Self { name: worker, seen_at, report: serde_json::from_value(report)? })
+    /// None if it is the report of another version that cannot be read: one worker must not hide the others.
+    fn of(WorkerRow { worker, seen_at, report }: WorkerRow) -> Option<Self> {
+        let read = serde_json::from_value(report);
+        let read = read.inspect_err(|error| tracing::warn!(worker, %error, "a report cannot be read"));
+        Some(Self { name: worker, seen_at, report: read.ok()? })
+    }
+
+    /// Its partitions; of one that is lost somebody else's by now.
+    pub(crate) fn partitions(&self, now: DateTime<Utc>) -> &[OfPartition] {
+        if self.state(now) == State::Lost { &[] } else { &self.report.partitions }
+    }
+
+    /// Records of its partitions that it has not read.
+    pub(crate) fn lag(&self, now: DateTime<Utc>) -> i64 {
+        self.partitions(now).iter().fold(0, |sum, of| sum.saturating_add(of.lag_records))
     }
 
     pub(crate) fn state(&self, now: DateTime<Utc>) -> State {
