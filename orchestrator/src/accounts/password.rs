@@ -7,7 +7,6 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
 use aws_lc_rs::rand;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// A password. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +31,8 @@ impl Password {
         let mut bytes = [0; 16];
         // The system's source of random numbers; without it nothing here could be trusted.
         rand::fill(&mut bytes).unwrap_or_else(|_| std::process::abort());
-        Self(URL_SAFE_NO_PAD.encode(bytes))
+        // Without signs: one that began with `-` could not be typed behind `--password`.
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// The text, for the one who is to be told.
