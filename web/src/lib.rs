@@ -29,7 +29,7 @@ pub use crate::{
 /// How long open requests have when the server is to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Half of the time of the default for a tenth more bytes; the fastest one is slower than this with a page of megabytes.
+/// Half of the time of the default for a tenth more bytes; with the fastest one, a page of megabytes took longer (`bench/README.md`).
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
 
 /// The web server.

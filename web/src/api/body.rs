@@ -44,7 +44,7 @@ fn has_nul(value: &Value) -> bool {
 
 /// `update_mask`: the fields of a body that count; without one, all.
 #[derive(Debug)]
-pub(crate) struct Mask(Vec<String>);
+pub(crate) struct Mask(pub(super) Vec<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Mask {
     type Rejection = ApiError;
@@ -55,7 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Mask {
 }
 
 /// A JSON object whose keys are known.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Body(Map<String, Value>);
 
 impl Body {

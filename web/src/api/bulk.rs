@@ -12,7 +12,7 @@ use orchestrator::commands::By;
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::Body,
+    body::{Body, Mask},
     error::{ApiError, ApiResult},
 };
 use crate::App;
@@ -120,8 +120,8 @@ pub(crate) async fn patch<R: Resource>(
 
 struct Step<R: Resource> {
     action: Action,
-    /// Each with its key.
-    entities: Vec<(R::Key, Value)>,
+    /// Each with its key; of one that is deleted, the key is all.
+    entities: Vec<(R::Key, Body)>,
     otherwise: Otherwise,
 }
 
@@ -139,15 +139,16 @@ impl<R: Resource> Step<R> {
         };
         let entities =
             value["entities"].as_array().ok_or_else(|| invalid("entities", "Input should be a valid list"))?;
-        let mask = value["update_mask"].as_array();
+        let names = value["update_mask"].as_array().into_iter().flatten();
+        let mask = Mask(names.filter_map(|name| name.as_str().map(ToOwned::to_owned)).collect());
+        let (required, allowed) = R::fields();
         let with_key = |entity: &Value| {
-            let (key, entity) = (R::key(scope, entity)?, masked(entity, mask, R::ALWAYS));
-            if action != Action::Delete {
-                let (required, allowed) = R::fields();
-                let required = if action == Action::Create { required } else { &[] };
-                Body::of(entity.clone(), required, allowed)?;
-            }
-            Ok((key, entity))
+            let body = match action {
+                Action::Create => Body::of(entity.clone(), required, allowed)?,
+                Action::Update => Body::of(entity.clone(), &[], allowed)?.masked(&mask, R::ALWAYS),
+                Action::Delete => Body::default(),
+            };
+            Ok((R::key(scope, entity)?, body))
         };
         Ok(Self { action, entities: entities.iter().map(with_key).collect::<ApiResult<_>>()?, otherwise })
     }
@@ -163,7 +164,7 @@ impl<R: Resource> Step<R> {
             }
         }
         let names =
-            |list: &[(R::Key, Value)]| list.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join(", ");
+            |list: &[(R::Key, Body)]| list.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().join(", ");
         let (plural, key) = (R::PLURAL, R::KEY);
         match self.action {
             Action::Create if self.otherwise == Otherwise::Fail && !there.is_empty() => {
@@ -176,10 +177,9 @@ impl<R: Resource> Step<R> {
             }
             _ => {}
         }
-        let (required, allowed) = R::fields();
         if self.action == Action::Create {
             for (key, entity) in gone {
-                R::create(app, by, Body::of(entity, required, allowed)?).await?;
+                R::create(app, by, entity).await?;
                 done.push(key.to_string());
             }
         }
@@ -187,7 +187,7 @@ impl<R: Resource> Step<R> {
             for (key, entity) in there {
                 match self.action {
                     Action::Delete => R::delete(app, by, &key).await?,
-                    _ => R::update(app, by, &key, Body::of(entity, &[], allowed)?).await?,
+                    _ => R::update(app, by, &key, entity).await?,
                 }
                 done.push(key.to_string());
             }
@@ -200,11 +200,4 @@ fn append(list: &mut Value, more: Vec<Value>) {
     if let Some(list) = list.as_array_mut() {
         list.extend(more);
     }
-}
-
-/// What an `update_mask` leaves of an entity.
-fn masked(entity: &Value, mask: Option<&Vec<Value>>, always: &[&str]) -> Value {
-    let (Some(fields), Some(mask)) = (entity.as_object(), mask) else { return entity.clone() };
-    let is_named = |field: &str| always.contains(&field) || mask.iter().any(|name| name == field);
-    fields.iter().filter(|(field, _)| is_named(field)).map(|(field, value)| (field.clone(), value.clone())).collect()
 }
