@@ -130,7 +130,7 @@ struct Walk<'r> {
 }
 
 impl Walk<'_> {
-    /// The gate of a run: `max_active_tasks`, and of its tasks `max_active_tis_per_dagrun`.
+    /// The gate of a run: `max_active_tasks`, and of its tasks `max_active_tis_per_dagrun`; shut while its DAG is paused.
     async fn through_run(
         &mut self,
         conn: &mut PgConnection,
@@ -140,7 +140,10 @@ impl Walk<'_> {
     ) -> anyhow::Result<Vec<Walker>> {
         let run_key = counts.run_key;
         let graph = self.runs.graph(run_key)?;
-        let mut room = (graph.max_active_tasks() - (counts.active - ended)).max(0);
+        let mut room = match counts.is_paused {
+            true => 0,
+            false => (graph.max_active_tasks() - (counts.active - ended)).max(0),
+        };
         let mut rooms = rooms_of_tasks(conn, run_key, graph).await?;
         let mut walkers = Vec::new();
         if counts.in_line > 0 && room > 0 {

@@ -13,6 +13,7 @@ mod gate;
 mod graphs;
 mod look_back;
 mod outcome;
+mod pause;
 mod redeploy;
 mod settle;
 
@@ -23,5 +24,6 @@ pub use create::{Trigger, create_run};
 pub use gate::{Freed, Gate};
 pub use graphs::Graphs;
 pub use outcome::{Ending, Outcome};
+pub use pause::{hold_runs, let_runs_go};
 pub use redeploy::redeploy;
 pub use settle::{Claimant, Settled, move_on, repeat_due, settle};

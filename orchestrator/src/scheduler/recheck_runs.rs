@@ -36,8 +36,9 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
 async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow::Result<()> {
     // Retention may have deleted it.
     let Some(cause) = rechecks::cause(tx, run).await? else { return Ok(()) };
-    if cause.state == RunState::Failed {
-        pause_if_too_many_failed(tx, graphs, &cause.dag_id).await?;
+    // A paused DAG's runs are looked at when it goes on.
+    if cause.state == RunState::Failed && pause_if_too_many_failed(tx, graphs, &cause.dag_id).await? {
+        return Ok(());
     }
     let Some(after) = cause.logical_date else { return Ok(()) };
     let mut next = Vec::new();
@@ -48,14 +49,16 @@ async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow:
     Ok(())
 }
 
-async fn pause_if_too_many_failed(tx: &mut PgConnection, graphs: &Graphs, dag: &DagId) -> anyhow::Result<()> {
-    let Some(row) = dags::lock(tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(()) };
+/// Says whether it is paused now.
+async fn pause_if_too_many_failed(tx: &mut PgConnection, graphs: &Graphs, dag: &DagId) -> anyhow::Result<bool> {
+    let Some(row) = dags::lock(tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(false) };
     let graph = graphs.get(tx, row.current_version_id).await?;
-    let Some(most) = graph.max_consecutive_failed_dag_runs().filter(|most| *most > 0) else { return Ok(()) };
+    let Some(most) = graph.max_consecutive_failed_dag_runs().filter(|most| *most > 0) else { return Ok(false) };
     let last = rechecks::last_ended(tx, dag, i64::from(most)).await?;
-    if last.len() == most as usize && last.iter().all(|state| *state == RunState::Failed) {
+    let has_failed = last.len() == most as usize && last.iter().all(|state| *state == RunState::Failed);
+    if has_failed {
         tracing::warn!(%dag, most, "paused: its last runs have all failed");
         set_paused_within(tx, graphs, dag, true, &By::scheduler()).await?;
     }
-    Ok(())
+    Ok(has_failed)
 }

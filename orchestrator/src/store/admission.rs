@@ -158,6 +158,32 @@ pub async fn line_of_run_within(
         .collect())
 }
 
+/// Takes those of a run that stand in line at later gates back to the line of their run, and says where they stood.
+/// Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn step_back(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Vec<(Node, Gate)>> {
+    let rows = sqlx::query!(
+        r#"with standing as (
+               select instance_key, node, waits_for from task_instance
+               where run_key = $1 and state = 'scheduled' and waits_for <> 'run'
+               order by instance_key for no key update
+           ), moved as (
+               update task_instance t set waits_for = 'run' from standing s where t.instance_key = s.instance_key
+           ), counted as (
+               update dag_run r set active = r.active - s.instances, in_line = r.in_line + s.instances
+               from (select count(*)::int as instances from standing) s
+               where r.run_key = $1 and s.instances > 0
+           )
+           select node as "node: Node", waits_for as "gate!: Gate" from standing"#,
+        run.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.node, row.gate)).collect())
+}
+
 /// How many instances of these tasks have passed the gate of their run and have not ended. Hold its lock.
 ///
 /// # Errors

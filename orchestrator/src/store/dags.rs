@@ -151,14 +151,13 @@ pub async fn set_slots(
     Ok(())
 }
 
-/// Pauses or unpauses; says whether there is such a DAG.
+/// Pauses or unpauses. Hold its lock.
 ///
 /// # Errors
 /// The database is down.
-pub async fn set_paused(conn: &mut PgConnection, dag: &DagId, paused: bool) -> sqlx::Result<bool> {
-    let done =
-        sqlx::query!("update dag set is_paused = $2 where dag_id = $1", dag.as_str(), paused).execute(conn).await?;
-    Ok(done.rows_affected() == 1)
+pub async fn set_paused(conn: &mut PgConnection, dag: &DagId, paused: bool) -> sqlx::Result<()> {
+    sqlx::query!("update dag set is_paused = $2 where dag_id = $1", dag.as_str(), paused).execute(conn).await?;
+    Ok(())
 }
 
 /// The graph of a version, as it was stored.

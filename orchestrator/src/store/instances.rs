@@ -58,6 +58,8 @@ pub struct RunCounts {
     pub active: i32,
     /// Those that stand in line at the gate of the run.
     pub in_line: i32,
+    /// Whether its DAG is paused.
+    pub is_paused: bool,
 }
 
 /// A node that waits, after a task that ended.
@@ -162,7 +164,8 @@ pub async fn record_if_current(
                update dag_run r set unfinished = r.unfinished - d.finished
                from (select run_key, count(*) filter (where finished) as finished from ended group by run_key) d
                where r.run_key = d.run_key
-               returning r.run_key, r.state, r.unfinished, r.active, r.in_line
+               returning r.run_key, r.state, r.unfinished, r.active, r.in_line,
+                         (select d.is_paused from dag d where d.dag_id = r.dag_id) as is_paused
            )
            select (select coalesce(jsonb_agg(jsonb_build_object(
                       'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state,

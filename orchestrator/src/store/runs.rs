@@ -221,6 +221,20 @@ pub async fn count_active(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<
     .await
 }
 
+/// The runs of the DAG that are running, in the order in which they are to be locked.
+///
+/// # Errors
+/// The database is down.
+pub async fn running(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Vec<RunKey>> {
+    sqlx::query_scalar!(
+        r#"select run_key as "run_key: RunKey" from dag_run
+           where dag_id = $1 and state in ('queued', 'running') and state = 'running' order by run_key"#,
+        dag.as_str()
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The DAGs that have a queued run whose time has come and that are not paused.
 ///
 /// # Errors
@@ -273,7 +287,8 @@ pub async fn lock_queued(
 pub async fn counts(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<RunCounts> {
     sqlx::query_as!(
         RunCounts,
-        r#"select run_key as "run_key: RunKey", state as "state: RunState", unfinished, active, in_line from dag_run where run_key = $1"#,
+        r#"select run_key as "run_key: RunKey", state as "state: RunState", unfinished, active, in_line, is_paused
+           from dag_run join dag using (dag_id) where run_key = $1"#,
         run.0
     )
     .fetch_one(conn)

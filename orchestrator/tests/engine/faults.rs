@@ -4,48 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use orchestrator::{
-    engine::{Abilities, Claimant, Ending, Outcome, settle},
+    engine::{Abilities, Claimant, settle},
     ids::ProcessId,
     prelude::*,
     process,
     state::{RunState, TaskState},
-    store::{instances, instances::Claim, processes::ProcessKind},
+    store::instances,
     worker::Settings,
 };
 use sqlx::PgPool;
 use tokio::sync::Barrier;
 
-use super::{gate::Gate, world::World};
+use super::{
+    by_hand::{claim, idle_worker, success},
+    gate::Gate,
+    world::World,
+};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
-}
-
-/// A worker that does nothing by itself.
-async fn idle_worker(world: &World) -> ProcessId {
-    process::register(&world.pool, ProcessKind::Worker, 8, process::Lease::default(), None).await.unwrap()
-}
-
-async fn claim(world: &World, worker: ProcessId) -> Vec<Claim> {
-    let abilities = Abilities::of(Arc::clone(&world.registry));
-    let claimant = Claimant { worker, abilities: &abilities, queues: &["default".to_owned()], free: 8 };
-    let mut conn = world.pool.acquire().await.unwrap();
-    settle(&mut conn, &world.graphs, Vec::new(), Some(claimant)).await.unwrap().claims
-}
-
-fn success(worker: ProcessId, claim: &Claim) -> Outcome {
-    Outcome {
-        instance: claim.instance,
-        attempt: claim.attempt,
-        worker,
-        run_key: claim.run_key,
-        run_day: claim.run_day,
-        version: claim.version,
-        node: claim.node,
-        map_index: claim.map_index,
-        ending: Ending::Success(serde_json::Value::Null.into()),
-        skips: Vec::new(),
-    }
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -72,9 +72,14 @@ impl World {
         self.pass_at(self.now().await).await
     }
 
-    pub async fn unpause(&self, dag: &str) {
+    pub async fn set_paused(&self, dag: &str, paused: bool) {
         let mut conn = self.pool.acquire().await.unwrap();
-        commands::set_paused(&mut conn, &self.graphs, &DagId::from(dag), false, &By::test()).await.unwrap();
+        commands::set_paused(&mut conn, &self.graphs, &DagId::from(dag), paused, &By::test()).await.unwrap();
+        self.wake.worker();
+    }
+
+    pub async fn unpause(&self, dag: &str) {
+        self.set_paused(dag, false).await;
     }
 
     /// A manual run of an unpaused DAG, started.
@@ -260,6 +265,8 @@ impl World {
         .unwrap()
         .get(0);
         assert_eq!(leftovers, 0, "a finished run has tasks that are still to run");
+        // A transaction that is dropped holds its locks until the pool has the connection back.
+        tx.rollback().await.unwrap();
     }
 }
 

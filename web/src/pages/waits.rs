@@ -24,6 +24,8 @@ use crate::auth;
 /// Those who hold what something waits for, as many as are named.
 const NAMED: i64 = 5;
 
+const PAUSED: &str = "It waits until the DAG is unpaused.";
+
 /// Why, and who holds what it waits for.
 pub(crate) struct Why {
     /// What Airflow calls the dependency that is not met (`ti_deps/deps`).
@@ -40,12 +42,16 @@ impl Why {
 
 /// Why a run does not go on; none if it does, or has ended.
 pub(crate) async fn of_run(conn: &mut PgConnection, run: &RunListed, now: DateTime<Utc>) -> sqlx::Result<Option<Why>> {
-    if run.state != RunState::Queued {
+    if run.state.is_finished() {
         return Ok(None);
     }
     let is_paused = dags::get(conn, &run.dag_id).await?.is_some_and(|dag| dag.is_paused);
+    if run.state == RunState::Running {
+        let text = "Its DAG is paused: what runs goes on, and no other task begins.";
+        return Ok(is_paused.then(|| Why::new("Dag Not Paused", text)));
+    }
     Ok(Some(match (is_paused, run.run_after > now) {
-        (true, _) => Why::new("Dag Not Paused", "It waits until the DAG is unpaused."),
+        (true, _) => Why::new("Dag Not Paused", PAUSED),
         (false, true) => Why::new("Execution Date", format!("Its time comes {}.", away(run.run_after, now))),
         (false, false) => {
             Why::new("Dagrun Running", "It waits for the runs before it (max_active_runs), or for a scheduler.")
@@ -89,6 +95,9 @@ pub(crate) async fn of_instance(
 async fn in_line(conn: &mut PgConnection, instance: &InstanceListed) -> sqlx::Result<Why> {
     let gate = instance.waits_for.as_ref();
     if gate.is_some_and(|gate| *gate == Gate::run()) {
+        if dags::get(conn, &instance.dag_id).await?.is_some_and(|dag| dag.is_paused) {
+            return Ok(Why::new("Dag Not Paused", PAUSED));
+        }
         let text = "As many tasks of the run are active as the DAG lets (max_active_tasks).";
         return Ok(Why::new("Task Instance Slots Available", text));
     }
