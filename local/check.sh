@@ -27,6 +27,10 @@ need default-jre-headless 'command -v java'
 if [ "$goal" = test ]; then
     need chromium 'command -v chromium'
     need chromium-driver 'command -v chromedriver'
+    # Where the distribution has one that is new enough; without it its test says that it is skipped.
+    if version_at_least 1.21 "$(apt-cache policy pgbouncer 2>/dev/null | sed -n 's/^  Candidate: //p' | grep '^[0-9]')"; then
+        need pgbouncer '[ -x /usr/sbin/pgbouncer ]'
+    fi
 fi
 has_postgres() { ls -d /usr/lib/postgresql/{1[5-9],[2-9][0-9]}/bin/initdb 2>/dev/null | grep -q . || [ -x "$(pg_config --bindir)/initdb" ]; }
 [ "$(id -u)" = 0 ] && need postgresql 'has_postgres'

@@ -16,6 +16,8 @@ use nix::sys::signal::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const STOP: Duration = Duration::from_secs(5);
+
 /// A server of its own, on free ports, in a folder of its own.
 #[derive(Debug)]
 pub struct Server {
@@ -62,10 +64,28 @@ impl Server {
         let told = admin.envs(settings.clone()).answer().await?;
         let password = told.trim().rsplit(' ').next().context("no password")?.to_owned();
         let standalone = Program::new("standalone", &program, &logs).args(["standalone"]).args(arguments);
-        let mut standalone = standalone.envs(settings.clone()).envs(more.to_vec()).spawn(Signal::SIGTERM)?;
-        let knows_dags = async || knows_dags(&format!("http://{bind}"), &password).await.unwrap_or(false);
-        standalone.wait_until(PATIENCE, knows_dags).await?;
-        Ok(Self { state, ports, postgres, standalone, folder, password, settings })
+        let standalone = standalone.envs(settings.clone()).envs(more.to_vec()).spawn(Signal::SIGTERM)?;
+        let mut server = Self { state, ports, postgres, standalone, folder, password, settings };
+        server.wait_for_dags().await?;
+        Ok(server)
+    }
+
+    /// Stops the program, and starts it on the same database with `more` settings and the example DAGs.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart_with(mut self, more: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let standalone = self.program()?.args(["standalone", "--examples"]).envs(more.to_vec());
+        self.standalone.stop(STOP).await;
+        self.standalone = standalone.spawn(Signal::SIGTERM)?;
+        self.wait_for_dags().await?;
+        Ok(self)
+    }
+
+    async fn wait_for_dags(&mut self) -> anyhow::Result<()> {
+        let (url, password) = (self.url(), self.password.clone());
+        let knows_dags = async || knows_dags(&url, &password).await.unwrap_or(false);
+        self.standalone.wait_until(PATIENCE, knows_dags).await
     }
 
     /// The password of [`ADMIN`].
@@ -80,6 +100,12 @@ impl Server {
     /// The server does not let the admin in.
     pub async fn token(&self) -> anyhow::Result<String> {
         token(&self.url(), &self.password).await
+    }
+
+    /// The URL of its database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.settings[0].1
     }
 
     /// The program on its database.
@@ -118,7 +144,7 @@ impl Server {
 
     /// Stops it and forgets its data.
     pub async fn stop(self) {
-        self.standalone.stop(Duration::from_secs(5)).await;
+        self.standalone.stop(STOP).await;
         self.postgres.stop().await;
         for folder in [postgres_data_of_root(self.state.root()), self.folder] {
             std::fs::remove_dir_all(folder).ok();
