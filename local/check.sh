@@ -27,6 +27,7 @@ need default-jre-headless 'command -v java'
 if [ "$goal" = test ]; then
     need chromium 'command -v chromium'
     need chromium-driver 'command -v chromedriver'
+    need faketime '[ -f /usr/lib/*/faketime/libfaketimeMT.so.1 ]'
     # Where the distribution has one that is new enough; without it its test says that it is skipped.
     if version_at_least 1.21 "$(apt-cache policy pgbouncer 2>/dev/null | sed -n 's/^  Candidate: //p' | grep '^[0-9]')"; then
         need pgbouncer '[ -x /usr/sbin/pgbouncer ]'

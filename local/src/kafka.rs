@@ -35,6 +35,15 @@ pub struct Kafka {
     child: Child,
 }
 
+/// What a node is told beyond the settings of the local stack.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Lines of `server.properties`; they go before the stack's own.
+    pub properties: String,
+    /// Users with SCRAM, as `StorageTool --add-scram` takes them.
+    pub scram: Vec<String>,
+}
+
 impl Kafka {
     /// Fetches the jars if they are not there.
     ///
@@ -67,13 +76,22 @@ impl Kafka {
     /// # Errors
     /// It does not start; its log is in the message.
     pub async fn start(state: &State, ports: &Ports) -> anyhow::Result<Self> {
+        Self::start_with(state, ports, &Settings::default()).await
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Errors
+    /// It does not start; its log is in the message.
+    pub async fn start_with(state: &State, ports: &Ports, more: &Settings) -> anyhow::Result<Self> {
         let libraries = Self::fetch(state).await?;
-        let node = Node::prepare(state, ports, &libraries)?;
+        let node = Node::prepare(state, ports, &libraries, &more.properties)?;
         if !node.data.join("meta.properties").exists() {
             let cluster = format!("--cluster-id={CLUSTER}");
             node.java("kafka-format", "kafka.tools.StorageTool")
                 .args(["format", &cluster, "--ignore-formatted", "-c"])
                 .args([&node.properties])
+                .args(more.scram.iter().flat_map(|user| ["--add-scram", user]))
                 .complete()
                 .await
                 .context("cannot format Kafka's storage")?;
@@ -106,7 +124,7 @@ struct Node {
 }
 
 impl Node {
-    fn prepare(state: &State, ports: &Ports, libraries: &Path) -> anyhow::Result<Self> {
+    fn prepare(state: &State, ports: &Ports, libraries: &Path, more: &str) -> anyhow::Result<Self> {
         let folder = state.folder("kafka")?;
         let (data, temporary) = (folder.join("data"), folder.join("tmp"));
         // Native libraries of a node that was killed.
@@ -124,7 +142,8 @@ impl Node {
             data,
             temporary,
         };
-        std::fs::write(&node.properties, properties)?;
+        // Of a line that stands twice, Java takes the last.
+        std::fs::write(&node.properties, format!("{properties}\n{more}"))?;
         std::fs::write(&node.logging, LOGGING)?;
         Ok(node)
     }

@@ -1,14 +1,18 @@
 //! The Kafka client's settings, and the topics.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use lake::Event;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::Consumer,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
     types::RDKafkaErrorCode,
 };
 
@@ -16,6 +20,12 @@ use crate::settings::{KafkaOptions, Mechanism, Security};
 
 /// How long a question to the brokers may take.
 pub const ASK: Duration = Duration::from_secs(30);
+
+/// How long it may take until one look at why they do not answer.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// More than brokers say about themselves in that time.
+const THINGS_TOLD: usize = 100;
 
 /// What every client of ours is told.
 #[must_use]
@@ -61,11 +71,48 @@ fn mechanism(mechanism: Mechanism) -> &'static str {
     }
 }
 
+/// A client that subscribes to nothing, and whom a broker has answered.
+///
+/// # Errors
+/// No broker answers in time, or none lets us in: with what was heard from them.
+pub fn connect(options: &KafkaOptions) -> anyhow::Result<BaseConsumer<Heard>> {
+    let client: BaseConsumer<Heard> = config(options).create_with_context(Heard::default())?;
+    let deadline = Instant::now() + ASK;
+    while let Err(error) = client.fetch_metadata(Some(Event::ALL[0].topic()), LOOK) {
+        // Only who polls is told why, one thing at a time.
+        (0..THINGS_TOLD).for_each(|_| drop(client.poll(Duration::ZERO)));
+        let heard = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_final = matches!(heard, Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, _)));
+        if is_final || Instant::now() > deadline {
+            let why = heard.map_or_else(|| error.to_string(), |(_, why)| why);
+            bail!("no Kafka at {}: {why}", options.bootstrap_servers);
+        }
+    }
+    Ok(client)
+}
+
+/// The last that was heard of why brokers do not answer.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<Option<(RDKafkaErrorCode, String)>>);
+
+impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, why: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        // That all brokers are down says less than why the last of them was.
+        if code != RDKafkaErrorCode::AllBrokersDown {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, why.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Heard {}
+
 /// Makes the topics that are not there, and waits until the brokers know all of them.
 ///
 /// # Errors
 /// The brokers do not answer, or refuse.
 pub async fn ensure_topics(options: &KafkaOptions, partitions: i32) -> anyhow::Result<()> {
+    connect(options)?;
     let admin: AdminClient<DefaultClientContext> = config(options).create()?;
     let topics: Vec<_> =
         Event::ALL.map(|event| NewTopic::new(event.topic(), partitions, TopicReplication::Fixed(-1))).into();
@@ -96,7 +143,7 @@ pub async fn ensure_topics(options: &KafkaOptions, partitions: i32) -> anyhow::R
 ///
 /// # Errors
 /// The brokers do not answer, or there is no such topic.
-pub fn partitions(client: &impl Consumer, topic: &str) -> anyhow::Result<Vec<i32>> {
+pub fn partitions<C: ConsumerContext>(client: &impl Consumer<C>, topic: &str) -> anyhow::Result<Vec<i32>> {
     let metadata = client.fetch_metadata(Some(topic), ASK)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
     let found = found.with_context(|| format!("Kafka has no topic {topic}"))?;

@@ -13,13 +13,13 @@ pub struct KafkaOptions {
     #[arg(long, env = "STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS")]
     pub bootstrap_servers: String,
     /// How the brokers are spoken to.
-    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SECURITY", value_enum, ignore_case = true, default_value_t = Security::Plaintext)]
     pub security: Security,
     /// A file with the certificates of the brokers' authorities, in PEM; without it, the system's.
     #[arg(long, env = "STREAMCOMMERCE_KAFKA_CA")]
     pub ca: Option<std::path::PathBuf>,
     /// How it says who it is, with SASL.
-    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SASL_MECHANISM", value_enum, default_value_t = Mechanism::ScramSha512)]
+    #[arg(long, env = "STREAMCOMMERCE_KAFKA_SASL_MECHANISM", value_enum, ignore_case = true, default_value_t = Mechanism::ScramSha512)]
     pub sasl_mechanism: Mechanism,
     /// Who it is, with SASL.
     #[arg(long, env = "STREAMCOMMERCE_KAFKA_SASL_USERNAME")]
@@ -69,8 +69,10 @@ pub enum Security {
     /// Encrypted.
     Ssl,
     /// In clear, but for the password with SCRAM.
+    #[value(alias = "sasl_plaintext")]
     SaslPlaintext,
     /// Encrypted, and it says who it is.
+    #[value(alias = "sasl_ssl")]
     SaslSsl,
 }
 
@@ -80,8 +82,10 @@ pub enum Mechanism {
     /// The password itself: only with encryption.
     Plain,
     /// SCRAM with SHA-256.
+    #[value(name = "scram-sha-256")]
     ScramSha256,
     /// SCRAM with SHA-512.
+    #[value(name = "scram-sha-512")]
     ScramSha512,
 }
 

@@ -162,6 +162,8 @@ pub async fn replay(
     if wanted.at.is_some() || wanted.code.is_some() {
         bail!("a replay takes whole files: of a topic (--topic), or since an instant (--since)");
     }
+    // Before anything is marked as replayed.
+    kafka::connect(kafka)?;
     let mut config: ClientConfig = kafka::config(kafka);
     let producer: FutureProducer = config.set("enable.idempotence", "true").create()?;
     let mut replayed = Replayed::default();

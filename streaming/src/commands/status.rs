@@ -3,7 +3,7 @@
 use bucket::Bucket;
 use chrono::{DateTime, Utc};
 use lake::{Event, manifest::RangeKind};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use serde::Serialize;
 
 use super::log;
@@ -41,7 +41,7 @@ pub struct Partition {
 /// # Errors
 /// The bucket or Kafka cannot be reached.
 pub async fn status(bucket: &Bucket, kafka: &KafkaOptions, app: &str, epoch: u32) -> anyhow::Result<Vec<Partition>> {
-    let consumer: BaseConsumer = kafka::config(kafka).create()?;
+    let consumer = kafka::connect(kafka)?;
     let mut all = Vec::new();
     for event in Event::ALL {
         let logs = log::of_topic(bucket, app, event, epoch).await?;

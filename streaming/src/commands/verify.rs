@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::log::{self, Log};
 use crate::{
-    kafka::{self, ASK},
+    kafka::{self, ASK, Heard},
     rows::OFFSET_COLUMN,
     settings::KafkaOptions,
 };
@@ -52,7 +52,7 @@ pub async fn verify(
     deep: bool,
 ) -> anyhow::Result<Verdict> {
     let mut verdict = Verdict::default();
-    let kafka: Option<BaseConsumer> = kafka.map(|kafka| kafka::config(kafka).create()).transpose()?;
+    let kafka = kafka.map(kafka::connect).transpose()?;
     for event in Event::ALL {
         let logs = log::of_topic(bucket, app, event, epoch).await?;
         let visible = visible(bucket, event, epoch).await?;
@@ -118,7 +118,7 @@ fn chain_faults(log: &Log) -> Vec<String> {
     faults
 }
 
-fn kafka_fault(kafka: &BaseConsumer, log: &Log) -> anyhow::Result<Option<String>> {
+fn kafka_fault(kafka: &BaseConsumer<Heard>, log: &Log) -> anyhow::Result<Option<String>> {
     let (topic, partition) = (&log.id.topic, log.id.partition);
     let watermarks = kafka.fetch_watermarks(topic, partition, ASK);
     let (low, high) = watermarks.with_context(|| format!("Kafka says nothing of {topic}/{partition}"))?;
