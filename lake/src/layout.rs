@@ -6,6 +6,7 @@
 //! _staging/<app>/<uuid>.parquet                     uploaded, not committed; goes after 30 days
 //! _commits/<app>/<topic>@<epoch>/<partition>/_genesis.json
 //! _commits/<app>/<topic>@<epoch>/<partition>/<start>.json
+//! _schemas/<event>/<number>.json                    the columns of its files, since a version of the program
 //! ```
 //!
 //! Hive values are unpadded, as the Spark job wrote them. Offsets are padded, so that names sort as numbers.
@@ -60,6 +61,18 @@ pub fn logs_of_topic(app: &str, topic: &str, epoch: u32) -> String {
 pub fn start_of_manifest(object: &str) -> Option<i64> {
     let digits = object.rsplit('/').next()?.strip_suffix(".json")?;
     (digits.len() == 20).then(|| digits.parse().ok())?
+}
+
+/// The folder of all schemas that an event has had.
+#[must_use]
+pub fn schemas_of(event: Event) -> String {
+    format!("_schemas/{event}/")
+}
+
+/// The schema of an event with that number; padded, so that names sort as numbers.
+#[must_use]
+pub fn schema(event: Event, number: u32) -> String {
+    format!("{}{number:06}.json", schemas_of(event))
 }
 
 /// A new object for data that is not committed yet.

@@ -9,7 +9,8 @@ functions, which is why requirements.txt pins its version exactly:
 1. DuckDB's extensions come from PyPI wheels, never from the network. (No GEOGRAPHY functions: their
    extension alone would be 80 MB.)
 2. EXTERNAL tables over gs:// Parquet files, by DDL and by tables.insert.
-   `gs://bucket/object` is the file $GCS_LOCAL_ROOT/bucket/object.
+   `gs://bucket/object` is the file $GCS_LOCAL_ROOT/bucket/object. Of the columns that the DDL names,
+   those that no file has are null.
 3. DROP EXTERNAL TABLE, alone or inside a script.
 4. CREATE TABLE AS SELECT reports its destination table, as BigQuery does (dbt-bigquery reads it).
 5. `SET (v) = (SELECT AS STRUCT ...)`, which dbt-bigquery writes for dynamic insert_overwrite.
@@ -109,6 +110,10 @@ def local_glob(uri: str) -> str:
     return re.sub(r"/\*([^/*]*)$", r"/**/*\1", storage._local(uri))
 
 
+def duckdb_type(type_: str) -> str:
+    return types.duckdb_type(TableFieldSchema(name="_", type=type_))
+
+
 def read_parquet(external: ExternalDataConfiguration, partition_columns: list[tuple[str, str]]) -> str:
     """The DuckDB table function that reads the files of an external table."""
     files = ", ".join(storage.literal(local_glob(uri)) for uri in external.sourceUris or [])
@@ -120,7 +125,7 @@ def read_parquet(external: ExternalDataConfiguration, partition_columns: list[tu
         if columns:
             pairs = (
                 f"{storage.literal(name)}: "
-                f"{storage.literal(types.duckdb_type(TableFieldSchema(name=name, type=type_)))}"
+                f"{storage.literal(duckdb_type(type_))}"
                 for name, type_ in columns
             )
             options += f", hive_types={{{', '.join(pairs)}}}"
@@ -136,6 +141,7 @@ def create_external_table(
     external: ExternalDataConfiguration,
     replace: bool = False,
     partition_columns: list[tuple[str, str]] = (),
+    schema: list[tuple[str, str]] = (),
 ) -> Table:
     datasets.get(project, dataset)  # a missing dataset is its 404
     if tables.exists(project, dataset, table):
@@ -149,12 +155,19 @@ def create_external_table(
     source = read_parquet(external, partition_columns)
     with database.cursor() as cursor:
         try:
-            relation = cursor.sql(f"SELECT * FROM {source} LIMIT 0")
+            found = cursor.sql(f"SELECT * FROM {source} LIMIT 0").columns
+            wanted = [
+                f'CAST({name if name in found else "NULL"} AS {duckdb_type(type_)}) AS {name}'
+                for name, type_ in schema
+            ]
+            wanted += [name for name, _ in partition_columns] if schema else ["*"]
+            columns = ", ".join(wanted)
+            relation = cursor.sql(f"SELECT {columns} FROM {source} LIMIT 0")
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise BigQueryError("invalid", f"Failed to read external data: {reason}") from None
         fields = [types.field(name, type_, False) for name, type_ in zip(relation.columns, relation.types)]
-        cursor.execute(f"CREATE VIEW {tables.name(project, dataset, table)} AS SELECT * FROM {source}")
+        cursor.execute(f"CREATE VIEW {tables.name(project, dataset, table)} AS SELECT {columns} FROM {source}")
     resource = tables.defaults(project, dataset, table).merged(
         Table(
             type="EXTERNAL",
@@ -184,6 +197,7 @@ LEADING_COMMENTS = re.compile(r"(?s)\A(?:\s*(?:/\*.*?\*/|(?:--|#)[^\n]*(?:\n|\Z)
 CREATE_EXTERNAL = re.compile(
     r"""(?isx) \A \s* CREATE \s+ (?P<replace> OR \s+ REPLACE \s+)? EXTERNAL \s+ TABLE \s+
     (?P<if_not_exists> IF \s+ NOT \s+ EXISTS \s+)? (?P<name> [`\w.\-]+) \s*
+    (?: \( (?P<schema> [^)]*) \) \s* )?
     (?: WITH \s+ PARTITION \s+ COLUMNS \s* (?: \( (?P<columns> [^)]*) \) )? \s* )?
     OPTIONS \s* \( (?P<options> .*) \) \s* ;? \s* \Z"""
 )
@@ -241,6 +255,11 @@ def table_reference(name: str, project: str, default_dataset) -> tuple[str, str,
     return tuple(parts)
 
 
+def column_list(text: str | None) -> list[tuple[str, str]]:
+    """The names and types of `a INT64, b STRING NOT NULL`."""
+    return [tuple(column.split()[:2]) for column in (text or "").split(",") if column.strip()]
+
+
 _query_execute = query.execute
 
 
@@ -251,9 +270,12 @@ def execute_create_external(ddl: re.Match, cursor, project_id, job_id, config, *
         operation = "SKIP"
     else:
         operation = "REPLACE" if ddl["replace"] and existed else "CREATE"
-        columns = [tuple(column.split()[:2]) for column in (ddl["columns"] or "").split(",") if column.strip()]
         create_external_table(
-            *reference, external_configuration(ddl), replace=bool(ddl["replace"]), partition_columns=columns
+            *reference,
+            external_configuration(ddl),
+            replace=bool(ddl["replace"]),
+            partition_columns=column_list(ddl["columns"]),
+            schema=column_list(ddl["schema"]),
         )
     # An empty query gives the job its (empty) result; then its statistics are put right.
     nothing = config.replace(query="SELECT 1 AS _ LIMIT 0")

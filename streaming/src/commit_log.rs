@@ -8,7 +8,7 @@
 //! | after the manifest | unpublished files | the next owner publishes them before it reads on |
 //! | stalls, and another took over | nothing of its own | it loses the race for the manifest, and drops its range |
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bucket::{Bucket, Error, Moved};
@@ -26,14 +26,9 @@ use uuid::Uuid;
 
 use crate::{
     file::{File, FileOf},
+    patience::patiently,
     range::ClosedRange,
 };
-
-/// The first and the longest pause between two tries to reach the bucket.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// A connection that has silently gone must not hold a commit for ever; a big file on a slow line may take its time.
-const ANSWER: Duration = Duration::from_secs(300);
 
 /// So many uploads at once, and so many small calls: each has a connection and its buffers, and 200 partitions may commit
 /// 10,000 files together. Apart, so that who takes a partition over need not wait behind the files of all others.
@@ -337,30 +332,6 @@ impl CommitLogs {
         let contents = patiently(&self.small, "read", object, || async { self.bucket.read(object).await }).await?;
         let contents = contents.with_context(|| format!("{object} was there and is not any more"))?;
         serde_json::from_slice(&contents).with_context(|| format!("{object} cannot be read"))
-    }
-}
-
-/// Tries until the bucket answers. What it answers may still be an error that trying again does not mend.
-async fn patiently<T, F>(turns: &Semaphore, what: &'static str, object: &str, call: impl Fn() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut pause = BACKOFF.0;
-    loop {
-        let answered = {
-            let _turn = turns.acquire().await?;
-            tokio::time::timeout(ANSWER, call()).await
-        };
-        match answered {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Error::Failed { reason, .. })) => {
-                tracing::warn!(what, object, reason, "the bucket does not answer; trying again");
-            }
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => tracing::warn!(what, object, after = ?ANSWER, "the bucket does not answer; trying again"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 

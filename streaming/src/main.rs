@@ -24,6 +24,7 @@ use streaming::{
     metrics::Metrics,
     producer,
     reporter::Reporter,
+    schemas,
     settings::{BucketOptions, KafkaOptions, LogOptions, ProducerOptions, WorkerOptions},
     worker,
 };
@@ -256,6 +257,10 @@ async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
 
 /// Until it has stopped, or has been stopping for as long as it may.
 async fn work(options: WorkerOptions, bucket: Bucket, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        agreed = schemas::agree(&bucket) => agreed?,
+        () = stop.cancelled() => return Ok(()),
+    }
     let (runtime, drain) = (Handle::current(), Duration::from_secs(options.drain_secs));
     let metrics = Arc::new(Metrics::default());
     if let Some(address) = options.listen {

@@ -124,13 +124,21 @@ impl World {
         reached.await.with_context(|| format!("{records} records were never committed"))?
     }
 
+    /// The bucket.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn bucket(&self) -> anyhow::Result<Bucket> {
+        let endpoint = Some(format!("http://{HOST}:{}", self.stack.ports().gcs));
+        Bucket::open(&bucket::Settings { bucket: BUCKET.to_owned(), endpoint }).await
+    }
+
     /// What the manifests say now; every log must be without a hole.
     ///
     /// # Errors
     /// The bucket does not answer, or a log has a hole.
     pub async fn manifests(&self) -> anyhow::Result<Committed> {
-        let endpoint = Some(format!("http://127.0.0.1:{}", self.stack.ports().gcs));
-        let bucket = Bucket::open(&bucket::Settings { bucket: BUCKET.to_owned(), endpoint }).await?;
+        let bucket = self.bucket().await?;
         let mut committed = Committed::default();
         let mut ends = std::collections::HashMap::new();
         for object in bucket.list("_commits/", "").await? {
@@ -156,8 +164,7 @@ impl World {
     /// # Errors
     /// The bucket does not answer.
     pub async fn topic_ids(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let endpoint = Some(format!("http://127.0.0.1:{}", self.stack.ports().gcs));
-        let bucket = Bucket::open(&bucket::Settings { bucket: BUCKET.to_owned(), endpoint }).await?;
+        let bucket = self.bucket().await?;
         let mut ids = Vec::new();
         for object in bucket.list("_commits/", "").await? {
             if object.name.ends_with("_genesis.json") {
@@ -256,14 +263,22 @@ impl World {
         Ok(serde_json::from_str(&body)?)
     }
 
+    /// Has the warehouse carry out a statement.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn query(&self, sql: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{HOST}:{}/bigquery/v2/projects/{PROJECT}/queries", self.stack.ports().bigquery);
+        let body = json!({ "query": sql, "useLegacySql": false });
+        self.call(self.http.post(url).json(&body)).await
+    }
+
     /// Asks the warehouse for one number.
     ///
     /// # Errors
     /// It refuses.
     pub async fn number(&self, sql: &str) -> anyhow::Result<u64> {
-        let url = format!("http://127.0.0.1:{}/bigquery/v2/projects/{PROJECT}/queries", self.stack.ports().bigquery);
-        let body = json!({ "query": sql, "useLegacySql": false });
-        let answer = self.call(self.http.post(url).json(&body)).await?;
+        let answer = self.query(sql).await?;
         let cell = answer["rows"][0]["f"][0]["v"].as_str().with_context(|| format!("{sql}: {answer}"))?;
         Ok(cell.parse()?)
     }

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use lake::{
+    Event, Schema, layout,
+    schema::{Column, Holds},
+};
 use tests::{Committed, DAG, World};
 
 const STAGING: &str = "staging_streamcommerce";
@@ -15,12 +19,16 @@ const PROD: &str = "prod_streamcommerce";
 async fn every_event_arrives_once() {
     let world = World::start("pipeline").await.unwrap();
     let standalone = world.standalone().await.unwrap();
+    the_bucket_has_older_and_newer_schemas(&world).await;
     let worker = world.worker().await.unwrap();
 
     // A run with nothing to load succeeds, and dbt has its sources.
     let empty = world.trigger(DAG).await.unwrap();
     world.run_ends(DAG, &empty, "success").await.unwrap();
     assert_eq!(world.rows(STAGING, "").await.unwrap(), 0);
+    // As an older program made it.
+    let table = format!("`{}.{STAGING}.transactions`", local::bigquery::PROJECT);
+    world.query(&format!("ALTER TABLE {table} DROP COLUMN {ADDED}")).await.unwrap();
 
     world.patch("/dags/example_new_files", serde_json::json!({ "is_paused": false })).await.unwrap();
     let produced = world.produce(300, "0.1").await.unwrap();
@@ -48,6 +56,7 @@ async fn every_event_arrives_once() {
     load_and_compare(&world, after).await;
 
     bad_input_is_refused(&world).await;
+    schemas_only_grow(&world).await;
     the_books_of_the_bucket_are_whole(&world, after).await;
 
     worker.stop(Duration::from_secs(10)).await;
@@ -57,6 +66,39 @@ async fn every_event_arrives_once() {
     }
     standalone.stop(Duration::from_secs(10)).await;
     world.stop().await;
+}
+
+/// A column that came with this program.
+const ADDED: &str = "paymentMethod";
+
+async fn write_schema(world: &World, number: u32, schema: &Schema) {
+    let (name, contents) = (layout::schema(schema.event, number), serde_json::to_vec(schema).unwrap());
+    world.bucket().await.unwrap().create(&name, contents.into()).await.unwrap();
+}
+
+/// Of a program before this one, and of one after it, whose workers run beside ours.
+async fn the_bucket_has_older_and_newer_schemas(world: &World) {
+    let (mut older, mut newer) = (Schema::of(Event::Transactions), Schema::of(Event::Views));
+    older.columns.retain(|column| column.name != ADDED);
+    newer.columns.push(Column { name: "from_tomorrow".to_owned(), holds: Holds::Text, required: false });
+    write_schema(world, 1, &older).await;
+    write_schema(world, 1, &newer).await;
+}
+
+/// What was added is written down, and loaded; a change that readers cannot bear is refused, and said.
+async fn schemas_only_grow(world: &World) {
+    for (event, versions) in [(Event::Transactions, 2), (Event::Views, 1), (Event::Feedback, 1)] {
+        let known = world.bucket().await.unwrap().list(&layout::schemas_of(event), "").await.unwrap();
+        assert_eq!(known.len(), versions, "{event}");
+    }
+    let with_added = format!("SELECT COUNT({ADDED}) FROM `{}.{STAGING}.transactions`", local::bigquery::PROJECT);
+    assert!(world.number(&with_added).await.unwrap() > 0, "the column was not loaded");
+    let mut other = Schema::of(Event::Feedback);
+    other.columns.iter_mut().filter(|column| column.name == "rating").for_each(|column| column.holds = Holds::Text);
+    write_schema(world, 2, &other).await;
+    let refused = world.stack.streaming("refused", &["worker"]).unwrap().complete().await.unwrap_err().to_string();
+    assert!(refused.contains("feedback: the schema of this program cannot follow"), "{refused}");
+    assert!(refused.contains("rating was text and is an integer"), "{refused}");
 }
 
 /// The worker tells of what it has committed, and the DAG that waits for it runs.
@@ -143,7 +185,7 @@ async fn too_many_dead_letters_are_told(world: &World, mut read: u64) {
 async fn each_log_knows_the_id_of_its_topic(world: &World) {
     let by_topic: BTreeMap<_, _> = world.topic_ids().await.unwrap().into_iter().collect();
     let ids: BTreeSet<_> = by_topic.values().filter(|id| !id.is_empty() && !id.starts_with("00000000-")).collect();
-    assert_eq!((by_topic.len(), ids.len()), (lake::Event::ALL.len(), lake::Event::ALL.len()), "{by_topic:?}");
+    assert_eq!((by_topic.len(), ids.len()), (Event::ALL.len(), Event::ALL.len()), "{by_topic:?}");
 }
 
 /// Runs the DAG; then staging and the facts hold the valid records, each once.
@@ -167,7 +209,7 @@ async fn runs_at_once_load_a_batch_once(world: &World, committed: Committed) {
     let runs = futures::future::join_all(std::iter::repeat_with(run).take(RUNS)).await;
     for said in runs.into_iter().map(Result::unwrap) {
         let loads = said.lines().filter(|line| line.starts_with("insert_into_native_") && line.ends_with(": success"));
-        assert_eq!(loads.count(), lake::Event::ALL.len(), "{said}");
+        assert_eq!(loads.count(), Event::ALL.len(), "{said}");
     }
     assert_eq!(world.rows(STAGING, "").await.unwrap(), committed.valid, "a batch was loaded twice, or never");
 }

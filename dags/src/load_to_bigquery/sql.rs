@@ -41,32 +41,43 @@ pub(super) fn create_external_of_all(project: &str, bucket: &str, event: Event) 
 }
 
 fn external(project: &str, bucket: &str, name: &str, event: Event, uris: &str) -> String {
-    // Explicit types: inference reads `hour=09` as text.
+    // Explicit columns: files of before a column was added have none, and are read as null. Explicit types of the hive
+    // columns: inference reads `hour=09` as text.
     format!(
-        "CREATE OR REPLACE EXTERNAL TABLE {}\n\
+        "CREATE OR REPLACE EXTERNAL TABLE {} (\n    {}\n)\n\
          WITH PARTITION COLUMNS (year INT64, month INT64, day INT64, hour INT64)\n\
          OPTIONS (format = 'PARQUET', uris = [{uris}], hive_partition_uri_prefix = 'gs://{bucket}/{}')",
         table(project, name),
+        columns(event).join(",\n    "),
         lake::layout::events_prefix(event)
     )
 }
 
-/// The native table of an event.
+/// The columns of an event's tables, with their types. Only what is there since the first file is not null.
+fn columns(event: Event) -> Vec<String> {
+    let fields = event.fields().iter().map(|field| format!("{} {}", field.name, type_of(field.kind)));
+    let kafka = [
+        "kafka_topic STRING",
+        "kafka_partition INT64",
+        "kafka_offset INT64",
+        "kafka_timestamp TIMESTAMP",
+        "ingestion_time TIMESTAMP NOT NULL",
+    ];
+    fields.chain(kafka.map(str::to_owned)).collect()
+}
+
+/// The native table of an event, with the columns that were added since it was made.
 pub(super) fn create_native(project: &str, event: Event) -> String {
-    let column = |name: &str, kind: &str| format!("{name} {kind}");
-    let mut columns: Vec<_> = event.fields().iter().map(|field| column(field.name, type_of(field.kind))).collect();
-    columns.extend([
-        column("kafka_topic", "STRING"),
-        column("kafka_partition", "INT64"),
-        column("kafka_offset", "INT64"),
-        column("kafka_timestamp", "TIMESTAMP"),
-        column("ingestion_time", "TIMESTAMP NOT NULL"),
-    ]);
+    let native = table(project, event.name());
+    let may_be_new = event.fields().iter().filter(|field| !field.is_required);
+    let added = may_be_new.map(|field| {
+        format!("ALTER TABLE {native} ADD COLUMN IF NOT EXISTS {} {};\n", field.name, type_of(field.kind))
+    });
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) PARTITION BY DATE(ingestion_time) CLUSTER BY {}",
-        table(project, event.name()),
-        columns.join(",\n    "),
-        event.clustering().join(", ")
+        "CREATE TABLE IF NOT EXISTS {native} (\n    {}\n) PARTITION BY DATE(ingestion_time) CLUSTER BY {};\n{}",
+        columns(event).join(",\n    "),
+        event.clustering().join(", "),
+        added.collect::<String>()
     )
 }
 
