@@ -103,15 +103,74 @@ impl Kafka {
         Ok(Self { child })
     }
 
-    /// The child process.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
-    }
-
     /// Stops it in order.
     pub async fn stop(self) {
         self.child.stop(STOP).await;
     }
+}
+
+/// The broker of a stack.
+#[derive(Debug)]
+pub enum Broker {
+    /// One of its own.
+    Own(Box<Kafka>),
+    /// Somebody else's, at these addresses.
+    Other(String),
+}
+
+impl Broker {
+    /// Fetches what its own needs, unless another one is named.
+    ///
+    /// # Errors
+    /// Maven fails; its output is in the message.
+    pub async fn fetch(state: &State) -> anyhow::Result<()> {
+        if named().is_none() {
+            Kafka::fetch(state).await?;
+        }
+        Ok(())
+    }
+
+    /// The one that `STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS` names, or one of its own.
+    ///
+    /// # Errors
+    /// Its own does not start; its log is in the message.
+    pub async fn start(state: &State, ports: &Ports) -> anyhow::Result<Self> {
+        match named() {
+            Some(servers) => Ok(Self::Other(servers)),
+            None => Ok(Self::Own(Box::new(Kafka::start(state, ports).await?))),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn servers(&self, ports: &Ports) -> String {
+        match self {
+            Self::Own(_) => format!("{HOST}:{}", ports.kafka),
+            Self::Other(servers) => servers.clone(),
+        }
+    }
+
+    /// An error that shows the end of its log, if it is the stack's own and has ended.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn check_alive(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Own(kafka) => kafka.child.check_alive(),
+            Self::Other(_) => Ok(()),
+        }
+    }
+
+    /// Stops it in order, if it is the stack's own.
+    pub async fn stop(self) {
+        if let Self::Own(kafka) = self {
+            kafka.stop().await;
+        }
+    }
+}
+
+fn named() -> Option<String> {
+    std::env::var("STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS").ok().filter(|servers| !servers.is_empty())
 }
 
 struct Node {

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::{
     bigquery::{self, BigQuery},
     child::{Child, Program, built},
-    kafka::Kafka,
+    kafka::Broker,
     ports::{HOST, Ports},
     postgres::Postgres,
     state::State,
@@ -23,7 +23,7 @@ pub struct Stack {
     ports: Ports,
     checkout: PathBuf,
     postgres: Postgres,
-    kafka: Kafka,
+    kafka: Broker,
     gcs: Child,
     bigquery: BigQuery,
     environment: Vec<(String, String)>,
@@ -36,19 +36,19 @@ impl Stack {
     /// A part does not start; the end of its log is in the message.
     pub async fn start(checkout: &Path, state: State, ports: Ports, tell: impl Fn(&str)) -> anyhow::Result<Self> {
         tell("fetching what is not in the cache: Kafka, the BigQuery emulator, dbt");
-        Kafka::fetch(&state).await?;
         BigQuery::fetch(checkout, &state).await?;
+        Broker::fetch(&state).await?;
         let dbt = bigquery::dbt(checkout, &state).await?;
         let objects = state.folder("gcs")?;
         tell("starting Postgres, Kafka, the GCS emulator and the BigQuery emulator");
         let (postgres, kafka, gcs, bigquery) = futures::try_join!(
             Postgres::start(&state, ports.postgres),
-            Kafka::start(&state, &ports),
+            Broker::start(&state, &ports),
             start_gcs(&state, &ports, &objects),
             BigQuery::start(checkout, &state, &ports, &objects),
         )?;
         let database = postgres.database("streamcommerce").await?;
-        let environment = environment(checkout, &state, &ports, &database, &dbt)?;
+        let environment = environment(checkout, &state, &ports, &kafka, &database, &dbt)?;
         let mut stack =
             Self { state, ports, checkout: checkout.to_owned(), postgres, kafka, gcs, bigquery, environment };
         tell("migrating the database, making the topics and the bucket");
@@ -116,7 +116,7 @@ impl Stack {
     /// A part has ended.
     pub fn check_alive(&mut self) -> anyhow::Result<()> {
         self.postgres.child().check_alive()?;
-        self.kafka.child().check_alive()?;
+        self.kafka.check_alive()?;
         self.gcs.check_alive()?;
         self.bigquery.child().check_alive()
     }
@@ -172,6 +172,7 @@ fn environment(
     checkout: &Path,
     state: &State,
     ports: &Ports,
+    kafka: &Broker,
     database: &str,
     dbt: &Path,
 ) -> anyhow::Result<Vec<(String, String)>> {
@@ -179,7 +180,7 @@ fn environment(
     let variables = [
         ("STREAMCOMMERCE_DATABASE_URL", database.to_owned()),
         ("STREAMCOMMERCE_SECRET_KEY", state.secret_key()?),
-        ("STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS", format!("{HOST}:{}", ports.kafka)),
+        ("STREAMCOMMERCE_KAFKA_BOOTSTRAP_SERVERS", kafka.servers(ports)),
         ("STREAMCOMMERCE_GCS_ENDPOINT", format!("http://{HOST}:{}", ports.gcs)),
         ("STREAMCOMMERCE_BUCKET", BUCKET.to_owned()),
         ("STREAMCOMMERCE_BIGQUERY_ENDPOINT", format!("http://{HOST}:{}", ports.bigquery)),

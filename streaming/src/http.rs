@@ -23,11 +23,11 @@ pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow::Result
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     let routes = Router::new()
         .route("/metrics", get(text))
-        .route("/healthz", get(async |State(metrics): State<Arc<Metrics>>| state(metrics.is_alive(), "the loop hangs")))
         .route(
-            "/readyz",
-            get(async |State(metrics): State<Arc<Metrics>>| state(metrics.is_ready(), "not assigned yet")),
+            "/healthz",
+            get(async |State(metrics): State<Arc<Metrics>>| state((!metrics.is_alive()).then_some("the loop hangs"))),
         )
+        .route("/readyz", get(async |State(metrics): State<Arc<Metrics>>| state(metrics.unready())))
         .with_state(metrics);
     Ok(async move {
         axum::serve(listener, routes).await.ok();
@@ -42,6 +42,6 @@ async fn text(State(metrics): State<Arc<Metrics>>) -> Response {
     }
 }
 
-fn state(is_well: bool, otherwise: &'static str) -> (StatusCode, &'static str) {
-    if is_well { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, otherwise) }
+fn state(unwell: Option<&'static str>) -> (StatusCode, &'static str) {
+    unwell.map_or((StatusCode::OK, "ok"), |why| (StatusCode::SERVICE_UNAVAILABLE, why))
 }

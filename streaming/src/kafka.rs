@@ -81,7 +81,7 @@ pub fn connect(options: &KafkaOptions) -> anyhow::Result<BaseConsumer<Heard>> {
     while let Err(error) = client.fetch_metadata(Some(Event::ALL[0].topic()), LOOK) {
         // Only who polls is told why, one thing at a time.
         (0..THINGS_TOLD).for_each(|_| drop(client.poll(Duration::ZERO)));
-        let heard = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let heard = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_final = matches!(heard, Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, _)));
         if is_final || Instant::now() > deadline {
             let why = heard.map_or_else(|| error.to_string(), |(_, why)| why);

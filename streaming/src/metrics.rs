@@ -61,6 +61,7 @@ pub struct Metrics {
     held: Gauge,
     budget: Gauge,
     open_files: Gauge,
+    committing_for: Gauge<f64, AtomicU64>,
     /// When the poll loop last came round, in milliseconds since 1970.
     alive_at: AtomicI64,
     has_assignment: AtomicBool,
@@ -86,6 +87,9 @@ const LETTERS: usize = 20;
 /// A loop that has not come round for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
+/// A manifest may be there whose files nobody sees.
+const STUCK_AFTER: Duration = Duration::from_secs(3_600);
+
 impl Default for Metrics {
     fn default() -> Self {
         let secs = || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0]);
@@ -108,6 +112,7 @@ impl Default for Metrics {
             held: Gauge::default(),
             budget: Gauge::default(),
             open_files: Gauge::default(),
+            committing_for: Gauge::default(),
             alive_at: AtomicI64::new(Utc::now().timestamp_millis()),
             has_assignment: AtomicBool::new(false),
             letters: Mutex::default(),
@@ -141,6 +146,8 @@ impl Metrics {
         registry.register_with_unit("held", "Held in memory, without Kafka's queue", Unit::Bytes, self.held.clone());
         registry.register_with_unit("budget", "What may be held", Unit::Bytes, self.budget.clone());
         registry.register("open_files", "Files that are being written", self.open_files.clone());
+        let oldest = "Age of the oldest commit that is under way";
+        registry.register_with_unit("committing_for", oldest, Unit::Seconds, self.committing_for.clone());
     }
 
     /// Counts what was committed.
@@ -171,12 +178,13 @@ impl Metrics {
         self.lost_commits.inc();
     }
 
-    pub(crate) fn tick(&self, held: usize, budget: usize, open_files: usize) {
+    pub(crate) fn tick(&self, held: usize, budget: usize, open_files: usize, committing_for: Duration) {
         self.alive_at.store(Utc::now().timestamp_millis(), Ordering::Relaxed);
         let gauge = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.held.set(gauge(held));
         self.budget.set(gauge(budget));
         self.open_files.set(gauge(open_files));
+        self.committing_for.set(committing_for.as_secs_f64());
     }
 
     pub(crate) fn dead_letter_share(&self, share: f64, is_alarm: bool) {
@@ -218,7 +226,7 @@ impl Metrics {
     /// All of it, as a page shows it; but for whose it is.
     pub(crate) fn report(&self) -> Report {
         Report {
-            is_ready: self.is_ready(),
+            is_ready: self.unready().is_none(),
             topics: Event::ALL.into_iter().map(|event| self.report_of(event.topic())).collect(),
             partitions: self.partitions().values().cloned().collect(),
             commits: self.commits.get(),
@@ -256,10 +264,17 @@ impl Metrics {
         since < i64::try_from(HANGS_AFTER.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Whether it has joined the others: it has been told which partitions are its, be it none.
+    /// Why it should get no work now, if so. It is ready once it has joined the others: it has been told which partitions
+    /// are its, be it none.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.has_assignment.load(Ordering::Relaxed) && self.is_alive()
+    pub fn unready(&self) -> Option<&'static str> {
+        let is_stuck = self.committing_for.get() > STUCK_AFTER.as_secs_f64();
+        let reasons = [
+            (!self.is_alive(), "the loop hangs"),
+            (!self.has_assignment.load(Ordering::Relaxed), "not assigned yet"),
+            (is_stuck, "a commit has been under way for more than an hour: readers may not see all that it commits"),
+        ];
+        reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
     }
 
     /// All of it, as Prometheus reads it.
@@ -276,6 +291,19 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_ready_when_it_is_assigned_and_no_commit_is_stuck() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.unready(), Some("not assigned yet"));
+        metrics.assigned();
+        metrics.tick(0, 0, 0, STUCK_AFTER);
+        assert_eq!(metrics.unready(), None);
+        metrics.tick(0, 0, 0, STUCK_AFTER + Duration::from_secs(1));
+        assert!(metrics.unready().is_some_and(|why| why.starts_with("a commit")));
+        metrics.alive_at.store(0, Ordering::Relaxed);
+        assert_eq!(metrics.unready(), Some("the loop hangs"));
+    }
 
     #[test]
     fn a_report_says_what_was_committed_and_how_far_it_is() {

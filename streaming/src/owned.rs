@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use lake::manifest::Counts;
@@ -94,8 +94,8 @@ impl Uploader {
         let (logs, metrics, announcer) = (self.logs.clone(), Arc::clone(&self.metrics), self.announcer.clone());
         let event = range.event;
         let done = Done { start: range.start, end: range.end, counts: range.counts };
+        let began = Instant::now();
         let task = self.runtime.spawn(async move {
-            let began = Instant::now();
             let mut uploaded = Vec::with_capacity(staged.len());
             for staged in staged {
                 uploaded.push(staged.end().await?);
@@ -117,7 +117,7 @@ impl Uploader {
             }
             Ok(end)
         });
-        Committing { done, task }
+        Committing { done, began, task }
     }
 }
 
@@ -141,6 +141,7 @@ impl Drop for Uploading {
 #[derive(Debug)]
 struct Committing {
     done: Done,
+    began: Instant,
     task: JoinHandle<anyhow::Result<CommitEnd>>,
 }
 
@@ -177,6 +178,12 @@ impl Owned {
         self.committing.is_some()
     }
 
+    /// For how long a commit has been under way; none is.
+    #[must_use]
+    pub fn committing_for(&self) -> Option<Duration> {
+        self.committing.as_ref().map(|committing| committing.began.elapsed())
+    }
+
     /// Makes the biggest part of the open range smaller, or uploads it. False if there is none.
     ///
     /// # Errors
@@ -209,7 +216,7 @@ impl Owned {
     /// It cannot be made whole.
     pub fn ended(&mut self, runtime: &Handle) -> anyhow::Result<Option<(Done, CommitEnd)>> {
         match self.committing.take_if(|committing| committing.task.is_finished()) {
-            Some(Committing { done, task }) => Ok(Some((done, runtime.block_on(task)??))),
+            Some(Committing { done, task, .. }) => Ok(Some((done, runtime.block_on(task)??))),
             None => Ok(None),
         }
     }

@@ -251,7 +251,7 @@ impl<'o> Worker<'o> {
     /// Finishes the biggest files before their time while too much is held.
     fn keep_within_budget(&mut self) -> anyhow::Result<()> {
         let uploader = self.shared().uploader.clone();
-        let (held, open_files) = {
+        let (held, open_files, committing_for) = {
             let mut owned = self.shared().owned();
             let sum =
                 |owned: &BTreeMap<Partition, Owned>| owned.values().map(|owned| owned.range.held()).sum::<usize>();
@@ -264,9 +264,11 @@ impl<'o> Worker<'o> {
                 }
                 open = sum(&owned);
             }
-            (open + uploader.in_flight(), owned.values().map(|owned| owned.range.open_files()).sum())
+            let open_files = owned.values().map(|owned| owned.range.open_files()).sum();
+            let committing_for = owned.values().filter_map(Owned::committing_for).max().unwrap_or_default();
+            (open + uploader.in_flight(), open_files, committing_for)
         };
-        uploader.metrics.tick(held, self.budget, open_files);
+        uploader.metrics.tick(held, self.budget, open_files, committing_for);
         match held >= self.budget {
             true => self.full_since = self.full_since.or_else(|| Some(Instant::now())),
             false => {
