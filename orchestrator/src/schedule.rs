@@ -231,7 +231,6 @@ impl Timetable {
     pub fn next_slot(&self, window: Window, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let is_in_time = |slot: &DateTime<Utc>| window.end.is_none_or(|end| *slot <= end);
         match (self, last) {
-            (Self::Once, Some(_)) => return None,
             (Self::Once, None) => return Some(window.start.unwrap_or(now)).filter(is_in_time),
             (Self::Continuous, _) => {
                 // No two runs of one logical date.

@@ -340,6 +340,96 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_mappings_are_told_with_their_names() {
+        async fn double(_: Context, item: u32) -> TaskResult<u32> {
+            Ok(item * 2)
+        }
+        async fn sum(_: Context, all: Vec<u32>) -> TaskResult<u32> {
+            Ok(all.into_iter().sum())
+        }
+        let dag = Dag::new("d").max_map_length(3);
+        let group = dag.group("outer").expand([1_u32, 2]);
+        group.task("nested", double.expand([3_u32]));
+        group.group("inner").expand([4_u32]);
+        let inside = group.task("inside", double.with(group.item()));
+        dag.task("outside", double.with(group.item()));
+        dag.task("one_of_many", double.with(inside));
+        let alone = dag.task("alone", async |_: Context| TaskResult::Ok(1_u32));
+        dag.task("many_of_one", sum.with(alone.collected()));
+        dag.task("enough", double.expand(vec![0_u32; 3]));
+        dag.task("long", double.expand(vec![0_u32; 4]));
+        dag.group("alone");
+        check(
+            dag,
+            &[
+                "dag d: two tasks or groups are called alone",
+                "dag d: outer.nested is mapped, and is in the mapped group outer; only one of them can be",
+                "dag d: long is mapped over 4 items, and max_map_length is 3",
+                "dag d: outer.inner is mapped, and is in the mapped group outer; only one of them can be",
+                "dag d: the task outside takes the item of the mapped group outer, and is not in it",
+                "dag d: the task one_of_many takes one result of outer.inside, which has one for each index of its mapped \
+                 group: take `.collected()`, all of them",
+                "dag d: the task many_of_one takes the collected results of alone, which has one result for it",
+            ],
+        );
+    }
+
+    #[test]
+    fn limits_that_nothing_could_pass_are_refused_and_one_is_enough() {
+        let dag = Dag::new("d").max_active_runs(0).max_active_tasks(0);
+        dag.task("t", nothing).pool_slots(0).max_active_tis_per_dag(0).max_active_tis_per_dagrun(0);
+        check(
+            dag,
+            &[
+                "dag d: max_active_runs must be at least 1",
+                "dag d: max_active_tasks must be at least 1",
+                "dag d: the pool_slots of the task t must be at least 1",
+                "dag d: the max_active_tis_per_dag of the task t must be at least 1",
+                "dag d: the max_active_tis_per_dagrun of the task t must be at least 1",
+            ],
+        );
+        let dag = Dag::new("d").max_active_runs(1).max_active_tasks(1).schedule(Schedule::Continuous);
+        dag.task("t", nothing).pool_slots(1).max_active_tis_per_dag(1).max_active_tis_per_dagrun(1);
+        check(dag, &[]);
+        let dag = Dag::new("d").max_active_runs(2).schedule(Schedule::Continuous);
+        dag.task("t", nothing);
+        check(dag, &["dag d: a continuous schedule needs max_active_runs(1)"]);
+    }
+
+    #[test]
+    fn what_belongs_to_another_dag_is_refused() {
+        async fn take(_: Context, one: u32) -> TaskResult<u32> {
+            Ok(one)
+        }
+        let (here, there) = (Dag::new("here"), Dag::new("there"));
+        let one = there.task("one", async |_: Context| TaskResult::Ok(1_u32));
+        let many = there.task("many", async |_: Context| TaskResult::Ok(vec![1_u32]));
+        let item = there.group("group").expand([1_u32]).item();
+        here.task("a", take.with(one));
+        here.task("b", take.with(item));
+        here.task("c", take.expand(many));
+        check(
+            here,
+            &[
+                "dag here: an edge leads to the task one, which belongs to another dag",
+                "dag here: a task takes the item of a group that belongs to another dag",
+                "dag here: an edge leads to the task many, which belongs to another dag",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_task_that_waits_for_itself_and_wrong_params_are_told() {
+        let dag = Dag::new("d").params(3_u32);
+        let own = dag.task("own", nothing);
+        dag.chain(own >> own);
+        check(
+            dag,
+            &["dag d: its params must be a struct with named fields", "dag d: the tasks own wait for each other"],
+        );
+    }
+
+    #[test]
     fn chains_tuples_arrays_and_crosses_make_the_edges_that_they_show() {
         let dag = Dag::new("d");
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|task| dag.task(task, nothing));

@@ -13,6 +13,8 @@ mod params;
 mod registry;
 mod spec;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use body::{
     Body, BodyFuture, Function, Input, InputTask, Inputs, IntoTask, Operator, OperatorKind, Parts, TakeInputs, With,

@@ -149,6 +149,23 @@ fn a_schedule_in_a_few_words() {
 }
 
 #[test]
+fn a_schedule_as_people_read_it() {
+    for (schedule, words) in [
+        (Schedule::cron("0 6 * * *"), "At 06:00."),
+        (Schedule::cron_in("0 6 * * *", "Europe/Amsterdam"), "At 06:00. (Europe/Amsterdam)"),
+        (Schedule::cron("nonsense"), "nonsense"),
+        (Schedule::all_assets(["a", "b"]), "When all of a, b are updated"),
+        (Schedule::any_asset(["a", "b"]), "When any of a, b is updated"),
+        (Schedule::Once, "Once"),
+        (Schedule::Continuous, "Always one run"),
+        (Schedule::every(Duration::from_secs(90)), "every 90 s"),
+        (Schedule::None, "no schedule"),
+    ] {
+        assert_eq!(schedule.in_words(), words);
+    }
+}
+
+#[test]
 fn a_schedule_of_assets_names_some() {
     for (none, some) in [
         (Schedule::all_assets([]), Schedule::all_assets(["a", "b"])),

@@ -132,7 +132,9 @@ pub async fn record_if_current(
                                         then coalesce(t.first_poke_at, t.start_date) end,
                    end_date = statement_timestamp(), attempt = null, worker_id = null
                from outcome o
-               where t.instance_key = o.instance_key and t.attempt = o.attempt and t.state in ('running', 'restarting')
+               -- As text: a plan of a young database would read all of the partial index over these states.
+               where t.instance_key = o.instance_key and t.attempt = o.attempt
+                 and t.state::text in ('running', 'restarting')
                returning t.instance_key, t.run_key, t.node, t.map_index, t.try_number, t.start_date, t.end_date, t.state,
                          t.state in ('success', 'failed', 'skipped') as finished, t.waits_for is not null as keeps_slots,
                          o.attempt, o.worker_id, o.cause,

@@ -331,9 +331,11 @@ pub async fn finish(
     let (leaf_runs, nodes): (Vec<_>, Vec<_>) = leaves.iter().map(|(run, node)| (run.0, node.0)).unzip();
     let ended = sqlx::query!(
         r#"with failed as (
+               -- Each leaf by itself: a plan of a young database would read all task instances.
                select distinct l.run_key
-               from unnest($2::bigint[], $3::int[]) as l(run_key, node) join task_instance t using (run_key, node)
-               where t.state in ('failed', 'upstream_failed')
+               from unnest($2::bigint[], $3::int[]) as l(run_key, node) cross join lateral (
+                   select from task_instance t
+                   where t.run_key = l.run_key and t.node = l.node and t.state in ('failed', 'upstream_failed') limit 1) t
            )
            update dag_run r
            set state = case when r.run_key in (select run_key from failed) then 'failed'::run_state else 'success' end,
