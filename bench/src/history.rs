@@ -30,5 +30,7 @@ pub(crate) async fn write(pool: &PgPool, instances: i64) -> anyhow::Result<()> {
     .execute(pool)
     .await?;
     sqlx::query("vacuum analyze").execute(pool).await?;
+    // What was written just now is not to reach the disk while something is measured.
+    sqlx::query("checkpoint").execute(pool).await?;
     Ok(())
 }
