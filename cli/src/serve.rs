@@ -191,7 +191,7 @@ impl Services {
                 figures: self.figures.clone(),
             },
             bind: options.bind,
-            entrance: web::Entrance { access, provider },
+            entrance: web::Entrance { access, provider, proxies: web::Proxies::from_env()? },
             tls: web::Tls::from_env()?,
         };
         self.running.spawn(server.serve(self.stop.clone()));

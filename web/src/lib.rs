@@ -19,7 +19,7 @@ use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::auth::{Gate, Signer};
 pub use crate::{
-    auth::{Access, AccessError, Entrance, Provider},
+    auth::{Access, AccessError, Entrance, Provider, Proxies},
     line::Line,
     own::{Answer, Own},
     pages::part,

@@ -6,6 +6,7 @@ mod bearer;
 mod guard;
 mod oidc;
 mod permit;
+mod proxies;
 mod roles;
 mod sign_in;
 mod visitor;
@@ -32,6 +33,7 @@ pub(crate) use bearer::Signer;
 pub(crate) use guard::secured;
 pub use oidc::Provider;
 pub(crate) use permit::{permit, sees, sees_dag};
+pub use proxies::Proxies;
 pub(crate) use visitor::Visitor;
 
 use self::sign_in::session_of;
@@ -52,11 +54,13 @@ pub struct Entrance {
     pub access: Access,
     /// Where else people sign in.
     pub provider: Option<Arc<Provider>>,
+    /// Who may say whom a request is from.
+    pub proxies: Proxies,
 }
 
 impl From<Access> for Entrance {
     fn from(access: Access) -> Self {
-        Self { access, provider: None }
+        Self { access, provider: None, proxies: Proxies::default() }
     }
 }
 
@@ -100,7 +104,8 @@ pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
         Err(refused) => return refused.into_response(&path),
     };
     let way = if path.starts_with("/api/") { Way::RestApi } else { Way::Ui };
-    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let from = peer.map(|peer| gate.entrance.proxies.sender(peer, request.headers()));
     let user = visitor.as_ref().and_then(|visitor| visitor.user.as_ref()).map(|user| user.username.clone());
     request.extensions_mut().insert(By { way, user, from });
     request.extensions_mut().insert(visitor);

@@ -2,6 +2,7 @@
 
 use axum::{
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use orchestrator::{
@@ -10,7 +11,7 @@ use orchestrator::{
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use web::Access;
+use web::{Access, Entrance};
 
 use crate::world::{World, request};
 
@@ -393,4 +394,22 @@ async fn whoever_guesses_has_to_wait(pool: PgPool) {
     let log = sqlx::query_scalar::<_, Value>("select jsonb_agg(extra) from event where event = 'sign_in_failed'");
     world.token("hunter2 in the wrong field", "x").await;
     assert!(!log.fetch_one(&pool).await.unwrap().to_string().contains("hunter2"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_event_log_has_the_sender_that_a_trusted_proxy_names(pool: PgPool) {
+    let proxies = "127.0.0.1".parse().unwrap();
+    let world = World::with(pool.clone(), Entrance { proxies, ..Access::Loopback.into() }).await;
+    for (peer, expected) in [([127, 0, 0, 1], "203.0.113.9"), ([10, 0, 0, 1], "10.0.0.1")] {
+        let patch = request(Method::PATCH, "/api/v2/dags/example").header("x-forwarded-for", "203.0.113.9");
+        let patch = patch.header("content-type", "application/json");
+        let mut patch = patch.body(Body::from(r#"{"is_paused": false}"#)).unwrap();
+        patch.extensions_mut().insert(ConnectInfo(std::net::SocketAddr::from((peer, 1))));
+        assert_eq!(world.send(patch).await.0, StatusCode::OK);
+        let from: Option<String> = sqlx::query_scalar("select from_address from event order by event_id desc limit 1")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(from.as_deref(), Some(expected));
+    }
 }

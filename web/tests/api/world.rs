@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use web::{Access, App};
+use web::{Access, App, Entrance};
 
 pub(crate) struct World {
     router: Router,
@@ -54,7 +54,7 @@ impl World {
         Self::with(pool, Access::Loopback).await
     }
 
-    pub(crate) async fn with(pool: PgPool, access: Access) -> Self {
+    pub(crate) async fn with(pool: PgPool, entrance: impl Into<Entrance>) -> Self {
         let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
         dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
         let typed = Dag::new("typed").source("// what its author wrote").tag("c");
@@ -76,7 +76,7 @@ impl World {
         tokio::spawn(worker.run(stop.clone()));
         let keys = Keys::parse(&new_key()).unwrap();
         let app = App { pool: pool.into(), graphs, wake, keys: keys.clone(), overflow: None, figures };
-        Self { router: web::router(app.clone(), access), app, keys, stop }
+        Self { router: web::router(app.clone(), entrance), app, keys, stop }
     }
 
     pub(crate) fn router(&self) -> Router {
