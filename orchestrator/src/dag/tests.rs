@@ -195,6 +195,35 @@ fn every_setting_of_a_task_is_in_its_spec() {
     assert_eq!((of(Event::TaskSkipped), of(Event::TaskRetry), of(Event::RunFailure)), (2, 1, 0));
 }
 
+/// An operator with a setting that is rendered.
+struct Echo(&'static str);
+
+impl Operator for Echo {
+    type Output = ();
+
+    fn templates(&self) -> Vec<&str> {
+        vec![self.0]
+    }
+
+    async fn run(&self, _: Context) -> TaskResult<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operator_has_its_name_and_its_templates_are_read_when_the_dag_is_built() {
+    let dag = Dag::new("d");
+    dag.task("echo", Echo("{{ ds }}"));
+    dag.task("each", super::partial(|_: u32| Echo("{{ ds }}")).expand([1_u32, 2]));
+    let built = dag.build().unwrap();
+    let operators: Vec<_> = built.graph().tasks().iter().map(|task| task.operator.as_str()).collect();
+    assert_eq!(operators, ["Echo", "Echo"]);
+    let dag = Dag::new("d");
+    dag.task("echo", Echo("{{ ds"));
+    let told = dag.build().unwrap_err()[0].to_string();
+    assert!(told.starts_with("dag d: a template of the task echo cannot be read: "), "{told}");
+}
+
 #[test]
 fn words_for_people_name_what_they_are_about() {
     let dag = Dag::new("d");

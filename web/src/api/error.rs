@@ -23,6 +23,10 @@ impl ApiError {
         Self { status, detail: detail.into() }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text.into())
     }

@@ -18,6 +18,7 @@ use orchestrator::{
         select::Test,
     },
 };
+use serde_json::json;
 
 use super::{
     body::Body,
@@ -127,8 +128,28 @@ pub(crate) async fn trigger(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    let run = read_run(&dag_id, &headers, &body, &["logical_date"])?;
-    made(&app, &by, &dag_id, run).await
+    let mut run = read_run(&dag_id, &headers, &body, &["logical_date"])?;
+    let Some(key) = idempotency_key(&headers)? else { return made(&app, &by, &dag_id, run).await };
+    let run_id = run.run_id.get_or_insert_with(|| RunId::from(format!("manual__{key}"))).clone();
+    let (conf, logical_date) = (run.conf.clone().unwrap_or_else(|| json!({})), run.logical_date);
+    let answer = made(&app, &by, &dag_id, run).await;
+    if !answer.as_ref().is_err_and(|error| error.status() == StatusCode::CONFLICT) {
+        return answer;
+    }
+    let Some(made) = page::get(&mut *app.pool.acquire().await?, &dag_id, &run_id).await? else { return answer };
+    if (&made.conf, made.logical_date) != (&conf, logical_date) {
+        let text = format!("The Idempotency-Key was used for another run: {run_id} has another conf or logical date");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+    }
+    Ok(Json(wire::run(&made)))
+}
+
+/// What makes a request that is sent again the same one (IETF, "The Idempotency-Key HTTP Header Field"): whoever got no
+/// answer may ask once more, and no second run is made.
+fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().map(|key| key.trim_matches('"')).filter(|key| !key.is_empty());
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| ApiError::bad_request("The Idempotency-Key cannot be read"))
 }
 
 /// The run that a body asks for.

@@ -67,6 +67,30 @@ async fn a_run_is_triggered_fails_and_is_cleared(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_trigger_that_is_sent_again_makes_no_second_run(pool: PgPool) {
+    let world = World::new(pool).await;
+    let trigger = async |key: &str, body: &str| {
+        let post = request(Method::POST, "/api/v2/dags/example/dagRuns").header("content-type", "application/json");
+        let (status, answer) =
+            world.send(post.header("idempotency-key", key).body(Body::from(body.to_owned())).unwrap()).await;
+        (status.as_u16(), serde_json::from_str::<Value>(&answer).unwrap())
+    };
+    let body = r#"{"logical_date": null, "conf": {"full": true}}"#;
+    let (status, made) = trigger("\"8e03978e\"", body).await;
+    assert_eq!((status, &made["dag_run_id"]), (200, &json!("manual__8e03978e")));
+    let (status, again) = trigger("8e03978e", body).await;
+    assert_eq!((status, &again["dag_run_id"], &again["queued_at"]), (200, &made["dag_run_id"], &made["queued_at"]));
+    assert_eq!(trigger("8e03978e", r#"{"logical_date": null}"#).await.0, 422, "another request with the same key");
+    assert_eq!(trigger("other", body).await.0, 200);
+    assert_eq!(trigger("\"\"", body).await.0, 400);
+    assert_eq!(trigger("a b", body).await.0, 400, "no run can be called so");
+    let named = r#"{"logical_date": null, "dag_run_id": "mine"}"#;
+    assert_eq!([trigger("k", named).await.0, trigger("k", named).await.0], [200, 200]);
+    assert_eq!(world.call(Method::POST, "/dags/example/dagRuns", named).await.0, 409, "without a key");
+    assert_eq!(world.get("/dags/example/dagRuns").await.1["total_entries"], 3);
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn tasks_and_runs_are_marked(pool: PgPool) {
     let world = World::new(pool).await;
     world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;
