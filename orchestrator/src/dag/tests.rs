@@ -117,15 +117,18 @@ fn every_setting_of_a_dag_is_in_its_graph() {
 #[test]
 fn a_graph_is_read_as_it_was_stored_and_says_no_more_than_was_said() {
     let dag = all_settings();
-    dag.task("task", nothing).pool("p").weight_rule(WeightRule::Upstream).isolation(Isolation::Process);
+    dag.task("task", nothing).pool("p").pool_slots(2).weight_rule(WeightRule::Upstream).isolation(Isolation::Process);
+    dag.task("sensor", nothing).soft_fail().depends_on_past().role(Role::Setup);
     let full = dag.build().unwrap();
     let stored = serde_json::to_value(full.graph()).unwrap();
     let read = Graph::from_json(stored.clone()).unwrap();
     assert_eq!((serde_json::to_value(&read).unwrap(), read.hash()), (stored, full.graph().hash()));
+    assert_eq!((read.tasks(), read.max_map_length()), (full.graph().tasks(), 5));
 
     let plain = Dag::new("plain");
     plain.task("task", nothing);
     let plain = plain.build().unwrap();
+    assert!(plain.graph().is_paused_upon_creation() && !plain.graph().fail_fast());
     let mut stored = serde_json::to_value(plain.graph()).unwrap();
     let words = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
@@ -222,6 +225,28 @@ fn an_operator_has_its_name_and_its_templates_are_read_when_the_dag_is_built() {
     dag.task("echo", Echo("{{ ds"));
     let told = dag.build().unwrap_err()[0].to_string();
     assert!(told.starts_with("dag d: a template of the task echo cannot be read: "), "{told}");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Load {
+    days: u8,
+    table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<u8>,
+}
+
+#[test]
+fn conf_is_held_against_the_params_and_goes_before_their_defaults() {
+    let dag = Dag::new("d").params(Load { days: 3, table: None, later: None });
+    dag.task("t", nothing);
+    let built = dag.build().unwrap();
+    let params = built.graph().params().unwrap();
+    assert_eq!(params.with_conf(&json!({ "table": "a", "other": 1 })), json!({ "days": 3, "table": "a" }));
+    // One without a default is a param, too.
+    assert_eq!(params.with_conf(&json!({ "later": 2 }))["later"], 2);
+    params.check(&json!({ "days": 4, "other": "anything" })).unwrap();
+    let told = params.check(&json!({ "days": "four", "table": 5 })).unwrap_err().to_string();
+    assert!(told.contains("days: \"four\" is not of type \"integer\"") && told.contains("; table: 5 "), "{told}");
 }
 
 #[test]

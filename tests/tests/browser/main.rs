@@ -110,7 +110,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 30] = [
+const PAGES: [(&str, &str); 31] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -122,6 +122,7 @@ const PAGES: [(&str, &str); 30] = [
     ("dag-tasks", "/dags/example_retry/tasks"),
     ("code", "/dags/example_etl/code"),
     ("details", "/dags/example_params/details"),
+    ("delete", "/dags/example_params/delete"),
     ("trigger", "/dags/example_params/trigger"),
     ("run", "/dags/example_retry/runs/one"),
     ("gantt", "/dags/example_groups/runs/one?view=gantt"),

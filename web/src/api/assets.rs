@@ -98,12 +98,10 @@ pub(crate) async fn events(State(app): State<App>, uri: Uri) -> ApiResult {
 
 /// The updates that made a run.
 pub(crate) async fn events_of_run(State(app): State<App>, Path((dag_id, run_id)): Path<(DagId, RunId)>) -> ApiResult {
-    const ALL: Page = Page { limit: i64::MAX, offset: 0 };
     let mut conn = app.pool.acquire().await?;
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or(Refused::NoRun(dag_id, run_id))?;
-    let filter = EventFilter::default().with(EventColumn::MadeRun, Test::HasAny(vec![run.run_key.to_string()]));
-    let found = page::events(&mut conn, &filter, ALL).await?;
-    Ok(Json(listed("asset_events", write_events(&mut conn, &found.rows).await?, found.total)))
+    let found = page::causes(&mut conn, run.run_key).await?;
+    Ok(Json(listed("asset_events", write_events(&mut conn, &found).await?, found.len() as i64)))
 }
 
 async fn write_events(conn: &mut PgConnection, events: &[EventListed]) -> ApiResult<Vec<Value>> {

@@ -95,6 +95,7 @@ fn of_dag() -> Router<App> {
         .route("/backfills", get(dag::backfills::show).post(dag::backfills::create))
         .route("/code", get(dag::code::show))
         .route("/details", get(dag::details::show))
+        .route("/delete", get(dag::delete::ask).post(dag::delete::act))
         .route("/pause", post(dags::pause))
         .route("/trigger", get(trigger::ask).post(trigger::trigger))
 }

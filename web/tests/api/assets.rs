@@ -42,6 +42,8 @@ async fn an_update_from_outside_makes_a_run(pool: PgPool) {
     let run = run.replace('+', "%2B");
     let (_, upstream) = world.get(&format!("/dags/consumer/dagRuns/{run}/upstreamAssetEvents")).await;
     assert_eq!((&upstream["total_entries"], &upstream["asset_events"][0]["id"]), (&json!(1), &event["id"]));
+    let (_, page) = world.page(&format!("/dags/consumer/runs/{run}")).await;
+    assert!(page.contains("Made by an update") && page.contains(&format!("href=\"/assets/{id}\"")), "{page}");
     assert_eq!(world.get(&format!("/assets/{id}")).await.1["last_asset_event"]["id"], event["id"]);
     assert_eq!(world.get("/assets/events?source_dag_id=typed").await.1["total_entries"], 0);
     assert_eq!(world.call(Method::POST, "/assets/events", r#"{"asset_id": 999}"#).await.0, 404);

@@ -41,6 +41,26 @@ async fn runs_and_dags_are_deleted_when_they_are_at_rest(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_page_deletes_a_dag_and_says_before_what_goes_with_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    trigger(&world, "typed", "waits").await;
+    let (status, page) = world.page("/dags/typed/delete").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("It can be deleted when its") && page.contains("Its run goes with it"), "{page}");
+    let delete = async || {
+        let post =
+            request(Method::POST, "/dags/typed/delete").header("content-type", "application/x-www-form-urlencoded");
+        world.send(post.body(Body::empty()).unwrap()).await.0
+    };
+    assert_eq!(delete().await, StatusCode::CONFLICT);
+    world.call(Method::DELETE, "/dags/typed/dagRuns/waits", "").await;
+    let (_, page) = world.page("/dags/typed/delete").await;
+    assert!(page.contains("It has no runs.") && page.contains(">Delete typed</button>"), "{page}");
+    assert_eq!(delete().await, StatusCode::SEE_OTHER);
+    assert_eq!(world.page("/dags/typed/delete").await.0, StatusCode::NOT_FOUND);
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_run_is_cleared_whole(pool: PgPool) {
     let world = World::new(pool).await;
     world.call(Method::PATCH, "/dags/example", r#"{"is_paused": false}"#).await;

@@ -9,7 +9,7 @@ use super::{
     select::{self, Column, Selection, Source, Sql},
 };
 use crate::{
-    ids::{DagId, RunId, TaskId},
+    ids::{DagId, RunId, RunKey, TaskId},
     state::RunState,
 };
 
@@ -161,8 +161,6 @@ pub enum EventColumn {
     SourceMapIndex,
     /// When.
     When,
-    /// The DAGs and the ids of the runs that it made.
-    MadeRun,
 }
 
 impl Column for EventColumn {
@@ -176,10 +174,6 @@ impl Column for EventColumn {
             Self::SourceTask => Sql::maybe("e.source_task_id", "text"),
             Self::SourceMapIndex => Sql::maybe("e.source_map_index", "int"),
             Self::When => Sql::of("e.happened_at", "timestamptz"),
-            Self::MadeRun => Sql::of(
-                "(select coalesce(jsonb_agg(m.run_key::text), '[]') from run_asset_event m where m.event_id = e.event_id)",
-                "jsonb",
-            ),
         }
     }
 }
@@ -201,6 +195,24 @@ const EVENTS: Source = Source {
 /// The database is down.
 pub async fn events(conn: &mut PgConnection, filter: &EventFilter, page: Page) -> sqlx::Result<Listed<EventListed>> {
     select::list(conn, EVENTS, filter, page).await
+}
+
+/// The updates that made a run, the oldest first.
+///
+/// # Errors
+/// The database is down.
+pub async fn causes(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Vec<EventListed>> {
+    sqlx::query_as!(
+        EventListed,
+        r#"select e.event_id, a.asset_id, e.asset, e.source_dag_id as "source_dag_id: DagId",
+                  e.source_run_id as "source_run_id: RunId", e.source_task_id as "source_task_id: TaskId",
+                  e.source_map_index, e.extra, e.happened_at
+           from run_asset_event m join asset_event e using (event_id) join asset a on a.name = e.asset
+           where m.run_key = $1 order by e.event_id"#,
+        run.0
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// A run that an update made.

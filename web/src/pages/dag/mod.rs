@@ -3,6 +3,7 @@
 pub(crate) mod backfills;
 pub(crate) mod chosen;
 pub(crate) mod code;
+pub(crate) mod delete;
 pub(crate) mod details;
 pub(crate) mod graph;
 pub(crate) mod grid;

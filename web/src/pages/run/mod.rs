@@ -14,11 +14,12 @@ use orchestrator::{
     commands::{self, By, Refused},
     dag::Graph,
     ids::{DagId, RunId, TaskId},
-    state::TaskState,
+    state::{RunType, TaskState},
     store::{
         self,
         pages::{
             Page as Part,
+            assets::{self, EventListed},
             instances::{self, InstanceColumn, InstanceFilter, InstanceListed},
             runs::{self, RunListed},
             select::Test,
@@ -38,7 +39,7 @@ use super::{
     waits::{self, Why},
     words::{self, Moment, took},
 };
-use crate::App;
+use crate::{App, auth};
 
 /// Task instances on a page.
 const TASKS: i64 = 200;
@@ -56,6 +57,8 @@ pub(crate) struct RunPage {
     told: Option<String>,
     took: String,
     conf: String,
+    /// The updates of assets that made it.
+    causes: Vec<EventListed>,
     wanted: Wanted,
     view: View,
 }
@@ -107,6 +110,12 @@ impl RunPage {
         })
     }
 
+    /// The run that updated an asset, if it was one that the visitor may see.
+    fn source<'e>(&self, event: &'e EventListed) -> Option<(String, &'e DagId)> {
+        let (dag, run) = (event.source_dag_id.as_ref()?, event.source_run_id.as_ref()?);
+        auth::sees_dag(dag).then(|| (links::run(dag, run), dag))
+    }
+
     fn states(&self) -> impl Iterator<Item = (String, TaskState, bool)> {
         TaskState::MOST_TELLING
             .into_iter()
@@ -137,6 +146,10 @@ pub(crate) async fn show(
     };
     Ok(Page(RunPage {
         why: waits::of_run(&mut conn, &run, now).await?,
+        causes: match run.run_type {
+            RunType::AssetTriggered => assets::causes(&mut conn, run.run_key).await?,
+            _ => Vec::new(),
+        },
         told: done.told(),
         dag_link: links::dag(&dag_id),
         link: links::run(&dag_id, &run_id),
