@@ -1,6 +1,6 @@
 //! What happens in one transaction: runs are made, attempts end, tasks become ready, runs finish.
 //!
-//! Locks, in this order: the `dag` row (only where runs are made or promoted), then runs, then the task instances of
+//! Locks, in this order: the `dag` row (only where runs are made or promoted, or it is paused), then runs by key, then the task instances of
 //! the runs that are held, then the rows of `slots` by gate; after that only `SKIP LOCKED`. A transaction never locks another run later.
 
 mod abilities;

@@ -41,8 +41,10 @@ async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow:
         return Ok(());
     }
     let Some(after) = cause.logical_date else { return Ok(()) };
+    let mut keys = rechecks::next_active(tx, &cause.dag_id, after, NEXT).await?;
+    keys.sort_unstable();
     let mut next = Vec::new();
-    for run in rechecks::next_active(tx, &cause.dag_id, after, NEXT).await? {
+    for run in keys {
         next.extend(runs::lock_waiting(tx, run).await?);
     }
     move_on(tx, graphs, &next, Freed::default()).await?;

@@ -112,7 +112,7 @@ pub async fn begin_holding(conn: &mut PgConnection, run: RunKey) -> sqlx::Result
     conn.begin_with(AssertSqlSafe(statement)).await
 }
 
-/// Locks the run, waiting for whoever holds it. Hold no other run.
+/// Locks the run, waiting for whoever holds it. Of several, that with the lowest key first: so no two wait for each other.
 ///
 /// # Errors
 /// The database is down.
