@@ -15,7 +15,7 @@ use orchestrator::{
         self,
         overrides::Chosen,
         pages::{
-            Listed, Page,
+            Page,
             instances::{self as page, InstanceColumn, InstanceFilter, InstanceListed},
             runs,
             select::{Comparison, Test},
@@ -27,11 +27,12 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{
+    cursor::Found,
     dags,
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
     path::Path,
-    query::{self, Params, listed},
+    query::{Params, listed},
     runs::ANY,
     wire,
 };
@@ -57,7 +58,10 @@ pub(crate) async fn list(
         (_, ANY) => filter.only(InstanceColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id),
         _ => filter.only(InstanceColumn::RunKey, find_run(&mut conn, dag_id, run_id).await?),
     };
-    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let found = match params.turn()? {
+        Some(turn) => page::turn(&mut conn, &filter, turn, params.page()?.limit).await?.into(),
+        None => page::list(&mut conn, &filter, params.page()?).await?.into(),
+    };
     page_of(&app, &mut conn, &found).await
 }
 
@@ -103,7 +107,7 @@ pub(crate) async fn list_batch(
     let filter = read(&params)?.seen_by(&sight, InstanceColumn::DagId);
     let mut conn = app.pool.acquire().await?;
     let found = page::list(&mut conn, &filter, params.page()?).await?;
-    page_of(&app, &mut conn, &found).await
+    page_of(&app, &mut conn, &found.into()).await
 }
 
 /// What `order_by` knows.
@@ -194,7 +198,7 @@ pub(crate) async fn list_mapped(
     let filter = filter.only(InstanceColumn::TaskId, task_id);
     let filter = filter.with(InstanceColumn::MapIndex, Test::Number(Comparison::AtLeast, 0.0));
     let found = page::list(&mut conn, &filter, listed_page).await?;
-    page_of(&app, &mut conn, &found).await
+    page_of(&app, &mut conn, &found.into()).await
 }
 
 pub(crate) async fn tries(State(app): State<App>, of: OfInstance) -> ApiResult {
@@ -270,13 +274,13 @@ pub(crate) async fn rows_of(
 }
 
 /// A page of a list, written as it goes.
-async fn page_of(app: &App, conn: &mut PgConnection, found: &Listed<InstanceListed>) -> ApiResult<Response> {
+async fn page_of(app: &App, conn: &mut PgConnection, found: &Found<InstanceListed>) -> ApiResult<Response> {
     let mut graphs = Vec::with_capacity(found.rows.len());
     for row in &found.rows {
         graphs.push(app.graphs.get(conn, row.version).await?);
     }
     let rows = found.rows.iter().zip(&graphs).map(|(row, graph)| wire::Instance::of(row, graph));
-    Ok(query::page_of("task_instances", &rows.collect::<Vec<_>>(), found.total))
+    Ok(found.answer("task_instances", &rows.collect::<Vec<_>>()))
 }
 
 /// Task instances as they are written.

@@ -8,6 +8,7 @@ mod body;
 mod bulk;
 mod clear;
 mod connections;
+mod cursor;
 mod dags;
 mod error;
 mod events;

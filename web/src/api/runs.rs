@@ -13,7 +13,6 @@ use orchestrator::{
     ids::{DagId, RunId},
     state::{RunState, RunType},
     store::pages::{
-        Listed,
         runs::{self as page, RunColumn, RunFilter, RunListed},
         select::Test,
     },
@@ -22,11 +21,12 @@ use serde_json::json;
 
 use super::{
     body::Body,
+    cursor::Found,
     dags,
     error::{ApiError, ApiResult},
     filters::{Filters, batch, only_any, with_ranges},
     path::Path,
-    query::{self, Params},
+    query::Params,
     wire,
 };
 use crate::{App, openapi::unserved};
@@ -46,7 +46,10 @@ pub(crate) async fn list(
     if dag_id.as_str() != ANY {
         filter = filter.only(RunColumn::DagId, dags::find(&mut conn, dag_id).await?.dag_id);
     }
-    let found = page::list(&mut conn, &filter, params.page()?).await?;
+    let found = match params.turn()? {
+        Some(turn) => page::turn(&mut conn, &filter, turn, params.page()?.limit).await?.into(),
+        None => page::list(&mut conn, &filter, params.page()?).await?.into(),
+    };
     Ok(page_of(&found))
 }
 
@@ -68,11 +71,11 @@ pub(crate) async fn list_batch(
     let params = batch(&headers, &body, &names)?;
     let filter = read(&params)?.seen_by(&sight, RunColumn::DagId);
     let found = page::list(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
-    Ok(page_of(&found))
+    Ok(page_of(&found.into()))
 }
 
-fn page_of(found: &Listed<RunListed>) -> Response {
-    query::page_of("dag_runs", &found.rows.iter().map(wire::Run::from).collect::<Vec<_>>(), found.total)
+fn page_of(found: &Found<RunListed>) -> Response {
+    found.answer("dag_runs", &found.rows.iter().map(wire::Run::from).collect::<Vec<_>>())
 }
 
 /// What `order_by` knows.

@@ -18,7 +18,6 @@ pub(crate) const DAGS: Unserved = Unserved {
 pub(crate) const RUNS: Unserved = Unserved {
     path: "/api/v2/dags/{dag_id}/dagRuns",
     names: &[
-        "cursor",
         "updated_at_gte",
         "updated_at_gt",
         "updated_at_lte",
@@ -35,7 +34,6 @@ pub(crate) const RUNS: Unserved = Unserved {
 };
 
 const OF_INSTANCES: &[&str] = &[
-    "cursor",
     "updated_at_gte",
     "updated_at_gt",
     "updated_at_lte",

@@ -4,6 +4,7 @@
 mod assets;
 mod auth;
 mod bulk;
+mod cursors;
 mod deletes;
 mod lists;
 mod openapi;

@@ -1,5 +1,7 @@
 //! What there is besides DAGs and their runs: events, processes, versions, tags.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use serde_json::json;
@@ -122,6 +124,23 @@ fn figure(text: &str, name: &str) -> f64 {
     line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
+/// The figures once so many outcomes are told: one is counted after its commit, which is what ends a run.
+async fn figures_of(world: &World, outcomes: f64) -> String {
+    let told = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let (status, text) = world.page("/metrics").await;
+            assert_eq!(status, 200);
+            match figure(&text, "streamcommerce_outcomes_total") {
+                told if told < outcomes => tokio::time::sleep(Duration::from_millis(10)).await,
+                told => break (told, text),
+            }
+        }
+    });
+    let (told, text) = told.await.unwrap();
+    assert_eq!(told, outcomes);
+    text
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn prometheus_is_told_what_happens(pool: PgPool) {
     let world = World::new(pool).await;
@@ -131,9 +150,7 @@ async fn prometheus_is_told_what_happens(pool: PgPool) {
     // A paused DAG's run waits.
     world.call(Method::POST, "/dags/example/dagRuns", r#"{"logical_date": null, "dag_run_id": "waits"}"#).await;
     world.ends_of("typed", "one").await;
-    let (status, text) = world.page("/metrics").await;
-    assert_eq!(status, 200);
-    assert_eq!(figure(&text, "streamcommerce_outcomes_total"), 2.0);
+    let text = figures_of(&world, 2.0).await;
     assert_eq!(figure(&text, "streamcommerce_hop_seconds_count"), 1.0, "from extract to load");
     assert_eq!(figure(&text, "streamcommerce_stale_outcomes_total"), 0.0);
     assert_eq!(figure(&text, "streamcommerce_runs{state=\"queued\"}"), 1.0);

@@ -67,7 +67,7 @@ const ASSETS: Source = Source {
     joins: "left join lateral (
                 select event_id, happened_at from asset_event where asset = a.name order by event_id desc limit 1
             ) e on true",
-    key: &["a.asset_id"],
+    key: &[Sql::of("a.asset_id", "int")],
 };
 
 /// Assets; if nothing else is said, in the order in which they became known.
@@ -186,7 +186,7 @@ const EVENTS: Source = Source {
               e.extra, e.happened_at",
     from: "asset_event e",
     joins: "join asset a on a.name = e.asset",
-    key: &["e.event_id"],
+    key: &[Sql::of("e.event_id", "bigint")],
 };
 
 /// Updates; if nothing else is said, the oldest first.

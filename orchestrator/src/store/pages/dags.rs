@@ -88,7 +88,7 @@ const DAGS: Source = Source {
               d.last_registered_at, v.file",
     from: "dag d",
     joins: "join dag_version v on v.version_id = d.current_version_id",
-    key: &["d.dag_id"],
+    key: &[Sql::of("d.dag_id", "text")],
 };
 
 /// DAGs; if nothing else is said, by id.

@@ -74,7 +74,7 @@ const EVENTS: Source = Source {
     columns: "e.event_id, e.happened_at, e.event, e.dag_id, e.run_id, e.task_id, e.owner, e.extra",
     from: "event e",
     joins: "",
-    key: &["e.event_id", "e.happened_on"],
+    key: &[Sql::of("e.event_id", "bigint"), Sql::of("e.happened_on", "date")],
 };
 
 /// Events; if nothing else is said, the oldest first.

@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 
 use super::{
     Listed, Page,
-    select::{self, Column, Selection, Source, Sql},
+    select::{
+        self, Column, Selection, Source, Sql,
+        cursor::{self, NotTurned, Turn, Turned},
+    },
 };
 use crate::{
     engine::Gate,
@@ -167,7 +170,7 @@ const INSTANCES: Source = Source {
     joins: "join dag_run r on r.run_key = t.run_key join dag_version v on v.version_id = r.version_id
             left join process p on p.process_id = t.worker_id
             left join instance_note n on n.run_key = t.run_key and n.instance_key = t.instance_key",
-    key: &["t.run_key", "t.node", "t.map_index"],
+    key: &[Sql::of("t.run_key", "bigint"), Sql::of("t.node", "int"), Sql::of("t.map_index", "int")],
 };
 
 /// Task instances; if nothing else is said, run by run, task by task.
@@ -180,6 +183,19 @@ pub async fn list(
     page: Page,
 ) -> sqlx::Result<Listed<InstanceListed>> {
     select::list(conn, INSTANCES, filter, page).await
+}
+
+/// A page of them, which goes on from another one; at most `limit`.
+///
+/// # Errors
+/// See [`NotTurned`].
+pub async fn turn(
+    conn: &mut PgConnection,
+    filter: &InstanceFilter,
+    turn: Turn,
+    limit: i64,
+) -> Result<Turned<InstanceListed>, NotTurned> {
+    cursor::turn(conn, INSTANCES, filter, turn, limit).await
 }
 
 /// One task instance; an unmapped one has the index -1.

@@ -66,7 +66,7 @@ const PROCESSES: Source = Source {
     columns: "p.number, p.kind, p.hostname, p.state::text as state, p.started_at, p.heartbeat_at",
     from: "process p",
     joins: "",
-    key: &["p.number"],
+    key: &[Sql::of("p.number", "bigint")],
 };
 
 /// Processes; if nothing else is said, the oldest first.

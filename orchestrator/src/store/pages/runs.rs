@@ -6,7 +6,10 @@ use sqlx::PgConnection;
 
 use super::{
     Listed, Page,
-    select::{self, Column, Selection, Source, Sql},
+    select::{
+        self, Column, Selection, Source, Sql,
+        cursor::{self, NotTurned, Turn, Turned},
+    },
 };
 use crate::{
     ids::{DagId, RunId, RunKey, VersionId},
@@ -113,7 +116,7 @@ const RUNS: Source = Source {
               r.data_interval_end, r.run_after, r.conf, r.note, r.triggered_by, r.triggering_user, r.queued_at, r.start_date, r.end_date",
     from: "dag_run r",
     joins: "join dag_version v on v.version_id = r.version_id",
-    key: &["r.run_key"],
+    key: &[Sql::of("r.run_key", "bigint")],
 };
 
 /// Runs; if nothing else is said, in the order of their making.
@@ -122,6 +125,19 @@ const RUNS: Source = Source {
 /// The database is down.
 pub async fn list(conn: &mut PgConnection, filter: &RunFilter, page: Page) -> sqlx::Result<Listed<RunListed>> {
     select::list(conn, RUNS, filter, page).await
+}
+
+/// A page of them, which goes on from another one; at most `limit`.
+///
+/// # Errors
+/// See [`NotTurned`].
+pub async fn turn(
+    conn: &mut PgConnection,
+    filter: &RunFilter,
+    turn: Turn,
+    limit: i64,
+) -> Result<Turned<RunListed>, NotTurned> {
+    cursor::turn(conn, RUNS, filter, turn, limit).await
 }
 
 /// One run.

@@ -26,8 +26,12 @@ impl Column for VariableColumn {
     }
 }
 
-const VARIABLES: Source =
-    Source { columns: "v.key, v.sealed, v.description", from: "variable v", joins: "", key: &["v.key"] };
+const VARIABLES: Source = Source {
+    columns: "v.key, v.sealed, v.description",
+    from: "variable v",
+    joins: "",
+    key: &[Sql::of("v.key", "text")],
+};
 
 /// Variables; if nothing else is said, in the order of their names.
 ///
@@ -72,7 +76,7 @@ const CONNECTIONS: Source = Source {
     columns: "c.conn_id, c.conn_type, c.description, c.host, c.login, c.schema, c.port, c.sealed_password, c.sealed_extra",
     from: "connection c",
     joins: "",
-    key: &["c.conn_id"],
+    key: &[Sql::of("c.conn_id", "text")],
 };
 
 /// Connections; if nothing else is said, in the order of their names.
@@ -117,13 +121,15 @@ pub async fn tags(conn: &mut PgConnection, filter: &Selection<Name>, page: Page)
     names(conn, TAGS, filter, page).await
 }
 
+const NAME: &[Sql] = &[Sql::of("n.name", "text")];
+
 async fn names(
     conn: &mut PgConnection,
     from: &'static str,
     filter: &Selection<Name>,
     page: Page,
 ) -> sqlx::Result<Listed<String>> {
-    let source = Source { columns: "n.name", from, joins: "", key: &["n.name"] };
+    let source = Source { columns: "n.name", from, joins: "", key: NAME };
     let Listed { rows, total } = select::list::<_, (String,)>(conn, source, filter, page).await?;
     Ok(Listed { rows: rows.into_iter().map(|(name,)| name).collect(), total })
 }

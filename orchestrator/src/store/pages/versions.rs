@@ -50,7 +50,7 @@ const VERSIONS: Source = Source {
     columns: "v.version_id as version, v.dag_id, v.number, v.created_at",
     from: "dag_version v",
     joins: "",
-    key: &["v.version_id"],
+    key: &[Sql::of("v.version_id", "bigint")],
 };
 
 /// Versions; if nothing else is said, the oldest first.

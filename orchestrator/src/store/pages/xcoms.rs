@@ -79,7 +79,13 @@ const XCOMS: Source = Source {
     columns: "x.run_key, x.key, x.written_at, x.map_index, x.task_id, r.dag_id, r.run_id, r.logical_date, r.run_after",
     from: "xcom x",
     joins: "join dag_run r on r.run_key = x.run_key",
-    key: &["x.run_key", "x.task_id", "x.map_index", "x.key", "x.run_day"],
+    key: &[
+        Sql::of("x.run_key", "bigint"),
+        Sql::of("x.task_id", "text"),
+        Sql::of("x.map_index", "int"),
+        Sql::of("x.key", "text"),
+        Sql::of("x.run_day", "date"),
+    ],
 };
 
 /// What tasks returned.

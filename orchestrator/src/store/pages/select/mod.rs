@@ -1,11 +1,16 @@
 //! Lists whose conditions and order are chosen while the program runs. The SQL is ours, word for word; what comes from
 //! outside is bound.
 
+pub mod cursor;
+mod order;
+
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 
+pub use self::order::Direction;
+use self::{cursor::Place, order::Order};
 use super::{Listed, Page};
 use crate::accounts::Sight;
 
@@ -94,15 +99,6 @@ impl Comparison {
     }
 }
 
-/// From which end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// The smallest first.
-    Ascending,
-    /// The greatest first.
-    Descending,
-}
-
 /// Which rows, in which order.
 #[derive(Clone, Debug)]
 pub struct Selection<C> {
@@ -164,7 +160,7 @@ pub(super) struct Source {
     /// What belongs to each of its rows, once.
     pub(super) joins: &'static str,
     /// What tells two rows apart, and orders them when nothing else does.
-    pub(super) key: &'static [&'static str],
+    pub(super) key: &'static [Sql],
 }
 
 impl Source {
@@ -175,6 +171,14 @@ impl Source {
         let joins = if columns.any(|column| column.sql().joined) { self.joins } else { "" };
         format!("{} {joins}", self.from)
     }
+}
+
+/// Which of the chosen rows, and in which order.
+struct Cut {
+    order: Order,
+    /// Only those that come after this place.
+    after: Option<Place>,
+    page: Page,
 }
 
 /// The rows of a page, and how many there are in all.
@@ -207,36 +211,44 @@ where
     C: Column,
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
+    let cut = Cut { order: Order::of(source, selection), after: None, page };
+    read(source, source.columns, selection, &cut).build_query_as().fetch_all(conn).await
+}
+
+fn read<C: Column>(source: Source, columns: &str, selection: &Selection<C>, cut: &Cut) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new("select ");
-    query.push(source.columns).push(" from ");
+    query.push(columns).push(" from ");
     if source.joins.is_empty() {
         query.push(source.from);
-        choose_page(&mut query, source, selection, page);
+        choose_page(&mut query, selection, cut);
     } else {
-        joined(&mut query, source, selection, page);
+        joined(&mut query, source, selection, cut);
     }
-    query.build_query_as().fetch_all(conn).await
+    query
 }
 
 /// First which rows, from as little as may be, an index if one has it all; then, row by row, what belongs to them.
-fn joined<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>, page: Page) {
-    let keys = source.key.iter().enumerate();
+fn joined<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>, cut: &Cut) {
+    let keys = source.key.iter().map(|key| key.expression).enumerate();
     let (named, equal): (Vec<_>, Vec<_>) =
         keys.map(|(at, key)| (format!("{key} as k{at}"), format!("{key} = page.k{at}"))).unzip();
     query.push("(select ").push(named.join(", ")).push(" from ").push(source.chosen_from(selection));
-    choose_page(query, source, selection, page);
+    choose_page(query, selection, cut);
     let alias = source.from.rsplit(' ').next().unwrap_or_default();
     // Lateral and limited: an index is asked for each row, whatever whoever plans thinks of their number.
     query.push(") page cross join lateral (select * from ").push(source.from).push(" where ");
     query.push(equal.join(" and ")).push(format!(" limit 1) {alias} ")).push(source.joins);
-    order(query, source.key, selection);
+    cut.order.write(query);
 }
 
-fn choose_page<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>, page: Page) {
+fn choose_page<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C>, cut: &Cut) {
     choose(query, selection);
-    order(query, source.key, selection);
+    if let Some(place) = &cut.after {
+        cut.order.choose_after(query, place);
+    }
+    cut.order.write(query);
     // Not bound: whoever plans must know that it is a page.
-    query.push(format!(" limit {}", page.limit)).push(" offset ").push_bind(page.offset);
+    query.push(format!(" limit {}", cut.page.limit)).push(" offset ").push_bind(cut.page.offset);
 }
 
 fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C>) {
@@ -282,17 +294,4 @@ fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C
 /// A text in which nothing stands for something else.
 fn literal(text: &str) -> String {
     text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
-}
-
-fn order<C: Column>(query: &mut QueryBuilder<Postgres>, key: &[&str], selection: &Selection<C>) {
-    let word = |direction| if direction == Direction::Descending { " desc" } else { "" };
-    query.push(" order by ");
-    for (column, direction) in &selection.order {
-        let Sql { expression, nullable, .. } = column.sql();
-        query.push(expression).push(word(*direction));
-        query.push(if nullable { " nulls last, " } else { ", " });
-    }
-    let last = selection.order.first().map_or(Direction::Ascending, |(_, direction)| *direction);
-    let keys: Vec<_> = key.iter().map(|key| format!("{key}{}", word(last))).collect();
-    query.push(keys.join(", "));
 }

@@ -1,0 +1,108 @@
+//! Lists that are read by `offset`, or from `cursor` to `cursor` (Airflow's keyset pagination).
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use orchestrator::store::pages::{
+    Listed,
+    select::cursor::{COUNTED, NotTurned, Place, Turn, Turned},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{
+    error::{ApiError, ApiResult},
+    query::Params,
+};
+
+/// In front of a token: what is before the place.
+const BEFORE: char = '~';
+
+impl Params {
+    /// `cursor`: which page, if the list is read by one; empty is the first.
+    pub(crate) fn turn(&self) -> ApiResult<Option<Turn>> {
+        match self.one("cursor") {
+            None => Ok(None),
+            Some("") => Ok(Some(Turn::First)),
+            Some(text) => match text.strip_prefix(BEFORE) {
+                Some(token) => place_of(token).map(Turn::Before).map(Some),
+                None => place_of(text).map(Turn::After).map(Some),
+            },
+        }
+    }
+}
+
+fn place_of(token: &str) -> ApiResult<Place> {
+    let json = URL_SAFE_NO_PAD.decode(token).ok();
+    let values = json.and_then(|json| serde_json::from_slice(&json).ok());
+    values.map(Place).ok_or_else(|| ApiError::bad_request("Invalid cursor token"))
+}
+
+fn token_of(place: &Place) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::json!(place.0).to_string())
+}
+
+impl From<NotTurned> for ApiError {
+    fn from(error: NotTurned) -> Self {
+        match error {
+            NotTurned::Foreign => Self::bad_request("Cursor token does not match current query shape"),
+            NotTurned::Nowhere(_) => Self::bad_request("Invalid cursor token"),
+            NotTurned::Database(error) => error.into(),
+        }
+    }
+}
+
+/// The rows of a page, and what a list says beside them.
+pub(crate) struct Found<R> {
+    pub(crate) rows: Vec<R>,
+    ways: Ways,
+}
+
+/// How many rows there are, and how to go on.
+struct Ways {
+    total: i64,
+    /// Where counting ended, if it did.
+    counted: Option<i64>,
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+impl<R> From<Listed<R>> for Found<R> {
+    fn from(Listed { rows, total }: Listed<R>) -> Self {
+        Self { rows, ways: Ways { total, counted: None, next: None, previous: None } }
+    }
+}
+
+impl<R> From<Turned<R>> for Found<R> {
+    fn from(Turned { rows, previous, next, total }: Turned<R>) -> Self {
+        let next = next.as_ref().map(token_of);
+        let previous = previous.map(|place| format!("{BEFORE}{}", token_of(&place)));
+        Self { rows, ways: Ways { total, counted: Some(COUNTED), next, previous } }
+    }
+}
+
+impl<R> Found<R> {
+    /// The answer, in which the rows stand as they are `written`.
+    pub(crate) fn answer<W: Serialize>(&self, plural: &'static str, written: &[W]) -> Response {
+        Json(Listing { plural, rows: written, ways: &self.ways }).into_response()
+    }
+}
+
+struct Listing<'r, W> {
+    plural: &'static str,
+    rows: &'r [W],
+    ways: &'r Ways,
+}
+
+impl<W: Serialize> Serialize for Listing<'_, W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(Some(5))?;
+        fields.serialize_entry(self.plural, self.rows)?;
+        fields.serialize_entry("total_entries", &self.ways.total)?;
+        fields.serialize_entry("total_entries_limit", &self.ways.counted)?;
+        fields.serialize_entry("next_cursor", &self.ways.next)?;
+        fields.serialize_entry("previous_cursor", &self.ways.previous)?;
+        fields.end()
+    }
+}
