@@ -1,12 +1,19 @@
-//! The log of a try: JSON, or lines of JSON, or text.
+//! The log of a try: JSON a page at a time, or lines of JSON to its end, which a try that runs has not come to yet.
+
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use orchestrator::store::logs::{self as store, LogRow};
+use futures::{StreamExt, stream};
+use orchestrator::{
+    state::TaskState,
+    store::logs::{self as store, LogRow},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,6 +28,9 @@ use crate::App;
 
 /// Lines in one answer; a longer log goes on at its `continuation_token`.
 const LINES_MAX: i64 = 10_000;
+
+/// How long to wait for more of a try that runs (Airflow's `STREAM_LOOP_SLEEP_SECONDS`).
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The last part of the path.
 #[derive(Debug, Deserialize)]
@@ -47,16 +57,16 @@ pub(crate) async fn get(
     };
     let mut conn = app.pool.acquire().await?;
     let instance = instances::find(&mut conn, &of).await?;
-    let lines = store::of_try(&mut conn, instance.instance, number, after, LINES_MAX).await?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
     if accepted.starts_with("application/x-ndjson") {
-        let lines: String = lines.iter().map(|line| format!("{}\n", write(line))).collect();
-        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response());
+        drop(conn);
+        return Ok(followed(Tail { app, of, number, after, stage: Stage::Written }));
     }
     if !accepted.starts_with("*/*") && !accepted.starts_with("application/json") {
         let text = "Only application/json or application/x-ndjson is supported";
         return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, text));
     }
+    let lines = store::of_try(&mut conn, instance.instance, number, after, LINES_MAX).await?;
     let is_whole = (lines.len() as i64) < LINES_MAX;
     let token = lines.last().filter(|_| !is_whole).map(|line| line.line.to_string());
     let content: Vec<_> = lines.iter().map(write).collect();
@@ -68,4 +78,75 @@ fn write(line: &LogRow) -> Value {
         "timestamp": wire::instant(line.logged_at), "event": line.message, "level": line.level.to_lowercase(),
         "logger": line.logger,
     })
+}
+
+/// What comes of a log after a line.
+struct Tail {
+    app: App,
+    of: OfInstance,
+    number: i32,
+    after: i64,
+    stage: Stage,
+}
+
+/// How far a log has been followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// What is written is read.
+    Written,
+    /// The try runs: more may come.
+    Running,
+    /// The try has ended just now. Lines are written beside its outcome, so some may be a moment later.
+    Ending,
+}
+
+fn followed(tail: Tail) -> Response {
+    // Compression asks once more after the end.
+    let lines = stream::unfold(Some(tail), next).map(Ok::<_, Infallible>).fuse();
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// The next lines, and what comes after them: nothing, if the try has ended or cannot be read.
+async fn next(tail: Option<Tail>) -> Option<(String, Option<Tail>)> {
+    let mut tail = tail?;
+    loop {
+        if tail.stage != Stage::Written {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        let Ok((lines, is_running)) = tail.read().await else {
+            let line = json!({ "error": "the log cannot be read any more" });
+            return Some((format!("{line}\n"), None));
+        };
+        let is_behind = lines.len() as i64 == LINES_MAX;
+        let stage = match (tail.stage, is_running) {
+            _ if is_behind => Some(tail.stage),
+            (_, true) => Some(Stage::Running),
+            (Stage::Running, false) => Some(Stage::Ending),
+            (Stage::Written | Stage::Ending, false) => None,
+        };
+        let Some(stage) = stage else {
+            return (!lines.is_empty()).then(|| (text_of(&lines), None));
+        };
+        tail.stage = stage;
+        if let Some(last) = lines.last() {
+            tail.after = last.line;
+            return Some((text_of(&lines), Some(tail)));
+        }
+    }
+}
+
+impl Tail {
+    /// The next lines, and whether there may be more; asked in this order, for what is said last is said before the end.
+    async fn read(&self) -> ApiResult<(Vec<LogRow>, bool)> {
+        let mut conn = self.app.pool.acquire().await?;
+        let instance = instances::find(&mut conn, &self.of).await?;
+        let is_running = instance.try_number == self.number
+            && matches!(instance.state, TaskState::Running | TaskState::Restarting | TaskState::Deferred);
+        let lines = store::of_try(&mut conn, instance.instance, self.number, self.after, LINES_MAX).await?;
+        Ok((lines, is_running))
+    }
+}
+
+fn text_of(lines: &[LogRow]) -> String {
+    lines.iter().map(|line| format!("{}\n", write(line))).collect()
 }

@@ -7,6 +7,7 @@ mod bulk;
 mod cursors;
 mod deletes;
 mod lists;
+mod logs;
 mod openapi;
 mod resources;
 mod streaming;

@@ -48,6 +48,18 @@ async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
 }
 
+fn three_dags() -> Vec<Dag> {
+    let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
+    dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
+    let typed = Dag::new("typed").source("// what its author wrote").tag("c");
+    let rows = typed.task("extract", extract).outlet("orders");
+    typed.task("load", load.with(rows));
+    let consumer = Dag::new("consumer").schedule(Schedule::any_asset(["orders"]));
+    let group = consumer.group("all");
+    consumer.chain(group.task("consume", nothing) >> consumer.task("tell", nothing));
+    vec![dag, typed, consumer]
+}
+
 impl World {
     /// With a scheduler and a worker, as in `standalone`.
     pub(crate) async fn new(pool: PgPool) -> Self {
@@ -55,15 +67,11 @@ impl World {
     }
 
     pub(crate) async fn with(pool: PgPool, entrance: impl Into<Entrance>) -> Self {
-        let dag = Dag::new("example").description(HOSTILE).tag("b").tag("a").schedule(Schedule::cron("@daily"));
-        dag.chain(dag.task("ok", nothing) >> dag.task("boom", boom) >> dag.task("after", nothing));
-        let typed = Dag::new("typed").source("// what its author wrote").tag("c");
-        let rows = typed.task("extract", extract).outlet("orders");
-        typed.task("load", load.with(rows));
-        let consumer = Dag::new("consumer").schedule(Schedule::any_asset(["orders"]));
-        let group = consumer.group("all");
-        consumer.chain(group.task("consume", nothing) >> consumer.task("tell", nothing));
-        let registry = Arc::new(Registry::build(vec![dag, typed, consumer]).unwrap());
+        Self::of(pool, entrance, three_dags()).await
+    }
+
+    pub(crate) async fn of(pool: PgPool, entrance: impl Into<Entrance>, dags: Vec<Dag>) -> Self {
+        let registry = Arc::new(Registry::build(dags).unwrap());
         let mut conn = pool.acquire().await.unwrap();
         store::ensure_partitions(&mut conn).await.unwrap();
         register(&mut conn, &registry).await.unwrap();

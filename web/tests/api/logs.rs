@@ -1,0 +1,74 @@
+//! The log of a try while it runs.
+
+use std::time::Duration;
+
+use axum::{body::Body, http::Method};
+use futures::StreamExt;
+use orchestrator::{
+    ids::InstanceKey,
+    prelude::*,
+    store,
+    task_log::{LogLine, LogOf},
+};
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+use web::Access;
+
+use crate::world::{World, request};
+
+static MAY_END: Semaphore = Semaphore::const_new(0);
+
+async fn held(_: Context) -> TaskResult<()> {
+    MAY_END.acquire().await?.forget();
+    anyhow::bail!("said at the end")
+}
+
+async fn said(pool: &PgPool, message: &str) {
+    let mut conn = pool.acquire().await.unwrap();
+    let select = "select t.instance_key, r.run_day from task_instance t join dag_run r using (run_key) where t.state = 'running'";
+    let (instance, run_day) = loop {
+        match sqlx::query_as(select).fetch_optional(&mut *conn).await.unwrap() {
+            Some(found) => break found,
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let line =
+        LogLine { at: chrono::Utc::now(), level: "INFO", logger: "test".to_owned(), message: message.to_owned() };
+    let of = LogOf { instance: InstanceKey(instance), try_number: 1, run_day };
+    store::logs::append(&mut conn, &[(of, line)]).await.unwrap();
+}
+
+/// The texts of the lines of a chunk.
+fn events(chunk: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(chunk.to_vec()).unwrap();
+    let event = |line: &str| serde_json::from_str::<Value>(line).unwrap()["event"].as_str().unwrap().to_owned();
+    text.lines().map(event).collect()
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn lines_of_json_go_on_until_the_try_has_ended(pool: PgPool) {
+    let dag = Dag::new("held");
+    dag.task("held", held);
+    let world = World::of(pool.clone(), Access::Loopback, vec![dag]).await;
+    world.call(Method::PATCH, "/dags/held", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/held/dagRuns", r#"{"logical_date": null, "dag_run_id": "one"}"#).await;
+    said(&pool, "first").await;
+
+    let path = "/api/v2/dags/held/dagRuns/one/taskInstances/held/logs/1";
+    let ask = || request(Method::GET, path).header("accept", "application/x-ndjson").body(Body::empty()).unwrap();
+    let answer = world.router().oneshot(ask()).await.unwrap();
+    let mut chunks = answer.into_body().into_data_stream();
+    assert_eq!(events(&chunks.next().await.unwrap().unwrap()), ["first"]);
+    said(&pool, "second").await;
+    assert_eq!(events(&chunks.next().await.unwrap().unwrap()), ["second"], "while it runs");
+    MAY_END.add_permits(1);
+    let rest: Vec<_> = chunks.map(|chunk| events(&chunk.unwrap())).collect().await;
+    assert!(rest.concat().iter().any(|line| line.contains("said at the end")), "{rest:?}");
+
+    world.ends_of("held", "one").await;
+    let (status, whole) = world.send(ask()).await;
+    assert_eq!((status.as_u16(), events(whole.as_bytes())[..2].concat()), (200, "firstsecond".to_owned()));
+    assert!(whole.contains("said at the end"));
+}
