@@ -193,6 +193,7 @@ impl Services {
             bind: options.bind,
             entrance: web::Entrance { access, provider, proxies: web::Proxies::from_env()? },
             tls: web::Tls::from_env()?,
+            patience: web::Patience::default(),
         };
         self.running.spawn(server.serve(self.stop.clone()));
         let registered =

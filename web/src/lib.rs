@@ -7,9 +7,10 @@ mod metrics;
 mod openapi;
 mod own;
 pub mod pages;
+mod serving;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use axum::{Router, middleware, routing::get};
@@ -23,11 +24,9 @@ pub use crate::{
     line::Line,
     own::{Answer, Own},
     pages::part,
+    serving::Patience,
     tls::Tls,
 };
-
-/// How long open requests have when the server is to stop.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Half of the time of the default for a tenth more bytes; with the fastest one, a page of megabytes took longer (`bench/README.md`).
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(4);
@@ -43,6 +42,8 @@ pub struct Server {
     pub entrance: Entrance,
     /// The certificate, if it is HTTPS.
     pub tls: Option<Tls>,
+    /// How long it waits.
+    pub patience: Patience,
 }
 
 /// What every handler can reach.
@@ -89,17 +90,6 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
         tracing::info!(address = %self.bind, is_https = self.tls.is_some(), "the pages and the API are served");
-        let router = router(self.app, self.entrance);
-        if let Some(tls) = self.tls {
-            return tls.serve(listener, router, stop).await;
-        }
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        tokio::select! {
-            result = serving.into_future() => result?,
-            // A browser that keeps its connection open must not keep the server.
-            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
-        }
-        Ok(())
+        serving::serve(listener, self.tls, router(self.app, self.entrance), self.patience, stop).await
     }
 }

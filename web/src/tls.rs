@@ -1,14 +1,9 @@
 //! HTTPS of its own: `STREAMCOMMERCE_TLS_CERT` and `STREAMCOMMERCE_TLS_KEY`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{Router, extract::Request, http::header, middleware::Next, response::Response};
-use axum_server::{Handle, tls_rustls::RustlsConfig};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use crate::DRAIN;
+use axum_server::tls_rustls::RustlsConfig;
 
 /// A certificate that was renewed counts after so long, without a restart.
 const RELOAD: Duration = Duration::from_secs(3_600);
@@ -36,30 +31,13 @@ impl Tls {
         }
     }
 
-    /// Serves until `stop`.
-    pub(crate) async fn serve(
-        self,
-        listener: TcpListener,
-        router: Router,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub(crate) async fn config(&self) -> anyhow::Result<RustlsConfig> {
         let unfit = || format!("cannot serve HTTPS with {} and {}", self.cert.display(), self.key.display());
-        let config = RustlsConfig::from_pem_file(&self.cert, &self.key).await.with_context(unfit)?;
-        let (handle, router) = (Handle::new(), router.layer(axum::middleware::from_fn(with_host)));
-        let serving = axum_server::from_tcp_rustls(listener.into_std()?, config.clone())?.handle(handle.clone());
-        tokio::select! {
-            served = serving.serve(router.into_make_service_with_connect_info::<SocketAddr>()) => return Ok(served?),
-            () = self.reload(config) => {}
-            () = async {
-                stop.cancelled().await;
-                handle.graceful_shutdown(Some(DRAIN));
-                tokio::time::sleep(DRAIN).await;
-            } => {}
-        }
-        Ok(())
+        RustlsConfig::from_pem_file(&self.cert, &self.key).await.with_context(unfit)
     }
 
-    async fn reload(&self, config: RustlsConfig) {
+    /// Reads the files again and again.
+    pub(crate) async fn reload(&self, config: RustlsConfig) {
         loop {
             tokio::time::sleep(RELOAD).await;
             if let Err(error) = config.reload_from_pem_file(&self.cert, &self.key).await {
@@ -67,13 +45,4 @@ impl Tls {
             }
         }
     }
-}
-
-/// In HTTP/2 the host stands in the address; what we ask of it, we ask of the header.
-async fn with_host(mut request: Request, next: Next) -> Response {
-    let host = request.uri().authority().map(|host| host.as_str().to_owned());
-    if let Some(host) = host.and_then(|host| host.parse().ok()) {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    next.run(request).await
 }

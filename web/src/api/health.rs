@@ -1,11 +1,16 @@
 //! `/version` and `/monitor/health`.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orchestrator::store::processes::{self, ProcessKind};
 use serde_json::{Value, json};
 
 use crate::App;
+
+/// Whoever asks after health wants to hear soon that there is none; a crowd in front of the database is no health either.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ours, and none of git: the program is what was built.
 pub(crate) async fn version() -> Json<Value> {
@@ -18,7 +23,7 @@ pub(crate) async fn health(State(app): State<App>) -> Json<Value> {
         let mut conn = app.pool.acquire().await?;
         processes::latest_heartbeat(&mut conn, ProcessKind::Scheduler).await
     };
-    let heartbeat = heartbeat.await;
+    let heartbeat = tokio::time::timeout(PATIENCE, heartbeat).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
     let database = if heartbeat.is_ok() { "healthy" } else { "unhealthy" };
     let scheduler = heartbeat.ok().flatten();
     let status = if scheduler.is_some_and(|scheduler| scheduler.is_healthy) { "healthy" } else { "unhealthy" };

@@ -94,6 +94,7 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let title = match self.status {
             StatusCode::NOT_FOUND => "Not found",
+            StatusCode::GATEWAY_TIMEOUT => "That took too long",
             StatusCode::SERVICE_UNAVAILABLE => "The database does not answer",
             StatusCode::INTERNAL_SERVER_ERROR => "Something failed",
             _ => "That was refused",

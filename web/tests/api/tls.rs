@@ -7,7 +7,7 @@ use orchestrator::{
 use reqwest::{Certificate, StatusCode, Version};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use web::{Access, Server, Tls};
+use web::{Access, Patience, Server, Tls};
 
 use crate::world::World;
 
@@ -25,7 +25,13 @@ async fn it_is_served_encrypted(pool: PgPool) {
     let mut conn = pool.acquire().await.unwrap();
     commands::create_user(&mut conn, "ada", &password, Role::Viewer, &By::test()).await.unwrap();
     let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = |tls| Server { app: world.app.clone(), bind, entrance: Access::Users.into(), tls: Some(tls) };
+    let server = |tls| Server {
+        app: world.app.clone(),
+        bind,
+        entrance: Access::Users.into(),
+        tls: Some(tls),
+        patience: Patience::default(),
+    };
     let wrong = Tls { key: tls.cert.clone(), ..tls.clone() };
     let refused = server(wrong).serve(CancellationToken::new()).await.unwrap_err();
     assert!(refused.to_string().starts_with("cannot serve HTTPS with "), "{refused:#}");
