@@ -100,7 +100,7 @@ async fn dispatch(arguments: Arguments, dags: Vec<Dag>) -> anyhow::Result<Exit> 
     match command {
         Command::Standalone(options) => serve::standalone(&connection, registry, &options).await,
         Command::Scheduler(options) => serve::scheduler(&connection, registry, options).await,
-        Command::Worker(options) => serve::worker(&connection, registry, &options).await,
+        Command::Worker { options, metrics_bind } => serve::worker(&connection, registry, &options, metrics_bind).await,
         Command::RunBody(options) => serve::run_body(&connection, registry, &options).await,
         Command::Web { options, bucket } => serve::web(&connection, registry, &options, &bucket).await,
         Command::Db(command) => database::dispatch(&connection, &command).await,

@@ -80,9 +80,13 @@ pub(crate) async fn worker(
     connection: &ConnectionOptions,
     registry: Arc<Registry>,
     options: &WorkerOptions,
+    metrics_bind: Option<SocketAddr>,
 ) -> anyhow::Result<Exit> {
     let mut services = Services::new(connection, registry)?;
     services.start_worker(options);
+    if let Some(bind) = metrics_bind {
+        services.running.spawn(web::serve_figures(bind, services.figures.clone(), services.stop.clone()));
+    }
     services.until_stopped().await
 }
 

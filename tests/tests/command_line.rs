@@ -1,8 +1,12 @@
 //! The command line: on the database, and through a server; and the files of Airflow's.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::server::Server;
 
@@ -105,5 +109,21 @@ async fn a_server_does_what_the_database_does() {
     assert!(settings.contains("STREAMCOMMERCE_LEASE_SECS") && !settings.contains(token.trim()), "{settings}");
     assert!(remote(&["info"]).await.unwrap().contains("healthy"));
     assert!(says(&server, &["completion", "bash"]).await.contains("_streamcommerce()"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_alone_tells_what_it_counts() {
+    let server = Server::start("figures", &["--examples", "--queues", "elsewhere"]).await.unwrap();
+    says(&server, &["dags", "unpause", "example_etl"]).await;
+    says(&server, &["dags", "trigger", "example_etl", "--run-id", "one"]).await;
+    let bind = format!("127.0.0.1:{}", server.ports().streaming);
+    let arguments = ["worker", "--examples", "--metrics-bind", &bind];
+    let worker = server.program().unwrap().args(arguments).spawn(Signal::SIGTERM).unwrap();
+    says(&server, &["runs", "wait", "example_etl", "one"]).await;
+    let figures = reqwest::get(format!("http://{bind}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(figures.contains("streamcommerce_hop_seconds_count"), "{figures}");
+    assert!(!figures.contains("streamcommerce_outcomes_total 0\n"), "it ran them: {figures}");
+    worker.stop(Duration::from_secs(10)).await;
     server.stop().await;
 }

@@ -15,6 +15,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use axum::{Router, middleware, routing::get};
 use orchestrator::{engine::Graphs, overflow::Overflow, secrets::Keys, wake::Wake, worker::Figures};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
@@ -86,10 +87,24 @@ impl Server {
     /// # Errors
     /// The address cannot be bound, or there is no such certificate.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let listener = tokio::net::TcpListener::bind(self.bind)
-            .await
-            .with_context(|| format!("cannot listen on {}: free it, or set STREAMCOMMERCE_WEB_BIND", self.bind))?;
+        let listener = listen(self.bind, "STREAMCOMMERCE_WEB_BIND").await?;
         tracing::info!(address = %self.bind, is_https = self.tls.is_some(), "the pages and the API are served");
         serving::serve(listener, self.tls, router(self.app, self.entrance), self.patience, stop).await
     }
+}
+
+/// Serves the `/metrics` of a worker without pages until `stop`, to whoever asks.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn serve_figures(bind: SocketAddr, figures: Figures, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = listen(bind, "STREAMCOMMERCE_METRICS_BIND").await?;
+    tracing::info!(address = %bind, "metrics are served");
+    let router = Router::new().route("/metrics", get(metrics::show_counted)).with_state(figures);
+    serving::serve(listener, None, router, Patience::default(), stop).await
+}
+
+async fn listen(bind: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let taken = || format!("cannot listen on {bind}: free it, or set {setting}");
+    TcpListener::bind(bind).await.with_context(taken)
 }

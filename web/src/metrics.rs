@@ -8,7 +8,10 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
-use orchestrator::store::{figures, pools};
+use orchestrator::{
+    store::{figures, pools},
+    worker::Figures,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
@@ -45,8 +48,19 @@ pub(crate) async fn show(State(app): State<App>) -> ApiResult<Response> {
     queue(&mut conn, &mut registry).await?;
     slots(&mut conn, &mut registry).await?;
     processes(&mut conn, &mut registry).await?;
+    write(&registry)
+}
+
+/// What is counted, alone: of a worker without pages. What is measured would be told twice.
+pub(crate) async fn show_counted(State(figures): State<Figures>) -> ApiResult<Response> {
+    let mut registry = Registry::with_prefix("streamcommerce");
+    figures.register(&mut registry);
+    write(&registry)
+}
+
+fn write(registry: &Registry) -> ApiResult<Response> {
     let mut written = String::new();
-    text::encode(&mut written, &registry).map_err(anyhow::Error::from)?;
+    text::encode(&mut written, registry).map_err(anyhow::Error::from)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], written).into_response())
 }
 

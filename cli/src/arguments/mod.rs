@@ -69,7 +69,13 @@ pub(crate) enum Command {
     /// Runs a scheduler; any number may run.
     Scheduler(SchedulerOptions),
     /// Runs a worker; any number may run.
-    Worker(WorkerOptions),
+    Worker {
+        #[command(flatten)]
+        options: WorkerOptions,
+        /// Where Prometheus asks this worker for what it counts; without it, nowhere.
+        #[arg(long, env = "STREAMCOMMERCE_METRICS_BIND")]
+        metrics_bind: Option<SocketAddr>,
+    },
     /// Serves the pages and the API.
     Web {
         #[command(flatten)]
@@ -124,7 +130,7 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self, Self::Standalone(_) | Self::Scheduler(_) | Self::Worker(_) | Self::Web { .. })
+        matches!(self, Self::Standalone(_) | Self::Scheduler(_) | Self::Worker { .. } | Self::Web { .. })
     }
 }
 
