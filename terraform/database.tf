@@ -26,10 +26,20 @@ resource "google_sql_database" "main" {
   instance = google_sql_database_instance.main.name
 }
 
-# The URL with its password is put in by hand, so that no state file holds it:
+# Their values are put in by hand, so that no state file holds them:
 #   gcloud secrets versions add streamcommerce-database-url --data-file=-
-resource "google_secret_manager_secret" "database_url" {
-  secret_id = "streamcommerce-database-url"
+# The key is what `openssl rand -base64 32` says; with the password the first start makes the user admin.
+locals {
+  secrets = {
+    STREAMCOMMERCE_DATABASE_URL   = "streamcommerce-database-url"
+    STREAMCOMMERCE_SECRET_KEY     = "streamcommerce-secret-key"
+    STREAMCOMMERCE_ADMIN_PASSWORD = "streamcommerce-admin-password"
+  }
+}
+
+resource "google_secret_manager_secret" "orchestrator" {
+  for_each  = local.secrets
+  secret_id = each.value
 
   replication {
     auto {}

@@ -53,8 +53,9 @@ resource "google_project_iam_member" "streaming_uses_kafka" {
   member  = google_service_account.streaming.member
 }
 
-resource "google_secret_manager_secret_iam_member" "orchestrator_reads_database_url" {
-  secret_id = google_secret_manager_secret.database_url.id
+resource "google_secret_manager_secret_iam_member" "orchestrator_reads" {
+  for_each  = google_secret_manager_secret.orchestrator
+  secret_id = each.value.id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.orchestrator.member
 }

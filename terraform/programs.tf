@@ -1,5 +1,5 @@
 # Both programs run as services without a public address; people reach the pages through an identity-aware proxy or a
-# tunnel of their own. Until there is authentication, the orchestrator listens on all addresses of its container only.
+# tunnel of their own, and sign in.
 resource "google_cloud_run_v2_service" "orchestrator" {
   name     = "streamcommerce"
   location = var.region
@@ -40,7 +40,6 @@ resource "google_cloud_run_v2_service" "orchestrator" {
           STREAMCOMMERCE_GCP_PROJECT       = var.project
           STREAMCOMMERCE_BIGQUERY_LOCATION = var.location
           STREAMCOMMERCE_WEB_BIND          = "0.0.0.0:8080"
-          STREAMCOMMERCE_UNAUTHENTICATED   = "accept"
         }
         content {
           name  = env.key
@@ -48,12 +47,15 @@ resource "google_cloud_run_v2_service" "orchestrator" {
         }
       }
 
-      env {
-        name = "STREAMCOMMERCE_DATABASE_URL"
-        value_source {
-          secret_key_ref {
-            secret  = google_secret_manager_secret.database_url.secret_id
-            version = "latest"
+      dynamic "env" {
+        for_each = google_secret_manager_secret.orchestrator
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value.secret_id
+              version = "latest"
+            }
           }
         }
       }

@@ -13,8 +13,14 @@ use crate::{
 };
 
 /// Settings that are no arguments, for a list of processes shows arguments, or because they count before there are any.
-const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 10] = [
+const OF_THE_ENVIRONMENT: [(&str, &str, Shown); 12] = [
     ("STREAMCOMMERCE_SECRET_KEY", "Seals connections and variables, and signs tokens", Shown::Never),
+    ("STREAMCOMMERCE_ADMIN_PASSWORD", "With it the user admin is made where there is no admin yet", Shown::Never),
+    (
+        "STREAMCOMMERCE_TRUSTED_PROXIES",
+        "Networks whose X-Forwarded-For is believed, for example `10.0.0.0/8`",
+        Shown::Plainly,
+    ),
     ("STREAMCOMMERCE_UNAUTHENTICATED", "Who may come in without signing in: loopback or accept", Shown::Plainly),
     ("STREAMCOMMERCE_TLS_CERT", "The certificate for HTTPS, a PEM file", Shown::Plainly),
     ("STREAMCOMMERCE_TLS_KEY", "Its key, a PEM file", Shown::Plainly),

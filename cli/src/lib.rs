@@ -14,6 +14,7 @@ mod config;
 mod connections;
 mod dags;
 mod database;
+mod first_admin;
 mod info;
 mod output;
 mod pools;

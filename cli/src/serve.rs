@@ -4,15 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use orchestrator::{
-    accounts::{Password, Role},
-    commands::{self, By},
     dag::Registry,
     engine::Graphs,
     process::{self, Lease},
     retention::Retention,
     scheduler::Scheduler,
     secrets::Keys,
-    store::{processes::ProcessKind, users},
+    store::processes::ProcessKind,
     wake::Wake,
     worker::{
         Figures, Settings, Worker,
@@ -33,7 +31,7 @@ use crate::{
         BucketOptions, ConnectionOptions, LeaseOptions, RetentionOptions, SchedulerOptions, StandaloneOptions,
         WebOptions, WorkerOptions,
     },
-    output, results, settings,
+    first_admin, results, settings,
 };
 
 /// What the services of one process share.
@@ -177,7 +175,7 @@ impl Services {
     async fn start_web(&mut self, options: &WebOptions, bucket: &BucketOptions) -> anyhow::Result<()> {
         let access = Access::from_env(options.bind)?;
         if access == Access::Users {
-            self.have_an_admin(options.bind).await?;
+            first_admin::ensure(&self.pool, &self.keys, options.bind).await?;
         }
         let provider = web::Provider::from_env()?.map(Arc::new);
         if provider.is_some() && self.keys.signing().is_empty() {
@@ -203,28 +201,6 @@ impl Services {
         let registered =
             process::stay_registered(self.pool.clone(), ProcessKind::Web, Lease::default(), self.stop.clone());
         self.running.spawn(wait(registered));
-        Ok(())
-    }
-
-    /// On this machine the first start makes one, and tells the password this one time; elsewhere somebody must have.
-    async fn have_an_admin(&self, bind: SocketAddr) -> anyhow::Result<()> {
-        let is_here = bind.ip().is_loopback();
-        if !is_here && self.keys.signing().is_empty() {
-            bail!("{bind} is not on loopback: set STREAMCOMMERCE_SECRET_KEY (openssl rand -base64 32 makes one)");
-        }
-        let mut conn = self.pool.acquire().await?;
-        if users::has_admin(&mut conn).await? {
-            return Ok(());
-        }
-        if !is_here {
-            bail!(
-                "{bind} is not on loopback, and there is no admin: streamcommerce users create NAME --role admin makes \
-                 one. Where somebody else lets people in, set STREAMCOMMERCE_UNAUTHENTICATED=accept"
-            );
-        }
-        let password = Password::random();
-        commands::create_user(&mut conn, "admin", &password, Role::Admin, &By::cli()).await?;
-        output::say(&format!("the user admin was made, with the password {}", password.reveal()));
         Ok(())
     }
 

@@ -62,8 +62,14 @@ fn terraform_is_whole() {
 #[test]
 fn terraform_opens_nothing_and_keeps_the_commit_log() {
     let all: String = terraform().into_iter().map(|(_, text)| text).collect();
-    for forbidden in ["0.0.0.0/0", "google_service_account_key", "allUsers", "force_destroy", "google_compute_firewall"]
-    {
+    for forbidden in [
+        "STREAMCOMMERCE_UNAUTHENTICATED",
+        "0.0.0.0/0",
+        "google_service_account_key",
+        "allUsers",
+        "force_destroy",
+        "google_compute_firewall",
+    ] {
         assert!(!all.contains(forbidden), "{forbidden}");
     }
     let prefixes: Vec<_> = all.lines().filter(|line| line.contains("matches_prefix")).map(str::trim).collect();
@@ -93,6 +99,7 @@ async fn compose_follows_its_schema_and_is_published_on_loopback_only() {
     for (name, service) in services {
         let needed = service["depends_on"].as_object().into_iter().flatten();
         needed.for_each(|(needed, _)| assert!(services.contains_key(needed), "{name} depends on {needed}"));
+        assert!(service["environment"]["STREAMCOMMERCE_UNAUTHENTICATED"].is_null(), "{name}: people sign in");
         let mut ports = service["ports"].as_array().into_iter().flatten();
         assert!(ports.all(|port| port.as_str().unwrap().starts_with("127.0.0.1:")), "{name}: {service}");
         if let Some(file) = service["build"]["dockerfile"].as_str() {
