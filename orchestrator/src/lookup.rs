@@ -76,20 +76,27 @@ impl Connection {
     /// Its secrets cannot be opened.
     pub fn open(row: ConnectionRow, keys: &Keys) -> anyhow::Result<Self> {
         let id = row.conn_id.as_str();
-        let password =
-            row.sealed_password.as_deref().map(|sealed| keys.open(Sealed::Password(id), sealed)).transpose()?;
-        let extra = row.sealed_extra.as_deref().map(|sealed| keys.open(Sealed::Extra(id), sealed)).transpose()?;
+        let password = row.sealed_password.as_deref().map(|sealed| keys.open(Sealed::Password(id), sealed));
+        let extra = row.sealed_extra.as_deref().map(|sealed| keys.open(Sealed::Extra(id), sealed));
+        let (password, extra) = (password.transpose()?, extra.transpose()?);
         let extra = extra.map(|text| serde_json::from_str(&text)).transpose();
-        Ok(Self {
-            extra: extra.with_context(|| format!("the extra of the connection {id} is not JSON"))?,
+        let extra = extra.with_context(|| format!("the extra of the connection {id} is not JSON"))?;
+        Ok(Self { password, extra, ..Self::without_secrets(row) })
+    }
+
+    /// What of it is no secret, and needs no key.
+    #[must_use]
+    pub fn without_secrets(row: ConnectionRow) -> Self {
+        Self {
             conn_type: row.conn_type,
             description: row.description,
             host: row.host,
             login: row.login,
-            password,
+            password: None,
             port: row.port.and_then(|port| u16::try_from(port).ok()),
             schema: row.schema,
-        })
+            extra: None,
+        }
     }
 
     /// Seals a connection, to be stored.

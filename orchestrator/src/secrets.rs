@@ -52,7 +52,10 @@ pub enum SecretError {
     )]
     NoKey(String),
     /// Sealed with a key that is not there, or changed since.
-    #[error("{0} was sealed with a key that {KEY_VARIABLE} does not have, or it was changed since")]
+    #[error(
+        "{0} was sealed with a key that {KEY_VARIABLE} does not have, or it was changed since: give the key back, or \
+         delete it and make it again"
+    )]
     CannotOpen(String),
     /// The setting holds something else than keys.
     #[error("{KEY_VARIABLE} must be keys of 32 bytes in base64, separated by commas: the one at place {0} is not")]

@@ -11,7 +11,7 @@ use orchestrator::{
     lookup::Connection,
     secrets::MASK,
     store::{
-        connections,
+        connections::{self, ConnectionRow},
         pages::settings::{self as page, ConnectionColumn},
     },
 };
@@ -44,15 +44,12 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
     let filter = Filters::new(&params).pattern("connection_id", ConnectionColumn::ConnId).order(&ORDERS, &[])?;
     let found = page::connections(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
-    let rows = found.rows.into_iter().map(|row| {
-        let id = row.conn_id.clone();
-        Ok(wire(&id, &open(&app, row)?))
-    });
-    Ok(Json(listed("connections", rows.collect::<ApiResult<_>>()?, found.total)))
+    let rows = found.rows.into_iter().map(|row| wire(&app, row)).collect();
+    Ok(Json(listed("connections", rows, found.total)))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> ApiResult {
-    Ok(Json(wire(&id, &find(&app, &id).await?)))
+    Ok(Json(wire(&app, find(&app, &id).await?)))
 }
 
 /// Connections, one or many of them.
@@ -86,7 +83,7 @@ impl Resource for Connections {
 
     /// What the entity does not name stays as it is.
     async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
-        let new = read(&entity, find(app, key).await?)?;
+        let new = read(&entity, Connection::open(find(app, key).await?, &app.keys)?)?;
         Ok(commands::update_connection(&mut *app.pool.acquire().await?, &app.keys, key, &new, by).await?)
     }
 
@@ -104,7 +101,7 @@ pub(crate) async fn create(
     let body = Body::read(&headers, &body, &["connection_id", "conn_type"], &ALLOWED)?;
     let id = body.text("connection_id")?.unwrap_or_default();
     Connections::create(&app, &by, body).await?;
-    Ok((StatusCode::CREATED, Json(wire(&id, &find(&app, &id).await?))))
+    Ok((StatusCode::CREATED, Json(wire(&app, find(&app, &id).await?))))
 }
 
 pub(crate) async fn patch(
@@ -121,7 +118,7 @@ pub(crate) async fn patch(
         return Err(ApiError::bad_request(text));
     }
     Connections::update(&app, &by, &id, body.masked(&mask, &[])).await?;
-    Ok(Json(wire(&id, &find(&app, &id).await?)))
+    Ok(Json(wire(&app, find(&app, &id).await?)))
 }
 
 pub(crate) async fn delete(
@@ -172,26 +169,21 @@ fn extra(text: &str) -> ApiResult<Map<String, Value>> {
         .map_err(|_| ApiError::invalid("value_error", json!(["body", "extra"]), message, json!(text)))
 }
 
-async fn find(app: &App, id: &str) -> ApiResult<Connection> {
+async fn find(app: &App, id: &str) -> ApiResult<ConnectionRow> {
     let found = connections::list(&mut *app.pool.acquire().await?, Some(id)).await?;
-    let row = found.into_iter().next().ok_or_else(|| Refused::NoConnection(id.to_owned()))?;
-    open(app, row)
+    found.into_iter().next().ok_or_else(|| Refused::NoConnection(id.to_owned()).into())
 }
 
-fn open(app: &App, row: connections::ConnectionRow) -> ApiResult<Connection> {
-    let id = row.conn_id.clone();
-    Connection::open(row, &app.keys).map_err(|error| {
-        tracing::error!(id, error = format!("{error:#}"), "cannot show a connection");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
-    })
-}
-
-/// Airflow's `ConnectionResponse`.
-fn wire(id: &str, connection: &Connection) -> Value {
+/// Airflow's `ConnectionResponse`. Of one that cannot be opened the secrets are hidden, and the extra is null.
+fn wire(app: &App, row: ConnectionRow) -> Value {
+    let (id, password) = (row.conn_id.clone(), row.sealed_password.as_ref().map(|_| MASK));
+    let connection = Connection::open(row.clone(), &app.keys).unwrap_or_else(|error| {
+        tracing::warn!(error = format!("{error:#}"), "cannot show the secrets of a connection");
+        Connection::without_secrets(row)
+    });
     json!({
         "connection_id": id, "conn_type": connection.conn_type, "description": connection.description,
         "host": connection.host, "login": connection.login, "schema": connection.schema, "port": connection.port,
-        "password": connection.password.as_ref().map(|_| MASK), "extra": connection.masked_extra().map(|extra| extra.to_string()),
-        "team_name": null,
+        "password": password, "extra": connection.masked_extra().map(|extra| extra.to_string()), "team_name": null,
     })
 }

@@ -5,7 +5,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use orchestrator::commands::{Kind, Refused};
+use orchestrator::{
+    commands::{Kind, Refused},
+    secrets::SecretError,
+};
 use serde_json::{Value, json};
 
 /// An answer that is an error.
@@ -68,9 +71,19 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        Self::new(StatusCode::CONFLICT, error.to_string())
+    }
+}
+
 impl From<anyhow::Error> for ApiError {
     /// The cause goes to the log; the caller learns that it was not the request's fault.
     fn from(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<SecretError>() {
+            Ok(sealed) => return sealed.into(),
+            Err(error) => error,
+        };
         tracing::error!(error = format!("{error:#}"), "a request failed");
         let unavailable = error.downcast_ref::<sqlx::Error>().is_some_and(orchestrator::store::is_transient);
         match unavailable {

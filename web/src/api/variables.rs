@@ -8,7 +8,7 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, NewVariable, Refused},
-    secrets::{MASK, Sealed, is_sensitive},
+    secrets::{MASK, Sealed, SecretError, is_sensitive},
     store::{
         pages::settings::{self as page, VariableColumn},
         variables::{self, VariableRow},
@@ -35,12 +35,12 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
     let filter = Filters::new(&params).pattern("variable_key", VariableColumn::Key).order(&ORDERS, &[])?;
     let found = page::variables(&mut *app.pool.acquire().await?, &filter, params.page()?).await?;
-    let rows = found.rows.iter().map(|row| wire(&app, row)).collect::<ApiResult<_>>()?;
+    let rows = found.rows.iter().map(|row| wire(&app, row)).collect();
     Ok(Json(listed("variables", rows, found.total)))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(key): Path<String>) -> ApiResult {
-    Ok(Json(wire(&app, &find(&app, &key).await?)?))
+    Ok(Json(wire(&app, &find(&app, &key).await?)))
 }
 
 /// Variables, one or many of them.
@@ -96,7 +96,7 @@ pub(crate) async fn create(
     let body = Body::read(&headers, &body, &["key", "value"], &ALLOWED)?;
     let key = body.text("key")?.unwrap_or_default();
     Variables::create(&app, &by, body).await?;
-    Ok((StatusCode::CREATED, Json(wire(&app, &find(&app, &key).await?)?)))
+    Ok((StatusCode::CREATED, Json(wire(&app, &find(&app, &key).await?))))
 }
 
 pub(crate) async fn patch(
@@ -112,7 +112,7 @@ pub(crate) async fn patch(
         return Err(ApiError::bad_request("Invalid body, key from request body doesn't match uri parameter"));
     }
     Variables::update(&app, &by, &key, body.masked(&mask, &[])).await?;
-    Ok(Json(wire(&app, &find(&app, &key).await?)?))
+    Ok(Json(wire(&app, &find(&app, &key).await?)))
 }
 
 pub(crate) async fn delete(
@@ -138,17 +138,13 @@ async fn find(app: &App, key: &str) -> ApiResult<VariableRow> {
     found.into_iter().next().ok_or_else(|| Refused::NoVariable(key.to_owned()).into())
 }
 
-fn open(app: &App, row: &VariableRow) -> ApiResult<String> {
-    app.keys.open(Sealed::Variable(&row.key), &row.sealed).map_err(|error| {
-        tracing::error!(key = row.key, %error, "cannot show a variable");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    })
+fn open(app: &App, row: &VariableRow) -> Result<String, SecretError> {
+    app.keys.open(Sealed::Variable(&row.key), &row.sealed)
 }
 
-/// Airflow's `VariableResponse`: what sounds secret is not shown.
-fn wire(app: &App, row: &VariableRow) -> ApiResult<Value> {
-    let value = if is_sensitive(&row.key) { MASK.to_owned() } else { open(app, row)? };
-    Ok(json!({
-        "key": row.key, "value": value, "description": row.description, "is_encrypted": true, "team_name": null,
-    }))
+/// Airflow's `VariableResponse`: what sounds secret is not shown, and what cannot be opened is null.
+fn wire(app: &App, row: &VariableRow) -> Value {
+    let opened = || open(app, row).inspect_err(|error| tracing::warn!(%error, "cannot show a variable")).ok();
+    let value = if is_sensitive(&row.key) { Some(MASK.to_owned()) } else { opened() };
+    json!({ "key": row.key, "value": value, "description": row.description, "is_encrypted": true, "team_name": null })
 }

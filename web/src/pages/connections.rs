@@ -49,6 +49,8 @@ struct Row {
     connection: Connection,
     /// Its extra without secrets.
     extra: String,
+    /// Why its secrets cannot be opened.
+    lost: Option<String>,
 }
 
 impl Row {
@@ -78,11 +80,13 @@ pub(crate) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -
     let listed = settings::connections(&mut *app.pool.acquire().await?, &filter, part).await?;
     let open = |row: connections::ConnectionRow| {
         let id = row.conn_id.clone();
-        let connection = Connection::open(row, &app.keys)?;
+        let opened = Connection::open(row.clone(), &app.keys);
+        let lost = opened.as_ref().err().map(|error| format!("{error:#}"));
+        let connection = opened.unwrap_or_else(|_| Connection::without_secrets(row));
         let extra = connection.masked_extra().map(|extra| extra.to_string()).unwrap_or_default();
-        Ok(Row { link: format!("/connections/{}", links::part(&id)), id, connection, extra })
+        Row { link: format!("/connections/{}", links::part(&id)), id, connection, extra, lost }
     };
-    let rows = listed.rows.into_iter().map(open).collect::<anyhow::Result<_>>()?;
+    let rows = listed.rows.into_iter().map(open).collect();
     let pager = Pager::new(part, listed.total, &[("q", &wanted.q)]);
     Ok(Page(ConnectionsPage { rows, wanted, pager }))
 }

@@ -5,7 +5,10 @@ use axum::{
     http::{StatusCode, Uri},
     response::{Html, IntoResponse, Response},
 };
-use orchestrator::commands::{Kind, Refused};
+use orchestrator::{
+    commands::{Kind, Refused},
+    secrets::SecretError,
+};
 
 use crate::auth;
 
@@ -132,8 +135,18 @@ impl From<sqlx::Error> for PageError {
     }
 }
 
+impl From<SecretError> for PageError {
+    fn from(error: SecretError) -> Self {
+        Self::new(StatusCode::CONFLICT, error.to_string())
+    }
+}
+
 impl From<anyhow::Error> for PageError {
     fn from(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<SecretError>() {
+            Ok(sealed) => return sealed.into(),
+            Err(error) => error,
+        };
         tracing::error!(error = format!("{error:#}"), "a page failed");
         let is_away = error.downcast_ref::<sqlx::Error>().is_some_and(orchestrator::store::is_transient);
         let (status, message) = match is_away {

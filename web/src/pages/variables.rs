@@ -47,6 +47,8 @@ struct Row {
     link: String,
     /// None if nobody may see it.
     value: Option<String>,
+    /// Why it cannot be opened.
+    lost: Option<String>,
     description: Option<String>,
 }
 
@@ -65,17 +67,18 @@ pub(crate) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -
     }
     let part = Part { limit: ROWS, offset: wanted.offset.max(0) };
     let listed = settings::variables(&mut *app.pool.acquire().await?, &filter, part).await?;
-    let rows = listed.rows.into_iter().map(|row| open(&app, row)).collect::<anyhow::Result<_>>()?;
+    let rows = listed.rows.into_iter().map(|row| row_of(&app, row)).collect();
     let pager = Pager::new(part, listed.total, &[("q", &wanted.q)]);
     Ok(Page(VariablesPage { rows, wanted, pager }))
 }
 
-fn open(app: &App, row: VariableRow) -> anyhow::Result<Row> {
-    let value = match is_sensitive(&row.key) {
-        true => None,
-        false => Some(app.keys.open(Sealed::Variable(&row.key), &row.sealed)?),
+fn row_of(app: &App, row: VariableRow) -> Row {
+    let link = format!("/variables/{}", links::part(&row.key));
+    let (value, lost) = match app.keys.open(Sealed::Variable(&row.key), &row.sealed) {
+        Err(error) => (None, Some(error.to_string())),
+        Ok(value) => (Some(value).filter(|_| !is_sensitive(&row.key)), None),
     };
-    Ok(Row { link: format!("/variables/{}", links::part(&row.key)), key: row.key, value, description: row.description })
+    Row { link, key: row.key, value, lost, description: row.description }
 }
 
 /// What a form says of a variable.
@@ -106,12 +109,13 @@ pub(crate) async fn change(
     Form(said): Form<Said>,
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
-    let value = match said.value.is_empty() && is_sensitive(&key) {
+    let value = match said.value.is_empty() {
         false => said.value,
         true => {
             let now = variables::list(&mut conn, Some(&key)).await?.pop();
             let now = now.ok_or_else(|| Refused::NoVariable(key.clone()))?;
-            app.keys.open(Sealed::Variable(&key), &now.sealed).map_err(anyhow::Error::from)?
+            let kept = app.keys.open(Sealed::Variable(&key), &now.sealed)?;
+            if is_sensitive(&key) { kept } else { said.value }
         }
     };
     let new = NewVariable { key: &key, value: &value, description: filled(&said.description) };

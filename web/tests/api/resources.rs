@@ -192,3 +192,52 @@ async fn small_lists_are_chosen_and_ordered(pool: PgPool) {
         assert_eq!(world.get(&format!("/{list}?order_by=color")).await.0, 400, "{list}");
     }
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn one_whose_key_is_lost_hides_no_other(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    for (path, one) in [
+        ("/variables", json!({ "key": "fine", "value": "seen" })),
+        ("/variables", json!({ "key": "gone", "value": "unseen" })),
+        (
+            "/connections",
+            json!({ "connection_id": "fine", "conn_type": "http", "password": "p", "extra": "{\"a\": 1}" }),
+        ),
+        ("/connections", json!({ "connection_id": "gone", "conn_type": "http", "host": "there", "password": "p" })),
+    ] {
+        assert_eq!(world.call(Method::POST, path, &one.to_string()).await.0, 201, "{one}");
+    }
+    let other = "update variable set sealed = 'another key, other bytes' where key = 'gone'";
+    sqlx::query(other).execute(&pool).await.unwrap();
+    let other = "update connection set sealed_password = 'another key, other bytes' where conn_id = 'gone'";
+    sqlx::query(other).execute(&pool).await.unwrap();
+
+    let (status, list) = world.get("/variables").await;
+    let values: Vec<_> = list["variables"].as_array().unwrap().iter().map(|one| one["value"].clone()).collect();
+    assert_eq!((status, values), (200, vec![json!("seen"), json!(null)]));
+    let (status, list) = world.get("/connections").await;
+    let told = |at: usize| list["connections"][at].clone();
+    assert_eq!((status, &told(0)["extra"], &told(1)["extra"]), (200, &json!("{\"a\":1}"), &json!(null)));
+    assert_eq!((&told(1)["host"], &told(1)["password"]), (&json!("there"), &json!("***")));
+    for page in ["/variables", "/connections"] {
+        let (status, text) = world.page(page).await;
+        assert_eq!((status.as_u16(), text.matches(">cannot be opened<").count()), (200, 1), "{page}");
+    }
+
+    // What nobody has typed anew is not written over what may yet be opened.
+    for (path, body) in [("/variables/gone", r#"{"description": "new"}"#), ("/connections/gone", r#"{"host": "here"}"#)]
+    {
+        let (status, refused) = world.call(Method::PATCH, path, body).await;
+        assert_eq!((status, refused["detail"].as_str().unwrap().contains("give the key back")), (409, true), "{path}");
+    }
+    for (path, form) in
+        [("/variables/gone", "value=&description=new"), ("/connections/gone", "conn_type=http&host=here")]
+    {
+        let post = request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
+        let (status, text) = world.send(post.body(Body::from(form)).unwrap()).await;
+        assert_eq!((status.as_u16(), text.contains("give the key back")), (409, true), "{path}");
+    }
+    let (status, set) = world.call(Method::PATCH, "/variables/gone", r#"{"value": "set anew"}"#).await;
+    assert_eq!((status, &set["value"]), (200, &json!("set anew")));
+    assert_eq!(world.call(Method::DELETE, "/connections/gone", "").await.0, 204);
+}
