@@ -34,6 +34,8 @@ pub struct BigQuery {
     client: Client,
     project: String,
     location: String,
+    /// Another server than Google's.
+    endpoint: Option<String>,
 }
 
 /// What a job is for: the same words make the same job.
@@ -87,16 +89,18 @@ impl BigQuery {
         let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let project = setting("STREAMCOMMERCE_GCP_PROJECT").context("STREAMCOMMERCE_GCP_PROJECT is not set")?;
         let location = setting("STREAMCOMMERCE_BIGQUERY_LOCATION").unwrap_or_else(|| "US".to_owned());
-        let client = match setting("STREAMCOMMERCE_BIGQUERY_ENDPOINT") {
+        let endpoint = setting("STREAMCOMMERCE_BIGQUERY_ENDPOINT");
+        let endpoint = endpoint.map(|endpoint| endpoint.trim_end_matches('/').to_owned());
+        let client = match &endpoint {
             Some(endpoint) => {
                 ClientBuilder::new()
-                    .with_v2_base_url(format!("{}/bigquery/v2", endpoint.trim_end_matches('/')))
+                    .with_v2_base_url(format!("{endpoint}/bigquery/v2"))
                     .build_from_authenticator(Arc::new(NoCredentials))
                     .await?
             }
             None => ClientBuilder::new().build_from_application_default_credentials().await?,
         };
-        Ok(Self { client, project, location })
+        Ok(Self { client, project, location, endpoint })
     }
 
     /// The project's name.
@@ -111,8 +115,10 @@ impl BigQuery {
     /// # Errors
     /// The job fails, with `BigQuery`'s words; or the service cannot be reached.
     pub async fn run(&self, purpose: Purpose<'_>, sql: &str, parameters: &[(&str, Parameter)]) -> anyhow::Result<Rows> {
+        purpose.context.rendered(purpose.job, sql);
         for round in 0..ROUNDS_MAX {
             let id = job_id(purpose, round);
+            purpose.context.link(&format!("BigQuery job {}", purpose.job), &self.address(&id));
             let is_new = self.insert(&id, purpose, sql, parameters).await?;
             match self.wait(&id).await? {
                 End::Done => return self.rows(&id).await,
@@ -122,6 +128,17 @@ impl BigQuery {
             }
         }
         bail!("the job {} was asked for {ROUNDS_MAX} times and never came through", purpose.job)
+    }
+
+    /// Where people see the job: in Google's console, or what an emulator says of it.
+    fn address(&self, id: &str) -> String {
+        let Self { project, location, endpoint, .. } = self;
+        match endpoint {
+            None => format!(
+                "https://console.cloud.google.com/bigquery?project={project}&j=bq:{location}:{id}&page=queryresults"
+            ),
+            Some(endpoint) => format!("{endpoint}/bigquery/v2/projects/{project}/jobs/{id}?location={location}"),
+        }
     }
 
     /// Asks for the job; false if it is there already.

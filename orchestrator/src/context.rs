@@ -15,7 +15,7 @@ use crate::{
     secrets,
     state::TaskState,
     store::assets::AssetEvent,
-    task_log, template,
+    task_log, template, told,
 };
 
 /// What a task's body ends with. Any error is a failed try, which is retried if tries are left; return
@@ -207,7 +207,22 @@ impl Context {
     /// # Errors
     /// It is no template, or takes what is not there.
     pub async fn render(&self, template: &str) -> TaskResult<String> {
-        template::render(self, template).await
+        let value = template::render(self, template).await?;
+        if value != template {
+            self.rendered(template, &value);
+        }
+        Ok(value)
+    }
+
+    /// Shows a value that the try works with on its page, and in the API as one of its `rendered_fields`. What this try
+    /// has read of secrets is masked.
+    pub fn rendered(&self, name: &str, value: &str) {
+        task_log::tell(told::Kind::Rendered, name, value);
+    }
+
+    /// Shows where more of this try is, for example its job in another system: Airflow's operator links.
+    pub fn link(&self, name: &str, url: &str) {
+        task_log::tell(told::Kind::Link, name, url);
     }
 
     /// The data interval of the run; none if it was made without one.

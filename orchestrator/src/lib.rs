@@ -25,6 +25,7 @@ pub mod store;
 pub mod task_log;
 pub mod template;
 pub mod testing;
+pub mod told;
 pub mod wake;
 pub mod worker;
 

@@ -20,7 +20,11 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use crate::{ids::InstanceKey, secrets::MASK};
+use crate::{
+    ids::InstanceKey,
+    secrets::MASK,
+    told::{Kind, Told},
+};
 
 /// One line of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,6 +152,16 @@ pub fn mask(secret: &str) {
     });
     // Nobody's task: there is no log to keep it out of.
     kept.ok();
+}
+
+/// Tells something of the try that runs, beside its log. Each of its texts is masked: as JSON a secret looks different.
+pub(crate) fn tell(kind: Kind, name: &str, value: &str) {
+    let told = CURRENT.try_with(|sink| {
+        let told = Told::of(&sink.masked(name.to_owned()), &sink.masked(value.to_owned()));
+        sink.send(Level::INFO, kind.logger(), serde_json::json!(told).to_string());
+    });
+    // Nobody's task: there is nothing that it could be told of.
+    told.ok();
 }
 
 /// Whether whoever asks is a task's body: what it says goes to its own log.

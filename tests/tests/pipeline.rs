@@ -192,6 +192,7 @@ async fn each_log_knows_the_id_of_its_topic(world: &World) {
 async fn load_and_compare(world: &World, committed: Committed) {
     let run = world.trigger(DAG).await.unwrap();
     world.run_ends(DAG, &run, "success").await.unwrap();
+    jobs_and_results_are_shown(world, &run).await;
     assert_eq!(world.rows(STAGING, "").await.unwrap(), committed.valid, "staged is not produced less dead-lettered");
     assert_eq!(world.rows(PROD, "fact_").await.unwrap(), committed.valid, "the facts are not what is staged");
     let twice = format!(
@@ -200,6 +201,30 @@ async fn load_and_compare(world: &World, committed: Committed) {
         local::bigquery::PROJECT
     );
     assert_eq!(world.number(&twice).await.unwrap(), 0, "a row is there twice");
+}
+
+/// Where the jobs are, and what dbt said of each model. Such lines are written beside the outcome of their task.
+async fn jobs_and_results_are_shown(world: &World, run: &str) {
+    let of = |task: &str| format!("/dags/{DAG}/dagRuns/{run}/taskInstances/{task}");
+    let shown = async || {
+        let links = world.get(&format!("{}/links", of("create_native_transactions_table"))).await.unwrap();
+        let dbt = world.get(&of("run_dbt_insert")).await.unwrap();
+        let job = links["extra_links"].as_object().unwrap().values().next().cloned();
+        let results = dbt["rendered_fields"]["dbt results"].as_str().map(str::to_owned);
+        job.zip(results)
+    };
+    let all = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            match shown().await {
+                Some(shown) => break shown,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    let (job, results) = all.await.unwrap();
+    assert!(results.lines().any(|line| line.starts_with("success") && line.contains("model.")), "{results}");
+    let job: serde_json::Value = reqwest::get(job.as_str().unwrap()).await.unwrap().json().await.unwrap();
+    assert_eq!(job["status"]["state"], "DONE", "{job}");
 }
 
 /// `dags test` knows of no other run, so nothing but the ledger stands between these.

@@ -6,7 +6,11 @@ use sqlx::PgConnection;
 use crate::{
     ids::InstanceKey,
     task_log::{LogLine, LogOf},
+    told::{Kind, Told},
 };
+
+/// More than these a try does not tell: a body that renders in a loop.
+const TOLD_MAX: i64 = 200;
 
 /// Appends lines, of any tries, in order.
 ///
@@ -65,7 +69,9 @@ pub async fn of_try(
     sqlx::query_as!(
         LogRow,
         "select line, logged_at, level, logger, message from task_log
-         where instance_key = $1 and try_number = $2 and line > $3 order by line limit $4",
+         where instance_key = $1 and try_number = $2 and line > $3
+           and logger not in ('streamcommerce.link', 'streamcommerce.rendered')
+         order by line limit $4",
         instance.0,
         try_number,
         after,
@@ -102,6 +108,7 @@ pub async fn last_of_try(
         "select line, logged_at, level, logger, message from task_log
          where instance_key = $1 and try_number = $2 and line < $3
            and (cardinality($4::text[]) = 0 or level = any($4)) and position(lower($5) in lower(message)) > 0
+           and logger not in ('streamcommerce.link', 'streamcommerce.rendered')
          order by line desc limit $6",
         instance.0,
         try_number,
@@ -114,4 +121,36 @@ pub async fn last_of_try(
     .await?;
     lines.reverse();
     Ok(lines)
+}
+
+/// What a try told of itself beside its log, in order; of a name that it told twice, the last.
+///
+/// # Errors
+/// The database is down.
+pub async fn told_of_try(
+    conn: &mut PgConnection,
+    instance: InstanceKey,
+    try_number: i32,
+) -> sqlx::Result<Vec<(Kind, Told)>> {
+    let lines = sqlx::query!(
+        "select logger, message from task_log
+         where instance_key = $1 and try_number = $2 and logger in ('streamcommerce.link', 'streamcommerce.rendered')
+         order by line desc limit $3",
+        instance.0,
+        try_number,
+        TOLD_MAX
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut all: Vec<(Kind, Told)> = Vec::with_capacity(lines.len());
+    for line in lines {
+        let kind = if line.logger == Kind::Link.logger() { Kind::Link } else { Kind::Rendered };
+        // A line that is no JSON was cut on its way.
+        let Ok(told) = serde_json::from_str::<Told>(&line.message) else { continue };
+        if all.iter().all(|(known, other)| (*known, &other.name) != (kind, &told.name)) {
+            all.push((kind, told));
+        }
+    }
+    all.reverse();
+    Ok(all)
 }

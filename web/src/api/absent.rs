@@ -1,7 +1,7 @@
 //! What Airflow has and this program cannot have: lists that are empty, and what is refused.
 
 use axum::{Json, http::StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     error::{ApiError, ApiResult},
@@ -34,9 +34,4 @@ pub(crate) async fn providers() -> Json<Value> {
 pub(crate) async fn config() -> ApiResult {
     let text = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons.";
     Err(ApiError::new(StatusCode::FORBIDDEN, text))
-}
-
-/// No task has links of its own.
-pub(crate) async fn extra_links() -> Json<Value> {
-    Json(json!({ "extra_links": {}, "total_entries": 0 }))
 }

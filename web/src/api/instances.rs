@@ -21,9 +21,10 @@ use orchestrator::{
             select::{Comparison, Test},
         },
     },
+    told::Kind,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use super::{
@@ -163,7 +164,23 @@ pub(crate) async fn get(State(app): State<App>, of: OfInstance) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
     let instance = find(&mut conn, &of).await?;
     let graph = app.graphs.get(&mut conn, instance.version).await?;
-    Ok(Json(json!(wire::Instance::of(&instance, &graph))))
+    let mut written = json!(wire::Instance::of(&instance, &graph));
+    written["rendered_fields"] = told(&mut conn, &instance, Kind::Rendered).await?.into();
+    Ok(Json(written))
+}
+
+/// Where more of its latest try is: Airflow's operator links.
+pub(crate) async fn extra_links(State(app): State<App>, of: OfInstance) -> ApiResult {
+    let mut conn = app.pool.acquire().await?;
+    let instance = find(&mut conn, &of).await?;
+    let links = told(&mut conn, &instance, Kind::Link).await?;
+    Ok(Json(json!({ "total_entries": links.len(), "extra_links": links })))
+}
+
+async fn told(conn: &mut PgConnection, of: &InstanceListed, kind: Kind) -> sqlx::Result<Map<String, Value>> {
+    let told = store::logs::told_of_try(conn, of.instance, of.try_number).await?;
+    let told = told.into_iter().filter(|(of, _)| *of == kind);
+    Ok(told.map(|(_, told)| (told.name, told.value.into())).collect())
 }
 
 /// What it waits for: none that runs or has ended waits for anything.

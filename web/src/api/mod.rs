@@ -103,7 +103,7 @@ fn instances() -> Router<App> {
         .route("/{task_id}/{map_index}/dependencies", get(instances::dependencies))
         .route("/{task_id}/tries", get(instances::tries))
         .route("/{task_id}/tries/{try_number}", get(instances::one_try))
-        .route("/{task_id}/links", get(absent::extra_links))
+        .route("/{task_id}/links", get(instances::extra_links))
         .route("/{task_id}/logs/{try_number}", get(logs::get))
         .route("/{task_id}/xcomEntries", get(xcom::list).post(xcom::create))
         .route("/{task_id}/xcomEntries/{key}", get(xcom::get).patch(xcom::patch).delete(xcom::delete))

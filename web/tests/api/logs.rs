@@ -1,4 +1,4 @@
-//! The log of a try while it runs.
+//! The log of a try while it runs, and what a try tells beside it.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use orchestrator::{
     ids::InstanceKey,
     prelude::*,
     store,
-    task_log::{LogLine, LogOf},
+    task_log::{self, LogLine, LogOf},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -71,4 +71,53 @@ async fn lines_of_json_go_on_until_the_try_has_ended(pool: PgPool) {
     let (status, whole) = world.send(ask()).await;
     assert_eq!((status.as_u16(), events(whole.as_bytes())[..2].concat()), (200, "firstsecond".to_owned()));
     assert!(whole.contains("said at the end"));
+}
+
+const SECRET: &str = r#"pa"ss<b>word"#;
+
+async fn telling(context: Context) -> TaskResult<()> {
+    task_log::mask(SECRET);
+    context.link("job", "https://example.org/job/1");
+    context.link("job", "https://example.org/job/2");
+    context.link("evil", "javascript:alert(1)");
+    context.rendered("query", &format!("select '{SECRET}', '<i>'"));
+    context.rendered("huge", &"x\"".repeat(100_000));
+    assert_eq!(context.render("nothing to render").await?, "nothing to render");
+    assert_eq!(context.render("of {{ run_id }}").await?, "of one");
+    anyhow::bail!("the end")
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn links_and_rendered_values_stand_beside_the_log(pool: PgPool) {
+    let dag = Dag::new("telling");
+    dag.task("tell", telling);
+    let world = World::of(pool, Access::Loopback, vec![dag]).await;
+    world.call(Method::PATCH, "/dags/telling", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/telling/dagRuns", r#"{"logical_date": null, "dag_run_id": "one"}"#).await;
+    world.ends_of("telling", "one").await;
+    let path = "/dags/telling/dagRuns/one/taskInstances/tell";
+    // Lines are written beside the outcome.
+    let whole = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let (_, log) = world.get(&format!("{path}/logs/1")).await;
+            if log.to_string().contains("the end") {
+                break log;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let log = whole.await.unwrap();
+    assert!(!log.to_string().contains("example.org") && !log.to_string().contains("select"), "{log}");
+
+    let (_, links) = world.get(&format!("{path}/links")).await;
+    let expected = json!({ "job": "https://example.org/job/2", "evil": "javascript:alert(1)" });
+    assert_eq!(links, json!({ "extra_links": expected, "total_entries": 2 }));
+    let (_, instance) = world.get(path).await;
+    let fields = instance["rendered_fields"].as_object().unwrap();
+    assert_eq!((&fields["query"], &fields["of {{ run_id }}"]), (&json!("select '***', '<i>'"), &json!("of one")));
+    assert_eq!((fields.len(), fields["huge"].as_str().unwrap().chars().count()), (3, 10_001));
+
+    let (_, page) = world.page("/dags/telling/runs/one/tasks/tell?view=values").await;
+    assert!(page.contains(r#"<a href="https://example.org/job/2" rel="noopener noreferrer""#));
+    assert!(page.contains("select &#39;***&#39;, &#39;&#60;i&#62;&#39;") && !page.contains("javascript:"));
 }

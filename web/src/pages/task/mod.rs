@@ -17,9 +17,10 @@ use orchestrator::{
     ids::{DagId, RunId, TaskId},
     state::TaskState,
     store::{
-        self,
+        self, logs,
         pages::instances::{self, InstanceListed, TryListed},
     },
+    told::{Kind, Told},
 };
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -47,6 +48,8 @@ pub(crate) struct TaskPage {
     tries: Vec<Try>,
     shown: i32,
     cause: Option<String>,
+    /// Where more of the try is.
+    elsewhere: Vec<Told>,
     wanted: Wanted,
     view: View,
 }
@@ -141,8 +144,11 @@ pub(crate) async fn show(
     let ended = instances::tries(&mut conn, instance.instance).await?;
     let shown = wanted.r#try.unwrap_or(instance.try_number);
     let cause = ended.iter().rev().find(|ended| ended.try_number == shown).and_then(|ended| ended.cause.clone());
+    let told = logs::told_of_try(&mut conn, instance.instance, shown).await?;
+    let (elsewhere, rendered): (Vec<_>, Vec<_>) = told.into_iter().partition(|(kind, _)| *kind == Kind::Link);
+    let [elsewhere, rendered] = [elsewhere, rendered].map(|told| told.into_iter().map(|(_, told)| told).collect());
     let view = match wanted.view.as_str() {
-        "values" => View::Values(Values::load(&app, &mut conn, &instance, &graph).await?),
+        "values" => View::Values(Values::load(&app, &mut conn, &instance, &graph, rendered).await?),
         "details" => View::Details(details(&instance, graph.task(instance.node))),
         _ => View::Log(Log::load(&mut conn, &instance, shown, &wanted).await?),
     };
@@ -157,10 +163,17 @@ pub(crate) async fn show(
         link: links::task(&dag_id, &run_id, &task_id, -1),
         shown,
         cause,
+        elsewhere: leading_out(elsewhere),
         instance,
         wanted,
         view,
     }))
+}
+
+/// Only addresses of the web: a body may tell anything, and a `javascript:` would run as whoever looks.
+fn leading_out(links: Vec<Told>) -> Vec<Told> {
+    let is_web = |link: &Told| link.value.starts_with("https://") || link.value.starts_with("http://");
+    links.into_iter().filter(is_web).collect()
 }
 
 async fn find(

@@ -1,4 +1,4 @@
-//! What a task instance got from the tasks before it, and what it returned.
+//! What a task instance got from the tasks before it, what it worked with, and what it returned.
 
 use orchestrator::{
     dag::Graph,
@@ -10,6 +10,7 @@ use orchestrator::{
         select::Direction,
         xcoms::{self, XcomColumn, XcomFilter, XcomListed},
     },
+    told::Told,
 };
 use sqlx::PgConnection;
 
@@ -21,8 +22,9 @@ const VALUES: Part = Part { limit: 100, offset: 0 };
 /// The longest text of a value on a page.
 const LENGTH_MAX: usize = 20_000;
 
-/// Both sides.
+/// All of it.
 pub(super) struct Values {
+    pub(super) rendered: Vec<Told>,
     pub(super) inputs: Vec<Value>,
     pub(super) outputs: Vec<Value>,
 }
@@ -40,6 +42,7 @@ impl Values {
         conn: &mut PgConnection,
         instance: &InstanceListed,
         graph: &Graph,
+        rendered: Vec<Told>,
     ) -> anyhow::Result<Self> {
         let of_run = XcomFilter::default()
             .only(XcomColumn::DagId, &instance.dag_id)
@@ -58,7 +61,7 @@ impl Values {
             true => Vec::new(),
             false => read(app, conn, of_run.one_of(XcomColumn::TaskId, before)).await?,
         };
-        Ok(Self { inputs, outputs: read(app, conn, own).await? })
+        Ok(Self { rendered, inputs, outputs: read(app, conn, own).await? })
     }
 }
 
