@@ -12,7 +12,10 @@ use orchestrator::{
 };
 use serde::Deserialize;
 
-use super::Head;
+use super::{
+    Head,
+    highlight::{self, Piece},
+};
 use crate::{
     App,
     pages::{Frame, Page, PageResult},
@@ -26,7 +29,8 @@ const VERSIONS: Part = Part { limit: 100, offset: 0 };
 pub(crate) struct CodePage {
     head: Head,
     file: Option<String>,
-    source: Option<String>,
+    /// What was written, line by line.
+    source: Option<Vec<Vec<Piece>>>,
     shown: Option<i32>,
     versions: Vec<i32>,
 }
@@ -56,7 +60,7 @@ pub(crate) async fn show(
         head,
         file,
         shown: found.as_ref().map(|found| found.number),
-        source: found.and_then(|found| found.source),
+        source: found.and_then(|found| found.source).map(|source| highlight::lines(&source)),
         versions: versions.into_iter().map(|version| version.number).collect(),
     }))
 }

@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod details;
 pub(crate) mod graph;
 pub(crate) mod grid;
+mod highlight;
 mod rows;
 pub(crate) mod runs;
 pub(crate) mod tasks;
