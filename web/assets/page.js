@@ -15,8 +15,8 @@ const update = async () => {
   Idiomorph.morph(main(), next, {
     ignoreActiveValue: true,
     callbacks: {
-      // What the viewer has opened, typed or ticked is theirs.
-      beforeAttributeUpdated: (name) => !["open", "checked", "value"].includes(name),
+      // What the viewer has opened, typed, ticked or zoomed is theirs.
+      beforeAttributeUpdated: (name) => !["open", "checked", "value", "style"].includes(name),
     },
   });
   document.dispatchEvent(new Event("morphed"));

@@ -62,9 +62,34 @@ async fn a_person_finds_runs_and_reruns_a_task() {
     browser.follow("Mark failed…").await;
     browser.press("Mark as failed").await;
     browser.see(".title .state", "failed").await;
+    a_graph_is_zoomed_and_dragged(&browser).await;
     walks_and_leaves(&browser).await;
     browser.stop().await;
     server.stop().await;
+}
+
+async fn a_graph_is_zoomed_and_dragged(browser: &Browser) {
+    browser.open("/dags/example_groups/graph").await;
+    let width =
+        async || browser.run("return document.querySelector('.zoomable svg').clientWidth").await.as_f64().unwrap();
+    let natural = width().await;
+    browser.press("+").await;
+    assert!(width().await > natural);
+    browser.press("1:1").await;
+    assert!((width().await - natural).abs() < 1.0);
+    browser.run("document.querySelector('.zoomable').focus()").await;
+    browser.keys("++++++++").await;
+    let zoomed = width().await;
+    assert!(zoomed > 3.9 * natural, "{zoomed} of {natural}");
+    // A page that has changed keeps the zoom.
+    browser.run("return update()").await;
+    browser.run("document.querySelector('.zoomable').scrollTo(0, 0)").await;
+    browser.drag((700.0, 500.0), (500.0, 450.0)).await;
+    let scrolled = browser.run("return document.querySelector('.zoomable').scrollLeft").await;
+    assert_eq!((scrolled.as_f64(), width().await), (Some(200.0), zoomed));
+    browser.press("Fit").await;
+    let room = browser.run("return document.querySelector('.zoomable').clientWidth").await.as_f64().unwrap();
+    assert!(width().await <= room);
 }
 
 async fn walks_and_leaves(browser: &Browser) {

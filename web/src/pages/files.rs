@@ -9,10 +9,11 @@ use axum::{
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("style.css", CSS, include_str!("../../assets/style.css")),
     ("page.js", JS, include_str!("../../assets/page.js")),
     ("grid.js", JS, include_str!("../../assets/grid.js")),
+    ("graph.js", JS, include_str!("../../assets/graph.js")),
     ("log.js", JS, include_str!("../../assets/log.js")),
     ("idiomorph.js", JS, include_str!("../../assets/vendor/idiomorph.min.js")),
 ];
