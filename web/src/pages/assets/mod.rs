@@ -112,10 +112,10 @@ fn lineage(rows: &[Row]) -> Drawing {
     }
     edges.sort_unstable();
     edges.dedup();
-    lay_out(sketches, &edges)
+    lay_out(sketches, Vec::new(), &edges)
 }
 
 fn sketch(name: String, class: &str, sign: &'static str, link: String) -> Sketch {
     let title = if class == "dag" { format!("The DAG {name}") } else { format!("The asset {name}") };
-    Sketch { name, sign, class: format!("task {class}"), title, link: Some(link), above: None }
+    Sketch { name, sign, class: format!("task {class}"), title, link: Some(link), above: None, within: None }
 }
