@@ -67,6 +67,20 @@ pub(crate) fn sees_dag(dag: &DagId) -> bool {
     VISITOR.try_with(sees).unwrap_or(true)
 }
 
+/// Whether whoever looks at the page that is made may work on a DAG.
+pub(crate) fn works_on(dag: &DagId) -> bool {
+    is_visitor(|visitor| visitor.role_with(dag) >= Role::User)
+}
+
+/// Whether whoever looks at the page that is made has this role, or a stronger one.
+pub(crate) fn is_at_least(role: Role) -> bool {
+    is_visitor(|visitor| visitor.role >= role)
+}
+
+fn is_visitor(test: impl Fn(&Visitor) -> bool) -> bool {
+    VISITOR.try_with(|visitor| visitor.as_ref().is_some_and(test)).unwrap_or(false)
+}
+
 /// What somebody asks for.
 struct Asked<'r> {
     method: &'r Method,

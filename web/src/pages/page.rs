@@ -6,7 +6,9 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use orchestrator::{
+    accounts::Role,
     commands::{Kind, Refused},
+    ids::DagId,
     secrets::SecretError,
 };
 
@@ -54,6 +56,21 @@ pub(crate) trait Frame {
     /// Whether whoever looks has signed in, or need not.
     fn is_somebody(&self) -> bool {
         auth::sees("/account")
+    }
+
+    /// Whether whoever looks may work on a DAG: what they may not do is not offered.
+    fn works_on(&self, dag: &DagId) -> bool {
+        auth::works_on(dag)
+    }
+
+    /// Whether whoever looks may work on all DAGs.
+    fn is_user(&self) -> bool {
+        auth::is_at_least(Role::User)
+    }
+
+    /// Whether whoever looks may change what all DAGs share.
+    fn is_op(&self) -> bool {
+        auth::is_at_least(Role::Op)
     }
 
     /// Whether it may change by itself.

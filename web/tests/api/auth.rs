@@ -413,3 +413,37 @@ async fn the_event_log_has_the_sender_that_a_trusted_proxy_names(pool: PgPool) {
         assert_eq!(from.as_deref(), Some(expected));
     }
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_page_offers_what_one_may_do(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let admin = world.bearer("admin").await;
+    let run = r#"{"logical_date": null, "dag_run_id": "one", "note": "look here"}"#;
+    world.call_as(&admin, Method::POST, "/api/v2/dags/example/dagRuns", run).await;
+    let dates = r#"{"dag_id": "example", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-02T00:00:00Z"}"#;
+    let (status, made) = world.call_as(&admin, Method::POST, "/api/v2/backfills", dates).await;
+    assert_eq!(status, 200, "{made}");
+    let of_dags = [
+        "/dags",
+        "/backfills",
+        "/dags/example",
+        "/dags/example/runs",
+        "/dags/example/backfills",
+        "/dags/example/details",
+        "/dags/example/runs/one",
+        "/dags/example/runs/one/tasks/ok",
+    ];
+    let of_all = ["/pools", "/assets/1"];
+    for (role, works, operates) in [("viewer", false, false), ("user", true, false), ("op", true, true)] {
+        let bearer = world.bearer(role).await;
+        for (path, may) in of_dags.map(|path| (path, works)).into_iter().chain(of_all.map(|path| (path, operates))) {
+            let get = request(Method::GET, path).header("authorization", &bearer).body(Body::empty()).unwrap();
+            let (status, page) = world.send(get).await;
+            assert_eq!(status, 200, "{path}");
+            let offers = [r#"method="post""#, "/act/", "/trigger\"", "/delete\"", "/chosen", r#"name="run" "#];
+            let offered: Vec<_> = offers.into_iter().filter(|offer| page.contains(offer)).collect();
+            assert_eq!(!offered.is_empty(), may, "{role} at {path}: {offered:?}");
+            assert!(!path.ends_with("/one") || page.contains("look here"), "a note may be read");
+        }
+    }
+}
