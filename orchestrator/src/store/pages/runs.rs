@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     Listed, Page,
     select::{
-        self, Column, Selection, Source, Sql,
+        self, Column, Direction, Selection, Source, Sql,
         cursor::{self, NotTurned, Turn, Turned},
     },
 };
@@ -138,6 +138,15 @@ pub async fn turn(
     limit: i64,
 ) -> Result<Turned<RunListed>, NotTurned> {
     cursor::turn(conn, RUNS, filter, turn, limit).await
+}
+
+/// The latest run of a DAG, by the instant from which it may run.
+///
+/// # Errors
+/// The database is down.
+pub async fn latest(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<RunListed>> {
+    let filter = RunFilter::default().only(RunColumn::DagId, dag).order_by(RunColumn::RunAfter, Direction::Descending);
+    Ok(select::rows(conn, RUNS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }
 
 /// One run.

@@ -2,14 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use orchestrator::{
-    ids::DagId,
-    store::pages::{
-        Page as Part,
-        runs::{self, RunColumn, RunFilter},
-        select::Direction,
-    },
-};
+use orchestrator::{ids::DagId, store::pages::runs};
 
 use super::Head;
 use crate::{
@@ -44,9 +37,7 @@ pub(crate) async fn show(
 ) -> PageResult<GraphPage> {
     let mut conn = app.pool.acquire().await?;
     let (head, graph) = Head::load(&app, &mut conn, dag_id, "/graph").await?;
-    let filter = RunFilter::default().only(RunColumn::DagId, &head.dag_id);
-    let filter = filter.order_by(RunColumn::RunAfter, Direction::Descending);
-    let latest = runs::list(&mut conn, &filter, Part { limit: 1, offset: 0 }).await?.rows.pop();
+    let latest = runs::latest(&mut conn, &head.dag_id).await?;
     let picture = Picture::of(&app, &mut conn, &graph, latest.as_ref(), focus).await?;
     let run = latest.map(|run| (links::run(&run.dag_id, &run.run_id), run.run_id.to_string()));
     Ok(Page(GraphPage { head, picture, run }))

@@ -30,6 +30,7 @@ use crate::{
         bars::{Bar, columns},
         links,
         pager::Pager,
+        words::{duration, millis},
     },
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct GridPage {
     head: Head,
     wanted: Wanted,
     columns: Vec<Bar>,
+    /// How long the longest of the runs took.
+    longest: Option<String>,
     rows: Vec<Shown>,
     pager: Pager,
     is_running: bool,
@@ -150,6 +153,7 @@ pub(crate) async fn show(
     let now = store::now(&mut conn).await?;
     Ok(Page(GridPage {
         is_running: listed.iter().any(|run| !run.state.is_finished()),
+        longest: listed.iter().filter_map(|run| millis(run.start_date, run.end_date, now)).max().map(duration),
         columns: columns(&listed, now),
         rows: rows.into_iter().map(|row| shown(row, &graph, &listed, &states, &wanted)).collect(),
         head,

@@ -18,7 +18,11 @@ use orchestrator::{
     commands::Refused,
     dag::Graph,
     ids::DagId,
-    store::{self, pages::dags},
+    state::RunState,
+    store::{
+        self,
+        pages::{self as read, dags},
+    },
 };
 use sqlx::PgConnection;
 
@@ -41,6 +45,16 @@ pub(crate) struct Head {
     owner: String,
     tags: Vec<String>,
     version: i32,
+    latest: Option<Latest>,
+    /// How many runs are running, and how many may be.
+    active: (usize, u32),
+}
+
+/// The latest run.
+struct Latest {
+    link: String,
+    state: RunState,
+    at: Moment,
 }
 
 /// The views: their paths, and what they are called.
@@ -65,7 +79,15 @@ impl Head {
         let dag = dags::get(conn, &dag_id).await?.ok_or(Refused::NoDag(dag_id))?;
         let graph = app.graphs.get(conn, dag.version).await?;
         let now = store::now(conn).await?;
+        let latest = read::runs::latest(conn, &dag.dag_id).await?.map(|run| Latest {
+            link: links::run(&run.dag_id, &run.run_id),
+            state: run.state,
+            at: run.run_after.into(),
+        });
+        let running = store::runs::running(conn, &dag.dag_id).await?.len();
         let head = Self {
+            latest,
+            active: (running, graph.max_active_runs()),
             link: links::dag(&dag.dag_id),
             view,
             is_paused: dag.is_paused,
