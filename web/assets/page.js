@@ -80,6 +80,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// On a narrow screen the navigation and the tabs scroll: to where the viewer is.
+for (const here of document.querySelectorAll("nav [aria-current=page], nav.tabs [aria-current=true]")) {
+  here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 40;
+}
+
 localise(document);
 listen();
 document.addEventListener("visibilitychange", async () => {

@@ -135,7 +135,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 31] = [
+const PAGES: [(&str, &str); 33] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -145,6 +145,8 @@ const PAGES: [(&str, &str); 31] = [
     ("dag-runs", "/dags/example_etl/runs"),
     ("dag-chosen", "/dags/example_etl/chosen?deed=clear&run=one&run=two"),
     ("dag-tasks", "/dags/example_retry/tasks"),
+    ("versions", "/dags/example_etl/versions"),
+    ("calendar", "/dags/example_daily/calendar"),
     ("code", "/dags/example_etl/code"),
     ("details", "/dags/example_params/details"),
     ("delete", "/dags/example_params/delete"),
@@ -223,7 +225,7 @@ async fn nothing_needs_scripts() {
     browser.see("[role=status]", "1 run deleted").await;
     browser.open("/pools").await;
     browser.fill("form.entry input[name=name]", "narrow").await;
-    browser.press("Make it").await;
+    browser.press("Create pool").await;
     browser.wait_for("#pool-narrow").await;
     browser.stop().await;
     server.stop().await;

@@ -21,7 +21,7 @@ async fn everything_is_set_by_hand() {
     // A token is shown once, works, and is gone when it is revoked.
     browser.open("/account").await;
     browser.fill("form.entry input[name=name]", "laptop").await;
-    browser.press("Make it, and show it").await;
+    browser.press("Create token and show it").await;
     let token = browser.text("#token").await;
     let dags = || reqwest::Client::new().get(format!("{}/api/v2/dags", server.url())).bearer_auth(&token).send();
     assert_eq!(dags().await.unwrap().status(), 200);
@@ -34,7 +34,7 @@ async fn everything_is_set_by_hand() {
     // A new user's password is shown once; with it they come in, and see what a viewer may see.
     browser.open("/users").await;
     browser.fill("form.entry input[name=username]", "grace").await;
-    browser.press("Make it, and show the password").await;
+    browser.press("Create user and show the password").await;
     let password = browser.text("#password").await;
     browser.open("/account").await;
     browser.press("Sign out").await;
@@ -52,7 +52,7 @@ async fn secrets_stay_secret(browser: &Browser) {
     for (key, value) in [("region", "<b>eu</b>"), ("api_token", "hunter2")] {
         browser.fill("form.entry input[name=key]", key).await;
         browser.fill("form[action='/variables'] textarea", value).await;
-        browser.press("Make it").await;
+        browser.press("Create variable").await;
         browser.wait_for(&format!("#variable-{key}")).await;
     }
     assert!(browser.text("#variable-region").await.contains("<b>eu</b>"));
@@ -63,7 +63,7 @@ async fn secrets_stay_secret(browser: &Browser) {
     for (field, text) in [("connection_id", "warehouse"), ("conn_type", "postgres"), ("password", "hunter2")] {
         browser.fill(&format!("form[action='/connections'] input[name={field}]"), text).await;
     }
-    browser.press("Make it").await;
+    browser.press("Create connection").await;
     browser.wait_for("#connection-warehouse").await;
     assert!(!browser.source().await.contains("hunter2"));
 }

@@ -1,6 +1,9 @@
 //! Where pages are. Ids may have any character in them.
 
-use orchestrator::ids::{DagId, RunId, TaskId};
+use orchestrator::{
+    ids::{DagId, RunId, TaskId},
+    store::pages::runs,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What needs no escape in a part of a path.
@@ -23,6 +26,18 @@ pub(crate) fn run(of: &DagId, run: &RunId) -> String {
 pub(crate) fn task(of: &DagId, in_run: &RunId, task: &TaskId, map_index: i32) -> String {
     let page = format!("{}/tasks/{}", run(of, in_run), part(task.as_str()));
     if map_index < 0 { page } else { format!("{page}?map_index={map_index}") }
+}
+
+/// The same page of the runs before and after.
+pub(crate) struct Beside {
+    pub(crate) earlier: Option<String>,
+    pub(crate) later: Option<String>,
+}
+
+impl Beside {
+    pub(crate) fn of(runs: &runs::Beside, link: impl Fn(&RunId) -> String) -> Self {
+        Self { earlier: runs.earlier.as_ref().map(&link), later: runs.later.as_ref().map(&link) }
+    }
 }
 
 /// A query string of those of these that have a value.

@@ -1,5 +1,6 @@
 //! Lists of runs: of one DAG, or of all.
 
+use chrono::{Datelike, NaiveDate, NaiveTime};
 use orchestrator::{
     accounts::Sight,
     ids::DagId,
@@ -9,7 +10,7 @@ use orchestrator::{
         pages::{
             Page as Part,
             runs::{self, RunColumn, RunFilter},
-            select::{Direction, Test},
+            select::{Comparison, Direction, Test},
         },
     },
 };
@@ -32,6 +33,8 @@ pub(crate) struct Wanted {
     q: String,
     state: String,
     run_type: String,
+    /// The day (UTC) from which they may run.
+    day: String,
     offset: i64,
 }
 
@@ -58,13 +61,17 @@ pub(crate) struct Row {
 const TYPES: [RunType; 4] = [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered];
 
 impl Wanted {
-    fn pairs(&self) -> [(&'static str, &str); 3] {
-        [("q", &self.q), ("state", &self.state), ("run_type", &self.run_type)]
+    fn pairs(&self) -> [(&'static str, &str); 4] {
+        [("q", &self.q), ("state", &self.state), ("run_type", &self.run_type), ("day", &self.day)]
     }
 
     /// Text, state and type as they are chosen, for the form.
     pub(crate) fn text(&self) -> &str {
         &self.q
+    }
+
+    pub(crate) fn day(&self) -> &str {
+        &self.day
     }
 
     pub(crate) fn states(&self) -> impl Iterator<Item = (&'static str, bool)> {
@@ -82,8 +89,24 @@ impl Wanted {
         let filter = filter.one_of(RunColumn::State, states).one_of(RunColumn::RunType, types);
         let column = if dag.is_some() { RunColumn::RunId } else { RunColumn::DagId };
         let filter = if self.q.is_empty() { filter } else { filter.with(column, Test::Contains(self.q.clone())) };
+        // Postgres knows no instants of years that are far enough away.
+        let day = self.day.parse::<NaiveDate>().ok().filter(|day| (1..=9999).contains(&day.year()));
+        let filter = match day {
+            Some(day) => on(filter, day),
+            None => filter,
+        };
         let order = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
         filter.order_by(order, Direction::Descending)
+    }
+}
+
+/// Only runs of that day.
+fn on(filter: RunFilter, day: NaiveDate) -> RunFilter {
+    let begin = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let filter = filter.with(RunColumn::RunAfter, Test::Instant(Comparison::AtLeast, begin(day)));
+    match day.succ_opt() {
+        Some(next) => filter.with(RunColumn::RunAfter, Test::Instant(Comparison::Below, begin(next))),
+        None => filter,
     }
 }
 

@@ -328,3 +328,38 @@ async fn a_signal_is_posted(pool: PgPool) {
     let kept = store::signals::get(&mut pool.acquire().await.unwrap(), "paid").await.unwrap();
     assert_eq!(kept, Some(json!({ "amount": 5 })));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_leads_to_those_beside_it_and_a_day_to_its_runs(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    for id in ["first", "second", "third"] {
+        let run = json!({ "logical_date": null, "dag_run_id": id });
+        world.call(Method::POST, "/dags/example/dagRuns", &run.to_string()).await;
+    }
+    // Two of the same instant, as those of a backfill.
+    sqlx::query("update dag_run set run_after = (select min(run_after) from dag_run)").execute(&pool).await.unwrap();
+    let today = sqlx::query_scalar("select (run_after at time zone 'utc')::date from dag_run limit 1");
+    let today: chrono::NaiveDate = today.fetch_one(&pool).await.unwrap();
+    let page = async |path: &str| world.page(path).await.1;
+    for (run, earlier, later) in
+        [("first", None, Some("second")), ("second", Some("first"), Some("third")), ("third", Some("second"), None)]
+    {
+        for of in ["", "/tasks/ok"] {
+            let page = page(&format!("/dags/example/runs/{run}{of}")).await;
+            for (rel, run) in [("prev", earlier), ("next", later)] {
+                let link = run.map(|run| format!(r#"<a rel="{rel}" href="/dags/example/runs/{run}{of}">"#));
+                assert_eq!(page.contains(&format!(r#"<a rel="{rel}""#)), run.is_some(), "{run:?}");
+                assert!(link.is_none_or(|link| page.contains(&link)), "{rel} of {run:?}");
+            }
+        }
+    }
+    let calendar = page("/dags/example/calendar").await;
+    assert!(calendar.contains(&format!("/dags/example/runs?day={today}")), "the day leads to its runs");
+    assert!(page(&format!("/dags/example/runs?day={today}")).await.contains("run-second"));
+    for other in ["2020-02-29", "%2B262142-12-31", "-0044-03-15"] {
+        let (status, list) = world.page(&format!("/dags/example/runs?day={other}")).await;
+        assert_eq!((status.as_u16(), list.contains("run-second")), (200, !other.starts_with('2')), "{other}");
+    }
+    let versions = page("/dags/example/versions").await;
+    assert!(versions.contains("It is the first one."));
+}

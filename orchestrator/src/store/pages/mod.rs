@@ -1,6 +1,7 @@
 //! What the pages, the API and the CLI read: one file a subject.
 
 pub mod assets;
+pub mod calendar;
 pub mod dags;
 pub mod events;
 pub mod home;

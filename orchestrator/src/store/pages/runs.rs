@@ -149,6 +149,36 @@ pub async fn latest(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option
     Ok(select::rows(conn, RUNS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }
 
+/// The runs of a DAG before and after one, by the instant from which they may run.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// The one before it.
+    pub earlier: Option<RunId>,
+    /// The one after it.
+    pub later: Option<RunId>,
+}
+
+/// What is beside a run.
+///
+/// # Errors
+/// The database is down.
+pub async fn beside(conn: &mut PgConnection, dag: &DagId, run: RunKey) -> sqlx::Result<Beside> {
+    sqlx::query_as!(
+        Beside,
+        r#"select (select e.run_id from dag_run e
+                   where e.dag_id = r.dag_id and (e.run_after, e.run_key) < (r.run_after, r.run_key)
+                   order by e.run_after desc, e.run_key desc limit 1) as "earlier: RunId",
+                  (select l.run_id from dag_run l
+                   where l.dag_id = r.dag_id and (l.run_after, l.run_key) > (r.run_after, r.run_key)
+                   order by l.run_after, l.run_key limit 1) as "later: RunId"
+           from dag_run r where r.run_key = $1 and r.dag_id = $2"#,
+        run.0,
+        dag.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// One run.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use orchestrator::ids::DagId;
+use orchestrator::{dag::Graph, ids::DagId};
 
 use super::Head;
 use crate::{
@@ -28,10 +28,17 @@ impl Frame for DetailsPage {
 pub(crate) async fn show(State(app): State<App>, Path(dag_id): Path<DagId>) -> PageResult<DetailsPage> {
     let mut conn = app.pool.acquire().await?;
     let (head, graph) = Head::load(&app, &mut conn, dag_id, "/details").await?;
+    let settings = settings(&graph);
+    let params = graph.params().and_then(|params| serde_json::to_string_pretty(params.schema()).ok());
+    Ok(Page(DetailsPage { head, settings, params }))
+}
+
+/// The settings of a DAG, as its author names them.
+pub(super) fn settings(graph: &Graph) -> Vec<(&'static str, String)> {
     let window = graph.window();
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
     let date = |at| words::plain(Moment(at));
-    let settings = vec![
+    vec![
         ("schedule", graph.schedule().summary()),
         ("catchup", yes(window.catchup)),
         ("start_date", date(window.start)),
@@ -45,7 +52,5 @@ pub(crate) async fn show(State(app): State<App>, Path(dag_id): Path<DagId>) -> P
             graph.max_consecutive_failed_dag_runs().map_or("–".to_owned(), |n| n.to_string()),
         ),
         ("tasks", graph.tasks().len().to_string()),
-    ];
-    let params = graph.params().and_then(|params| serde_json::to_string_pretty(params.schema()).ok());
-    Ok(Page(DetailsPage { head, settings, params }))
+    ]
 }

@@ -1,16 +1,19 @@
 //! One DAG: a view a file, all under one head.
 
 pub(crate) mod backfills;
+pub(crate) mod calendar;
 pub(crate) mod chosen;
 pub(crate) mod code;
 pub(crate) mod delete;
 pub(crate) mod details;
+mod difference;
 pub(crate) mod graph;
 pub(crate) mod grid;
 mod highlight;
 mod rows;
 pub(crate) mod runs;
 pub(crate) mod tasks;
+pub(crate) mod versions;
 
 use std::sync::Arc;
 
@@ -58,13 +61,15 @@ struct Latest {
 }
 
 /// The views: their paths, and what they are called.
-const VIEWS: [(&str, &str); 7] = [
+const VIEWS: [(&str, &str); 9] = [
     ("", "Grid"),
     ("/graph", "Graph"),
     ("/runs", "Runs"),
+    ("/calendar", "Calendar"),
     ("/tasks", "Tasks"),
     ("/backfills", "Backfills"),
     ("/code", "Code"),
+    ("/versions", "Versions"),
     ("/details", "Details"),
 ];
 

@@ -32,7 +32,7 @@ use sqlx::PgConnection;
 use self::gantt::Gantt;
 use super::{
     act::Done,
-    links,
+    links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
     picture::{Focus, Picture},
@@ -53,6 +53,7 @@ pub(crate) struct RunPage {
     run: RunListed,
     dag_link: String,
     link: String,
+    beside: Beside,
     why: Option<Why>,
     told: Option<String>,
     took: String,
@@ -144,7 +145,9 @@ pub(crate) async fn show(
         "graph" => View::Graph(Picture::of(&app, &mut conn, &graph, Some(&run), focus).await?),
         _ => tasks(&mut conn, of_run, &graph, &wanted, now).await?,
     };
+    let beside = runs::beside(&mut conn, &dag_id, run.run_key).await?;
     Ok(Page(RunPage {
+        beside: Beside::of(&beside, |run| links::run(&dag_id, run)),
         why: waits::of_run(&mut conn, &run, now).await?,
         causes: match run.run_type {
             RunType::AssetTriggered => assets::causes(&mut conn, run.run_key).await?,

@@ -18,7 +18,10 @@ use orchestrator::{
     state::TaskState,
     store::{
         self, logs,
-        pages::instances::{self, InstanceListed, TryListed},
+        pages::{
+            instances::{self, InstanceListed, TryListed},
+            runs,
+        },
     },
     told::{Kind, Told},
 };
@@ -28,7 +31,7 @@ use sqlx::PgConnection;
 pub(crate) use self::log::download;
 use self::{log::Log, values::Values};
 use super::{
-    links,
+    links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
     waits::{self, Why},
     words::{self, Moment, took},
@@ -42,6 +45,7 @@ pub(crate) struct TaskPage {
     dag_link: String,
     run_link: String,
     link: String,
+    beside: Beside,
     why: Option<Why>,
     operator: String,
     took: String,
@@ -153,7 +157,9 @@ pub(crate) async fn show(
         _ => View::Log(Log::load(&mut conn, &instance, shown, &wanted).await?),
     };
     let end = instance.end_date.filter(|_| instance.state != TaskState::Running);
+    let beside = runs::beside(&mut conn, &dag_id, instance.run_key).await?;
     Ok(Page(TaskPage {
+        beside: Beside::of(&beside, |run| links::task(&dag_id, run, &task_id, wanted.map_index)),
         why: waits::of_instance(&mut conn, &instance, now).await?,
         operator: operator(&graph, &instance),
         took: took(instance.start_date, end, now),
