@@ -210,7 +210,7 @@ async fn a_page_does_something_with_the_runs_that_are_ticked(pool: PgPool) {
         assert_eq!(world.ends_of("typed", run).await["state"], "success");
     }
     let (_, page) = world.page("/dags/typed/chosen?deed=clear&run=one&run=two").await;
-    assert!(page.contains("Clear 2 runs?") && page.contains("2 task instances cleared"), "{page}");
+    assert!(page.contains("Clear 2 runs?") && page.contains("2 task instances will be cleared"), "{page}");
     for (path, status) in [("deed=paint&run=one", 404), ("deed=clear&run=none", 404), ("deed=clear", 200)] {
         assert_eq!(world.page(&format!("/dags/typed/chosen?{path}")).await.0.as_u16(), status, "{path}");
     }

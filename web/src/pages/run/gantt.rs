@@ -12,6 +12,7 @@ use super::{links, words};
 pub(super) struct Gantt {
     pub(super) rows: Vec<Row>,
     pub(super) marks: Vec<(i64, String)>,
+    pub(super) width: i64,
     pub(super) height: i64,
 }
 
@@ -38,9 +39,21 @@ pub(super) struct Span {
 
 const ROW: i64 = 24;
 
-/// Where the names end and time begins, and where it ends.
-const LEFT: i64 = 230;
+/// How wide time is, and what stands right of its last mark.
 const WIDTH: i64 = 1_000;
+const RIGHT: i64 = 90;
+
+/// Where names end and time begins: as far right as the longest name needs.
+fn left_of(names: impl Iterator<Item = usize>) -> i64 {
+    (names.max().unwrap_or(0) as i64 * 7 + 20).clamp(60, 400)
+}
+
+fn name_of(instance: &InstanceListed) -> String {
+    match instance.map_index {
+        -1 => instance.task_id.to_string(),
+        index => format!("{} [{index}]", instance.task_id),
+    }
+}
 
 impl Gantt {
     pub(super) fn of(graph: &Graph, instances: &[InstanceListed], now: DateTime<Utc>) -> Self {
@@ -50,28 +63,29 @@ impl Gantt {
         let length = (last - first).num_microseconds().unwrap_or(1).max(1);
         let at = |at: DateTime<Utc>| (at - first).num_microseconds().unwrap_or(0).clamp(0, length) * WIDTH / length;
         let critical = critical(graph, &started);
+        let left = left_of(started.iter().map(|instance| name_of(instance).chars().count()));
         let row = |(ordinal, instance): (usize, &&InstanceListed)| {
             let start = instance.start_date.unwrap_or(first);
             let end = instance.end_date.unwrap_or(now);
-            let span = |from, to| Span { x: LEFT + at(from), width: (at(to) - at(from)).max(2) };
+            let span = |from, to| Span { x: left + at(from), width: (at(to) - at(from)).max(2) };
             let queued = instance.queued_at.filter(|queued| *queued < start);
-            let index = if instance.map_index < 0 { String::new() } else { format!(" [{}]", instance.map_index) };
+            let name = name_of(instance);
             let waited = queued
                 .map_or_else(String::new, |queued| format!("waited {}, ", words::took(Some(queued), Some(start), now)));
             Row {
-                name: format!("{}{index}", instance.task_id),
                 link: links::task(&instance.dag_id, &instance.run_id, &instance.task_id, instance.map_index),
                 state: instance.state,
-                label: format!("{}{index}: {waited}ran {}", instance.task_id, words::took(Some(start), Some(end), now)),
+                label: format!("{name}: {waited}ran {}", words::took(Some(start), Some(end), now)),
+                name,
                 y: ROW + ordinal as i64 * ROW,
                 queued: queued.map(|queued| span(queued, start)),
                 ran: span(start, end),
                 is_critical: critical.contains(&(instance.node, instance.map_index)),
             }
         };
-        let marks = (0..=4).map(|quarter| (LEFT + WIDTH * quarter / 4, words::duration(length * quarter / 4 / 1_000)));
+        let marks = (0..=4).map(|quarter| (left + WIDTH * quarter / 4, words::duration(length * quarter / 4 / 1_000)));
         let rows: Vec<_> = started.iter().enumerate().map(row).collect();
-        Self { height: ROW * (rows.len() as i64 + 1) + 8, marks: marks.collect(), rows }
+        Self { width: left + WIDTH + RIGHT, height: ROW * (rows.len() as i64 + 1) + 8, marks: marks.collect(), rows }
     }
 }
 
