@@ -74,13 +74,20 @@ impl StreamingPage {
         (of.lag_secs * 1_000.0) as i64
     }
 
-    fn committed(&self) -> Vec<Column> {
-        columns(&self.minutes, |minute| Some(minute.records), "committed")
+    fn committed(&self) -> Curve {
+        curve_of(&self.minutes, |minute| Some(minute.records), "committed")
     }
 
-    fn left(&self) -> Vec<Column> {
-        columns(&self.minutes, |minute| minute.lag, "not read yet")
+    fn left(&self) -> Curve {
+        curve_of(&self.minutes, |minute| minute.lag, "not read yet")
     }
+}
+
+/// An hour, minute by minute.
+struct Curve {
+    columns: Vec<Column>,
+    /// What the highest column stands for.
+    most: i64,
 }
 
 /// A minute as a column.
@@ -96,17 +103,17 @@ impl Column {
     }
 }
 
-fn columns(minutes: &[Minute], of: impl Fn(&Minute) -> Option<i64>, what: &str) -> Vec<Column> {
-    let most = minutes.iter().filter_map(&of).max().unwrap_or(0).max(1);
+fn curve_of(minutes: &[Minute], of: impl Fn(&Minute) -> Option<i64>, what: &str) -> Curve {
+    let most = minutes.iter().filter_map(&of).max().unwrap_or(0);
     let column = |minute: &Minute| {
         let (at, number) = (minute.at.format("%H:%M"), of(minute));
         let told = number.map_or_else(|| "nothing was told".to_owned(), |number| format!("{} {what}", grouped(number)));
         Column {
-            height: (number.unwrap_or(0) as f64 / most as f64 * 100.0).clamp(0.0, 100.0) as i64,
+            height: (number.unwrap_or(0) as f64 / most.max(1) as f64 * 100.0).clamp(0.0, 100.0) as i64,
             label: format!("{at} UTC: {told}"),
         }
     };
-    minutes.iter().map(column).collect()
+    Curve { columns: minutes.iter().map(column).collect(), most }
 }
 
 pub(crate) async fn show(State(app): State<App>) -> PageResult<StreamingPage> {
