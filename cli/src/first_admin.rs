@@ -35,13 +35,15 @@ pub(crate) async fn ensure(pool: &PgPool, keys: &Keys, bind: SocketAddr) -> anyh
     match set {
         Some(password) => {
             let unfit = || format!("cannot make the user {NAME} with {PASSWORD}");
-            make(&mut conn, &password).await.with_context(unfit)?;
-            output::say(&format!("the user {NAME} was made, with the password that {PASSWORD} says"));
+            if make(&mut conn, &password).await.with_context(unfit)? {
+                output::say(&format!("the user {NAME} was made, with the password that {PASSWORD} says"));
+            }
         }
         None if is_here => {
             let password = Password::random();
-            make(&mut conn, &password).await?;
-            output::say(&format!("the user {NAME} was made, with the password {}", password.reveal()));
+            if make(&mut conn, &password).await? {
+                output::say(&format!("the user {NAME} was made, with the password {}", password.reveal()));
+            }
         }
         None => bail!(
             "{bind} is not on loopback, and there is no admin: set {PASSWORD}, or make one with streamcommerce users \
@@ -51,10 +53,10 @@ pub(crate) async fn ensure(pool: &PgPool, keys: &Keys, bind: SocketAddr) -> anyh
     Ok(())
 }
 
-async fn make(conn: &mut PgConnection, password: &Password) -> anyhow::Result<()> {
+/// False: another web process that starts just now has made it, with a password of its own.
+async fn make(conn: &mut PgConnection, password: &Password) -> anyhow::Result<bool> {
     match commands::create_user(conn, NAME, password, Role::Admin, &By::cli()).await {
-        // Another web process that starts just now has made it.
-        Err(Refused::UserExists(_)) if users::has_admin(conn).await? => Ok(()),
-        made => Ok(made?),
+        Err(Refused::UserExists(_)) if users::has_admin(conn).await? => Ok(false),
+        made => Ok(made.map(|()| true)?),
     }
 }
