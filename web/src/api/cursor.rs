@@ -22,25 +22,33 @@ const BEFORE: char = '~';
 impl Params {
     /// `cursor`: which page, if the list is read by one; empty is the first.
     pub(crate) fn turn(&self) -> ApiResult<Option<Turn>> {
-        match self.one("cursor") {
-            None => Ok(None),
-            Some("") => Ok(Some(Turn::First)),
-            Some(text) => match text.strip_prefix(BEFORE) {
-                Some(token) => place_of(token).map(Turn::Before).map(Some),
-                None => place_of(text).map(Turn::After).map(Some),
-            },
-        }
+        let turn = |text| turn_of(text).ok_or_else(|| ApiError::bad_request("Invalid cursor token"));
+        self.one("cursor").map(turn).transpose()
     }
 }
 
-fn place_of(token: &str) -> ApiResult<Place> {
-    let json = URL_SAFE_NO_PAD.decode(token).ok();
-    let values = json.and_then(|json| serde_json::from_slice(&json).ok());
-    values.map(Place).ok_or_else(|| ApiError::bad_request("Invalid cursor token"))
+/// Which page a cursor leads to; none if it is no cursor.
+pub(crate) fn turn_of(text: &str) -> Option<Turn> {
+    match (text, text.strip_prefix(BEFORE)) {
+        ("", _) => Some(Turn::First),
+        (_, Some(token)) => place_of(token).map(Turn::Before),
+        (token, None) => place_of(token).map(Turn::After),
+    }
 }
 
-fn token_of(place: &Place) -> String {
+fn place_of(token: &str) -> Option<Place> {
+    let json = URL_SAFE_NO_PAD.decode(token).ok()?;
+    serde_json::from_slice(&json).ok().map(Place)
+}
+
+/// The cursor that leads to what comes after a place.
+pub(crate) fn after(place: &Place) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::json!(place.0).to_string())
+}
+
+/// The cursor that leads to what comes before a place.
+pub(crate) fn before(place: &Place) -> String {
+    format!("{BEFORE}{}", after(place))
 }
 
 impl From<NotTurned> for ApiError {
@@ -76,8 +84,7 @@ impl<R> From<Listed<R>> for Found<R> {
 
 impl<R> From<Turned<R>> for Found<R> {
     fn from(Turned { rows, previous, next, total }: Turned<R>) -> Self {
-        let next = next.as_ref().map(token_of);
-        let previous = previous.map(|place| format!("{BEFORE}{}", token_of(&place)));
+        let (next, previous) = (next.as_ref().map(after), previous.as_ref().map(before));
         Self { rows, ways: Ways { total, counted: Some(COUNTED), next, previous } }
     }
 }

@@ -8,7 +8,7 @@ mod body;
 mod bulk;
 mod clear;
 mod connections;
-mod cursor;
+pub(crate) mod cursor;
 mod dags;
 mod error;
 mod events;

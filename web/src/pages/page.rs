@@ -10,6 +10,7 @@ use orchestrator::{
     commands::{Kind, Refused},
     ids::DagId,
     secrets::SecretError,
+    store::pages::select::cursor::NotTurned,
 };
 
 use crate::auth;
@@ -143,6 +144,15 @@ impl From<Refused> for PageError {
             (Kind::Unfit | Kind::Failed, _) => StatusCode::BAD_REQUEST,
         };
         Self { status, message }
+    }
+}
+
+impl From<NotTurned> for PageError {
+    fn from(error: NotTurned) -> Self {
+        match error {
+            NotTurned::Database(error) => error.into(),
+            foreign => Self::new(StatusCode::BAD_REQUEST, foreign.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lists of runs: of one DAG, or of all.
 
+use axum::http::StatusCode;
 use chrono::{Datelike, NaiveDate, NaiveTime};
 use orchestrator::{
     accounts::Sight,
@@ -9,7 +10,7 @@ use orchestrator::{
         self,
         pages::{
             Page as Part,
-            runs::{self, RunColumn, RunFilter},
+            runs::{self, RunColumn, RunFilter, RunListed},
             select::{Comparison, Direction, Test},
         },
     },
@@ -19,9 +20,11 @@ use sqlx::PgConnection;
 
 use super::{
     links,
-    pager::Pager,
-    words::{Moment, took},
+    page::PageError,
+    pager::{Cursors, Pager},
+    words::{Moment, spoken, took},
 };
+use crate::api::cursor;
 
 /// Runs on a page.
 const RUNS: i64 = 50;
@@ -36,6 +39,8 @@ pub(crate) struct Wanted {
     /// The day (UTC) from which they may run.
     day: String,
     offset: i64,
+    /// The page; none: the one that begins after the offset.
+    cursor: String,
 }
 
 /// A list of runs.
@@ -56,6 +61,9 @@ pub(crate) struct Row {
     pub(crate) start: Moment,
     pub(crate) took: String,
     pub(crate) note: Option<String>,
+    /// Who made it: somebody who had signed in, or what did.
+    pub(crate) by: String,
+    pub(crate) version: i32,
 }
 
 const TYPES: [RunType; 4] = [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered];
@@ -98,6 +106,24 @@ impl Wanted {
         let order = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
         filter.order_by(order, Direction::Descending)
     }
+
+    /// The page that is wanted, and how to go on from it.
+    async fn read(&self, conn: &mut PgConnection, filter: &RunFilter) -> Result<(Vec<RunListed>, Pager), PageError> {
+        let part = Part { limit: RUNS, offset: self.offset.max(0) };
+        if self.cursor.is_empty() && part.offset > 0 {
+            let listed = runs::list(conn, filter, part).await?;
+            return Ok((listed.rows, Pager::new(part, listed.total, &self.pairs())));
+        }
+        let turn = cursor::turn_of(&self.cursor).ok_or_else(|| {
+            let text = "The address leads to no page of this list: begin with its first one.";
+            PageError::new(StatusCode::BAD_REQUEST, text)
+        })?;
+        let turned = runs::turn(conn, filter, turn, RUNS).await?;
+        let previous = turned.previous.as_ref().map(cursor::before);
+        let next = turned.next.as_ref().map(cursor::after);
+        let pager = Pager::new(part, turned.total, &self.pairs()).with_cursors(Cursors { previous, next });
+        Ok((turned.rows, pager))
+    }
 }
 
 /// Only runs of that day.
@@ -117,12 +143,11 @@ impl RunList {
         wanted: Wanted,
         sight: &Sight,
         dag: Option<&DagId>,
-    ) -> sqlx::Result<Self> {
-        let part = Part { limit: RUNS, offset: wanted.offset.max(0) };
+    ) -> Result<Self, PageError> {
         let filter = wanted.filter(dag).seen_by(sight, RunColumn::DagId);
-        let listed = runs::list(conn, &filter, part).await?;
+        let (rows, pager) = wanted.read(conn, &filter).await?;
         let now = store::now(conn).await?;
-        let rows = listed.rows.into_iter().map(|run| Row {
+        let rows = rows.into_iter().map(|run| Row {
             dag_link: links::dag(&run.dag_id),
             link: links::run(&run.dag_id, &run.run_id),
             run_id: run.run_id.to_string(),
@@ -132,9 +157,11 @@ impl RunList {
             start: Moment(run.start_date),
             took: took(run.start_date, run.end_date, now),
             note: run.note,
+            by: run.triggering_user.unwrap_or_else(|| spoken(&run.triggered_by)),
+            version: run.version_number,
             dag_id: run.dag_id,
         });
-        Ok(Self { rows: rows.collect(), pager: Pager::new(part, listed.total, &wanted.pairs()), wanted })
+        Ok(Self { rows: rows.collect(), pager, wanted })
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -363,3 +363,41 @@ async fn a_run_leads_to_those_beside_it_and_a_day_to_its_runs(pool: PgPool) {
     let versions = page("/dags/example/versions").await;
     assert!(versions.contains("It is the first one."));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_pages_of_runs_lead_through_all_of_them_and_back(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    for number in 0..120 {
+        let run = json!({ "logical_date": null, "dag_run_id": format!("run-{number:03}") });
+        world.call(Method::POST, "/dags/example/dagRuns", &run.to_string()).await;
+    }
+    let ids = |page: &str| {
+        let links = page.split(r#"href="/dags/example/runs/"#).skip(1).map(|rest| rest[..7].to_owned());
+        links.collect::<std::collections::BTreeSet<_>>()
+    };
+    let link = |page: &str, rel: &str| {
+        let (_, rest) = page.split_once(&format!(r#"rel="{rel}" href=""#))?;
+        Some(rest.split('"').next().unwrap().replace("&#38;", "&"))
+    };
+    for list in ["/runs", "/dags/example/runs"] {
+        let (mut pages, mut query) = (Vec::new(), Some(String::new()));
+        while let Some(at) = query {
+            let (status, page) = world.page(&format!("{list}{at}")).await;
+            assert_eq!(status, 200, "{at}");
+            query = link(&page, "next").filter(|next| next.starts_with('?'));
+            pages.push(page);
+        }
+        let all: std::collections::BTreeSet<_> = pages.iter().flat_map(|page| ids(page)).collect();
+        assert_eq!((pages.len(), all.len()), (3, 120), "{list}");
+        assert!(pages[2].contains("101–120 of 120"), "{list}");
+        let back = link(&pages[2], "prev").unwrap();
+        let (_, before) = world.page(&format!("{list}{back}")).await;
+        assert_eq!(ids(&before), ids(&pages[1]), "{list}");
+        assert!(before.contains("51–100 of 120"));
+        assert_eq!(ids(&world.page(&format!("{list}?offset=50")).await.1), ids(&pages[1]), "an address of before");
+        let (status, refused) = world.page(&format!("{list}?cursor=nonsense")).await;
+        assert_eq!((status.as_u16(), refused.contains("begin with its first one")), (400, true));
+        let (status, _) = world.page(&format!("{list}?cursor=WyJzb29uIl0&offset=50")).await;
+        assert_eq!(status, 400);
+    }
+}
