@@ -55,8 +55,8 @@ play() {
 
 # An outcome counts only if its attempt is the one that the row holds; the key of the books is the second fence.
 fresh
-replace orchestrator/src/store/instances.rs 't.instance_key = o.instance_key and t.attempt = o.attempt' 't.instance_key = o.instance_key'
-replace orchestrator/src/store/instances.rs "from ended where state not in ('up_for_reschedule', 'deferred')" "from ended where state not in ('up_for_reschedule', 'deferred') on conflict do nothing"
+replace orchestrator/src/store/outcomes.rs 't.instance_key = o.instance_key and t.attempt = o.attempt' 't.instance_key = o.instance_key'
+replace orchestrator/src/store/outcomes.rs "from ended where state not in ('up_for_reschedule', 'deferred')" "from ended where state not in ('up_for_reschedule', 'deferred') on conflict do nothing"
 play faults "attempt fence"
 
 # Whoever settles holds the run.

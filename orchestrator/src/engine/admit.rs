@@ -13,14 +13,14 @@ use sqlx::PgConnection;
 
 use super::{
     gate::{Freed, Gate},
-    settle::{Claimant, Runs},
+    settle::Runs,
 };
 use crate::{
     dag::Graph,
     ids::{Node, RunKey},
     store::{
         admission::{self, InLine, Move, Place, RunDelta},
-        instances::{Claim, RunCounts},
+        outcomes::RunCounts,
     },
 };
 
@@ -66,26 +66,13 @@ struct Walker {
     was_in_line: bool,
 }
 
-/// Lets through what fits, puts the rest in line, and claims for the claimant if nobody else waits for a worker.
+/// Lets through what fits, and puts the rest in line. Says how many task instances became claimable.
 ///
 /// # Errors
 /// The database is down.
-pub(super) async fn admit(
-    conn: &mut PgConnection,
-    runs: &Runs,
-    agenda: Agenda,
-    claimant: Option<Claimant<'_>>,
-) -> anyhow::Result<Admitted> {
+pub(super) async fn admit(conn: &mut PgConnection, runs: &Runs, agenda: Agenda) -> anyhow::Result<i64> {
     let Agenda { ready, runs: counts, ended, freed, lines, .. } = agenda;
-    let mut walk = Walk {
-        runs,
-        freed,
-        lines,
-        moves: Vec::new(),
-        deltas: Vec::new(),
-        queues: BTreeSet::new(),
-        takes_from_line: false,
-    };
+    let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new(), queues: BTreeSet::new() };
     let mut walkers = Vec::new();
     for (run, counts) in &counts {
         let ready = ready.iter().filter(|place| place.run_key == *run).copied();
@@ -105,16 +92,7 @@ pub(super) async fn admit(
         let passed = walk.through(conn, &gate, here, |walker| walker.pool_slots).await?;
         walk.finish(passed);
     }
-    walk.carry_out(conn, claimant).await
-}
-
-/// What an admission did.
-#[derive(Debug, Default)]
-pub(super) struct Admitted {
-    /// How many task instances became claimable, those that were claimed at once included.
-    pub(super) queued: i64,
-    /// Those that were claimed at once.
-    pub(super) claims: Vec<Claim>,
+    walk.carry_out(conn).await
 }
 
 /// The moves as they come together.
@@ -125,8 +103,6 @@ struct Walk<'r> {
     moves: Vec<Move>,
     deltas: Vec<(RunKey, RunDelta)>,
     queues: BTreeSet<String>,
-    /// Whether somebody who stood in line is among those who go through.
-    takes_from_line: bool,
 }
 
 impl Walk<'_> {
@@ -248,43 +224,17 @@ impl Walk<'_> {
         }));
     }
 
-    /// What goes through without anybody having to be counted or to wait may begin at once, if nobody waits for a
-    /// worker: the hop of a chain. Everything else takes its place in line.
-    async fn carry_out(mut self, conn: &mut PgConnection, claimant: Option<Claimant<'_>>) -> anyhow::Result<Admitted> {
+    async fn carry_out(mut self, conn: &mut PgConnection) -> anyhow::Result<i64> {
         if self.moves.is_empty() && self.deltas.is_empty() {
-            return Ok(Admitted::default());
+            return Ok(0);
         }
         let queues: Vec<_> = self.queues.iter().cloned().collect();
-        if let Some(claimant) = claimant.filter(|claimant| self.may_begin(claimant)) {
-            let places: Vec<_> = self.moves.iter().map(|to| to.place).collect();
-            let claims = admission::begin(conn, &places, claimant).await?;
-            if claims.len() == places.len() {
-                return Ok(Admitted { queued: claims.len() as i64, claims });
-            }
-            let queued = claims.len() as i64 + admission::advance(conn, &self.moves, &self.deltas, &queues).await?;
-            return Ok(Admitted { queued, claims });
-        }
         // Tickets are given in this order: who got further comes first.
         self.moves.sort_by_key(|to| to.waits_for.as_ref().map_or(0, Gate::distance));
-        let queued = admission::advance(conn, &self.moves, &self.deltas, &queues).await?;
-        Ok(Admitted { queued, claims: Vec::new() })
-    }
-
-    fn may_begin(&self, claimant: &Claimant<'_>) -> bool {
-        let can_run = |place: &Place| {
-            let graph = self.runs.graph(place.run_key).ok();
-            let task = graph.and_then(|graph| graph.task(place.node).map(|task| (graph.dag_id(), &task.task_id)));
-            task.is_some_and(|(dag, task)| claimant.abilities.can_run(dag, task))
-        };
-        self.deltas.is_empty()
-            && !self.takes_from_line
-            && self.moves.len() as i64 <= claimant.free
-            && self.moves.iter().all(|to| to.waits_for.is_none() && can_run(&to.place))
-            && self.queues.iter().all(|queue| claimant.queues.contains(queue))
+        Ok(admission::advance(conn, &self.moves, &self.deltas, &queues).await?)
     }
 
     fn finish(&mut self, walkers: Vec<Walker>) {
-        self.takes_from_line |= walkers.iter().any(|walker| walker.was_in_line);
         self.moves.extend(walkers.into_iter().map(|walker| {
             self.queues.insert(walker.queue);
             Move { place: walker.place, waits_for: None }

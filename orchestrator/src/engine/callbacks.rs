@@ -14,7 +14,7 @@ use crate::{
     ids::RunKey,
     notify::Event,
     state::{RunState, TaskState},
-    store::{assets, instances::Recorded, notifications},
+    store::{assets, notifications, outcomes::Recorded},
 };
 
 /// What became of attempts.

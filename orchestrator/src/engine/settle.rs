@@ -8,11 +8,12 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{
     abilities::Abilities,
-    admit::{Admitted, Agenda, Lines, admit},
+    admit::{Agenda, Lines, admit},
     callbacks,
     expand::{Expanded, expand},
     gate::{Freed, Gate},
     graphs::Graphs,
+    hop::hops,
     look_back::hold_back,
     outcome::Outcome,
 };
@@ -24,8 +25,10 @@ use crate::{
     store::{
         admission::Place,
         due::{self, Due},
-        instances::{self, Claim, Ended, Recorded, RunCounts},
-        nodes, overrides, rechecks,
+        instances::{self, Claim},
+        nodes,
+        outcomes::{self, Ended, Onward, Recorded, RunCounts},
+        overrides, rechecks,
         runs::{self, LockedRun},
         signals,
         xcom::{self, Kept},
@@ -79,7 +82,7 @@ pub async fn settle(
 ) -> anyhow::Result<Settled> {
     let mut settled = Settled::default();
     if outcomes.is_empty() {
-        settled.claims = claim_more(conn, graphs, Admitted::default(), claimant).await?;
+        settled.claims = claim_more(conn, graphs, Vec::new(), 0, claimant).await?;
         return Ok(settled);
     }
     let (mut tx, held) = hold(conn, &outcomes).await?;
@@ -87,7 +90,7 @@ pub async fn settle(
     settled.busy = busy;
     let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
     signals::hold(&mut tx, mine.iter().filter_map(|outcome| outcome.ending.signal())).await?;
-    let recorded = record(&mut tx, &runs, &mine).await?;
+    let recorded = record(&mut tx, &runs, &mine, claimant).await?;
     keep_results(&mut tx, &mine, &recorded).await?;
     callbacks::about_tasks(&mut tx, &runs, &mine, &recorded).await?;
     let waiting = callbacks::about_assets(&mut tx, &runs, &recorded).await?;
@@ -112,9 +115,9 @@ pub async fn settle(
     let changed: BTreeSet<_> = recorded.runs.iter().map(|counts| counts.run_key).collect();
     settled.rechecks = write_rechecks(&mut tx, &runs, &changed, &settled.finished).await? + waiting as usize;
     hold_back(&mut tx, &runs, &mut agenda.ready).await?;
-    let admitted = admit(&mut tx, &runs, agenda, claimant).await?;
-    settled.queued = admitted.queued as u64;
-    settled.claims = claim_more(&mut tx, graphs, admitted, claimant).await?;
+    let queued = admit(&mut tx, &runs, agenda).await?;
+    settled.queued = recorded.begun.len() as u64 + queued as u64;
+    settled.claims = claim_more(&mut tx, graphs, recorded.begun, queued, claimant).await?;
     tx.commit().await?;
     Ok(settled)
 }
@@ -146,7 +149,7 @@ pub async fn move_on(
     for run in runs.held.keys() {
         agenda.runs.insert(*run, runs::counts(conn, *run).await?);
     }
-    settled.queued = admit(conn, &runs, agenda, None).await?.queued as u64;
+    settled.queued = admit(conn, &runs, agenda).await? as u64;
     Ok(settled)
 }
 
@@ -187,7 +190,7 @@ pub async fn repeat_due(
     let place = |due: &Due| Place { run_key: run.run_key, node: due.node, map_index: due.map_index };
     agenda.ready.extend(due.iter().map(place));
     agenda.runs.insert(run.run_key, runs::counts(conn, run.run_key).await?);
-    admit(conn, &runs, agenda, None).await?;
+    admit(conn, &runs, agenda).await?;
     Ok(due.len())
 }
 
@@ -235,7 +238,13 @@ async fn load(
     Ok(loaded)
 }
 
-async fn record(conn: &mut PgConnection, runs: &Runs, outcomes: &[Outcome]) -> anyhow::Result<Recorded> {
+async fn record(
+    conn: &mut PgConnection,
+    runs: &Runs,
+    outcomes: &[Outcome],
+    claimant: Option<Claimant<'_>>,
+) -> anyhow::Result<Recorded> {
+    let hops = hops(runs, outcomes, claimant)?;
     let mut edges: Vec<(InstanceKey, Edge)> = Vec::new();
     let mut gates = BTreeSet::new();
     for outcome in outcomes {
@@ -248,7 +257,8 @@ async fn record(conn: &mut PgConnection, runs: &Runs, outcomes: &[Outcome]) -> a
         }
     }
     let (outcomes, gates): (Vec<_>, Vec<_>) = (outcomes.iter().collect(), gates.into_iter().collect());
-    Ok(instances::record_if_current(conn, &outcomes, &edges, &gates).await?)
+    let onward = claimant.map(|claimant| Onward { hops: &hops, claimant });
+    Ok(outcomes::record_if_current(conn, &outcomes, &edges, &gates, onward).await?)
 }
 
 async fn keep_results(conn: &mut PgConnection, outcomes: &[Outcome], recorded: &Recorded) -> sqlx::Result<()> {
@@ -266,8 +276,11 @@ fn agenda(runs: &Runs, recorded: &Recorded) -> anyhow::Result<Agenda> {
     let (standing, overdrawn) = (recorded.lines.iter().cloned(), recorded.overdrawn.iter().cloned());
     let lines = Lines { standing: standing.collect(), overdrawn: overdrawn.collect() };
     let mut agenda = Agenda { lines: Some(lines), ..Agenda::default() };
-    agenda.runs = recorded.runs.iter().map(|counts| (counts.run_key, *counts)).collect();
-    for ended in &recorded.ended {
+    // What has begun took over what the one before it gave back.
+    let is_open = |run: RunKey| recorded.begun.iter().all(|claim| claim.run_key != run);
+    let open = recorded.runs.iter().filter(|counts| is_open(counts.run_key));
+    agenda.runs = open.map(|counts| (counts.run_key, *counts)).collect();
+    for ended in recorded.ended.iter().filter(|ended| is_open(ended.run_key)) {
         let graph = runs.graph(ended.run_key)?;
         match graph.task(ended.node) {
             Some(task) if ended.keeps_slots => agenda.freed.add_task(graph, task),
@@ -352,7 +365,9 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
             cascades.insert(counted.run_key);
         }
     }
-    ready.retain(|place| !cascades.contains(&place.run_key));
+    let has_begun =
+        |place: &Place| recorded.begun.iter().any(|claim| (claim.run_key, claim.node) == (place.run_key, place.node));
+    ready.retain(|place| !cascades.contains(&place.run_key) && !has_begun(place));
     Ok(ready)
 }
 
@@ -450,18 +465,17 @@ async fn claim_known(conn: &mut PgConnection, graphs: &Graphs, claimant: Claiman
     }
 }
 
-/// Claims what else there is. What was claimed at once was all there was, unless the slots ran out.
+/// Claims what else there is. What has begun at once was all there was, unless something was queued beside it.
 async fn claim_more(
     conn: &mut PgConnection,
     graphs: &Graphs,
-    admitted: Admitted,
+    mut claims: Vec<Claim>,
+    queued: i64,
     claimant: Option<Claimant<'_>>,
 ) -> anyhow::Result<Vec<Claim>> {
     let Some(claimant) = claimant else { return Ok(Vec::new()) };
-    let Admitted { queued, mut claims } = admitted;
     let free = claimant.free - claims.len() as i64;
-    let left_others = claims.is_empty() || (claims.len() as i64) < queued;
-    if free > 0 && left_others {
+    if free > 0 && (claims.is_empty() || queued > 0) {
         claims.extend(claim_known(conn, graphs, Claimant { free, ..claimant }).await?);
     }
     Ok(claims)

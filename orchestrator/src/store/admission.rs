@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::instances::Claim;
 use crate::{
-    engine::{Claimant, Gate},
-    ids::{AttemptId, DagId, InstanceKey, Node, RunId, RunKey, TaskId, VersionId},
+    engine::Gate,
+    ids::{Node, RunKey},
 };
 
 /// A task instance on its way through the gates.
@@ -291,42 +290,6 @@ pub struct RunDelta {
     pub active: i32,
     /// More (or fewer) that stand in line at its gate.
     pub in_line: i32,
-}
-
-/// Begins task instances at once, without a stop at any gate: those that wait, if the claimant is alive and nobody else
-/// is in the worker queues that it serves; else none. Hold the runs' locks.
-///
-/// # Errors
-/// The database is down.
-pub async fn begin(conn: &mut PgConnection, places: &[Place], claimant: Claimant<'_>) -> sqlx::Result<Vec<Claim>> {
-    let runs: Vec<_> = places.iter().map(|place| place.run_key.0).collect();
-    let nodes: Vec<_> = places.iter().map(|place| place.node.0).collect();
-    let map_indexes: Vec<_> = places.iter().map(|place| place.map_index).collect();
-    sqlx::query_as!(
-        Claim,
-        r#"update task_instance t
-           set state = 'running', attempt = gen_random_uuid(), worker_id = $5, try_number = t.try_number + 1,
-               queued_at = statement_timestamp(), start_date = statement_timestamp(), end_date = null,
-               ticket = (extract(epoch from statement_timestamp()) * 1e6)::bigint
-           from unnest($1::bigint[], $2::int[], $3::int[]) as p(run_key, node, map_index), dag_run r
-           where t.run_key = p.run_key and t.node = p.node and t.map_index = p.map_index and t.state = 'none'
-             and r.run_key = p.run_key
-             and exists (select from process where process_id = $5 and state = 'alive')
-             and not exists (select from unnest($4::text[]) as q(queue) cross join lateral (
-                                 select 1 from task_instance where state = 'queued' and queue = q.queue limit 1) h)
-           returning t.instance_key as "instance: InstanceKey", t.attempt as "attempt!: AttemptId",
-                     t.run_key as "run_key: RunKey", r.run_id as "run_id: RunId", r.run_day,
-                     t.dag_id as "dag_id: DagId", r.version_id as "version: VersionId", t.node as "node: Node",
-                     t.task_id as "task_id: TaskId", t.map_index, t.try_number, t.max_tries, r.logical_date, r.conf,
-                     extract(epoch from statement_timestamp() - t.first_poke_at)::float8 as poked_for_secs"#,
-        &runs,
-        &nodes,
-        &map_indexes,
-        claimant.queues,
-        claimant.worker.0
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// Moves task instances to where they wait next; those that wait for nothing are queued. One that comes from `none`

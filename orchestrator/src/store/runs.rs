@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 
-use super::instances::RunCounts;
+use super::outcomes::RunCounts;
 use crate::{
     ids::{DagId, Node, RunId, RunKey, VersionId},
     state::{RunState, RunType},
