@@ -293,8 +293,8 @@ pub struct RunDelta {
 }
 
 /// Moves task instances to where they wait next; those that wait for nothing are queued. One that comes from `none`
-/// begins a new try and gets a ticket: start-time fair queueing, from the head of its worker queue (or now, if there is
-/// none), never before the run's last one, apart by the number of active runs of its DAG. Says how many are queued
+/// begins a new try and gets a ticket: start-time fair queueing, from the head of its worker queue or of the line at its pool
+/// (or now, if there is nobody), never before the run's last one, apart by the number of active runs of its DAG. Says how many are queued
 /// now. Hold the runs' locks.
 ///
 /// # Errors
@@ -318,19 +318,29 @@ pub async fn advance(
                select q.queue, (select ticket from task_instance where state = 'queued' and queue = q.queue
                                 order by priority desc, ticket limit 1) as ticket
                from unnest($5::text[]) as q(queue)
+           ), line as materialized (
+               -- Who stands at the pool has its turn before whoever comes: where the pool is what is short, nobody is queued.
+               select p.pool, (select ticket from task_instance
+                               where state = 'scheduled' and waits_for <> 'run' and waits_for = 'pool:' || p.pool
+                               order by priority desc, ticket limit 1) as ticket
+               from (select distinct t.pool
+                     from unnest($1::bigint[], $2::int[], $3::int[]) as m(run_key, node, map_index)
+                     join task_instance t using (run_key, node, map_index)) p
            ), share as materialized (
                select r.run_key, r.last_ticket, (select count(*) from dag_run a where a.dag_id = r.dag_id
                                                  and a.state = 'running') as active_runs
                from dag_run r where r.run_key = any($1)
            ), asked as materialized (
                select t.instance_key, t.state as before, m.waits_for,
-                      greatest(s.last_ticket, coalesce(h.ticket, (extract(epoch from statement_timestamp()) * 1e6)::bigint))
+                      greatest(s.last_ticket, coalesce(least(h.ticket, l.ticket),
+                                                       (extract(epoch from statement_timestamp()) * 1e6)::bigint))
                           + row_number() over (partition by t.run_key order by m.ordinal) * s.active_runs as ticket
                from unnest($1::bigint[], $2::int[], $3::int[], $4::text[])
                         with ordinality as m(run_key, node, map_index, waits_for, ordinal)
                join task_instance t using (run_key, node, map_index)
                join share s using (run_key)
                join head h on h.queue = t.queue
+               join line l on l.pool = t.pool
                where t.state in ('none', 'scheduled')
            ), moved as (
                update task_instance t
