@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use orchestrator::{
     dag::Registry,
     engine::Graphs,
-    process::{self, Lease},
+    process::{self, Lease, Steadiness},
     retention::Retention,
     scheduler::Scheduler,
     secrets::Keys,
@@ -198,8 +198,13 @@ impl Services {
             patience: web::Patience::default(),
         };
         self.running.spawn(server.serve(self.stop.clone()));
-        let registered =
-            process::stay_registered(self.pool.clone(), ProcessKind::Web, Lease::default(), self.stop.clone());
+        let registered = process::stay_registered(
+            self.pool.clone(),
+            ProcessKind::Web,
+            Lease::default(),
+            Steadiness::default(),
+            self.stop.clone(),
+        );
         self.running.spawn(wait(registered));
         Ok(())
     }

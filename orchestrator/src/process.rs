@@ -1,8 +1,12 @@
 //! The incarnation of a scheduler, worker or web server: its row, and its lease.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +36,11 @@ impl Lease {
     pub fn heartbeat(self) -> Duration {
         self.0 / 4
     }
+
+    /// The longest time between two heartbeats that is no standstill.
+    fn gap(self) -> Duration {
+        self.heartbeat() * 2
+    }
 }
 
 impl Default for Lease {
@@ -57,13 +66,76 @@ pub async fn register(
     Ok(id)
 }
 
+/// Since when a process has been heard without a gap. After a standstill of the database, or of this machine, nobody else
+/// could renew a lease either.
+#[derive(Clone, Debug)]
+pub struct Steadiness(Arc<Mutex<Heard>>);
+
+impl Default for Steadiness {
+    /// Unheard so far.
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Heard::from(Instant::now()))))
+    }
+}
+
+impl Steadiness {
+    /// Begins anew: the database has failed.
+    pub fn interrupt(&self) {
+        self.lock().since = Instant::now();
+    }
+
+    /// Whether everybody who lives has had the time to renew a lease.
+    #[must_use]
+    pub fn has_lasted(&self, lease: Lease) -> bool {
+        self.lock().has_lasted(lease, Instant::now())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    since: Instant,
+    last: Instant,
+}
+
+impl From<Instant> for Heard {
+    fn from(now: Instant) -> Self {
+        Self { since: now, last: now }
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, lease: Lease, now: Instant) {
+        if now - self.last > lease.gap() {
+            self.since = now;
+        }
+        self.last = now;
+    }
+
+    fn has_lasted(&self, lease: Lease, now: Instant) -> bool {
+        now - self.last <= lease.gap() && now - self.since >= lease.length()
+    }
+}
+
 /// Keeps a scheduler or web process registered until `stop`; registers anew when it was marked lost. (A worker does
 /// this itself, because it holds claims.)
-pub async fn stay_registered(pool: PgPool, kind: ProcessKind, lease: Lease, stop: CancellationToken) {
+pub async fn stay_registered(
+    pool: PgPool,
+    kind: ProcessKind,
+    lease: Lease,
+    steadiness: Steadiness,
+    stop: CancellationToken,
+) {
     let mut registered: Option<ProcessId> = None;
     loop {
         match beat(&pool, kind, lease, registered).await {
-            Ok(id) => registered = Some(id),
+            Ok(id) => {
+                registered = Some(id);
+                steadiness.lock().hear(lease, Instant::now());
+            }
             Err(error) => tracing::warn!(?kind, %error, "heartbeat failed"),
         }
         tokio::select! {
@@ -95,4 +167,35 @@ async fn beat(
 pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standstill_ends_what_lasted() {
+        let lease = Lease::of(Duration::from_secs(12));
+        let mut now = Instant::now();
+        let mut heard = Heard::from(now);
+        let mut beats = |heard: &mut Heard, beats: u32| {
+            for _ in 0..beats {
+                now += lease.heartbeat();
+                heard.hear(lease, now);
+            }
+            now
+        };
+        let now = beats(&mut heard, 3);
+        assert!(!heard.has_lasted(lease, now));
+        let now = beats(&mut heard, 1);
+        assert!(heard.has_lasted(lease, now));
+        let later = now + lease.heartbeat() * 3;
+        assert!(!heard.has_lasted(lease, later), "unheard");
+        heard.hear(lease, later);
+        assert!(!heard.has_lasted(lease, later), "the others must be heard first");
+        for beat in 1..=4 {
+            heard.hear(lease, later + lease.heartbeat() * beat);
+        }
+        assert!(heard.has_lasted(lease, later + lease.length()));
+    }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use crate::store::{self, retention};
+use crate::store::{
+    self,
+    retention::{self, Keeps},
+};
 
 /// How long ended runs, their tries, logs and values, and the event log are kept. Airflow's `db clean`, done by the
 /// schedulers as they go.
@@ -58,8 +61,12 @@ pub async fn clean(conn: &mut PgConnection, before: DateTime<Utc>) -> anyhow::Re
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let runs = retention::first_day_needed(conn, before).await?;
     let events = before.date_naive();
+    let kept = retention::oldest_kept(conn, before).await?;
+    if let Some(Keeps { day, dag_id, run_id }) = &kept {
+        tracing::warn!(%dag_id, %run_id, %day, "the tries, logs and results since then are kept for this run");
+    }
+    let runs = kept.map_or(events, |kept| kept.day);
     cleaned.partitions = retention::drop_partitions(conn, runs, events).await?;
     loop {
         let deleted = retention::delete_from_defaults(conn, runs, events).await?

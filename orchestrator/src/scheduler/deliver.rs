@@ -3,23 +3,31 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::By,
-    dag::Registry,
+    dag::{Definition, Registry},
+    notify::Notifier,
     store::{
-        events,
+        dags, events,
         notifications::{self, Taken},
     },
     wake,
 };
 
-/// How long all who are told of one thing may take.
+/// How long somebody who is told may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Things that one scheduler tells at once: somebody who does not answer must not keep the others from being told.
+const AT_ONCE: usize = 16;
+
+/// How long a scheduler of an older binary leaves to others what it knows nobody for.
+const FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// How long nobody else tries.
 const LEASE: Duration = Duration::from_secs(60);
@@ -32,17 +40,38 @@ const DELAY_MAX: Duration = Duration::from_secs(3_600);
 /// Tells until `stop`.
 pub(super) async fn run(pool: PgPool, registry: Arc<Registry>, stop: CancellationToken) {
     let dags: Vec<_> = registry.dag_ids().into_iter().map(|dag| dag.as_str().to_owned()).collect();
+    let mut telling = JoinSet::new();
     while !stop.is_cancelled() {
-        match deliver_one(&pool, &registry, &dags).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot deliver a notification; trying again"),
+        while telling.len() < AT_ONCE {
+            match take(&pool, &dags).await {
+                Ok(Some(taken)) => {
+                    let (pool, registry) = (pool.clone(), Arc::clone(&registry));
+                    telling.spawn(async move { warn(deliver(&pool, &registry, taken).await) });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    warn(Err(error));
+                    break;
+                }
+            }
         }
         tokio::select! {
             () = stop.cancelled() => {}
+            Some(_) = telling.join_next() => {}
             () = tokio::time::sleep(wake::POLL) => {}
         }
     }
+    telling.join_all().await;
+}
+
+fn warn(delivered: anyhow::Result<()>) {
+    if let Err(error) = delivered {
+        tracing::warn!(error = format!("{error:#}"), "cannot deliver a notification; trying again");
+    }
+}
+
+async fn take(pool: &PgPool, dags: &[String]) -> anyhow::Result<Option<Taken>> {
+    Ok(notifications::take_one(&mut *pool.acquire().await?, dags, LEASE).await?)
 }
 
 /// Tells one thing, if there is one to tell.
@@ -50,17 +79,25 @@ pub(super) async fn run(pool: PgPool, registry: Arc<Registry>, stop: Cancellatio
 /// # Errors
 /// The database is down.
 pub async fn deliver_one(pool: &PgPool, registry: &Registry, dags: &[String]) -> anyhow::Result<bool> {
-    let Some(taken) = notifications::take_one(&mut *pool.acquire().await?, dags, LEASE).await? else {
-        return Ok(false);
-    };
+    let Some(taken) = take(pool, dags).await? else { return Ok(false) };
+    deliver(pool, registry, taken).await?;
+    Ok(true)
+}
+
+async fn deliver(pool: &PgPool, registry: &Registry, taken: Taken) -> anyhow::Result<()> {
+    let definition = registry.get(&taken.notice.dag_id).context("this binary has no such dag")?;
+    let notifiers = definition.notifiers(taken.notice.task_id.as_ref(), taken.notice.event, taken.ordinal);
+    if notifiers.is_empty() {
+        return tell_nobody(&mut *pool.acquire().await?, definition, &taken).await;
+    }
     // Without a connection: whoever is told may need long.
-    let told = tell(registry, &taken).await;
+    let (told, error) = tell(notifiers, &taken).await;
     let conn = &mut *pool.acquire().await?;
     let Taken { notification_id, notice, attempts, .. } = taken;
-    match told {
-        Ok(()) => notifications::delete(conn, notification_id).await?,
-        Err(error) if attempts >= ATTEMPTS_MAX => {
-            tracing::error!(%notice, error = format!("{error:#}"), "nobody could be told, and it is not tried again");
+    match error {
+        None => notifications::delete(conn, notification_id).await?,
+        Some(error) if attempts >= ATTEMPTS_MAX => {
+            tracing::error!(%notice, error = format!("{error:#}"), "somebody could not be told, and it is not tried again");
             let extra = json!({ "notice": notice, "error": format!("{error:#}") });
             let event = events::Event {
                 event: "notification_failed",
@@ -72,27 +109,46 @@ pub async fn deliver_one(pool: &PgPool, registry: &Registry, dags: &[String]) ->
             events::append(conn, &event).await?;
             notifications::delete(conn, notification_id).await?;
         }
-        Err(error) => {
+        Some(error) => {
             let delay = Duration::from_secs(1 << attempts.clamp(0, 12)).min(DELAY_MAX);
             tracing::warn!(%notice, error = format!("{error:#}"), ?delay, "cannot tell; trying again");
-            notifications::put_off(conn, notification_id, delay).await?;
+            notifications::put_off(conn, notification_id, delay, &told).await?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
-async fn tell(registry: &Registry, taken: &Taken) -> anyhow::Result<()> {
-    let Taken { notice, ordinal, .. } = taken;
-    let definition = registry.get(&notice.dag_id).context("this binary has no such dag")?;
-    // A callback that is gone since wants to be told nothing.
-    let tell_all = async {
-        for notifier in definition.notifiers(notice.task_id.as_ref(), notice.event, *ordinal) {
-            notifier.notify(notice).await?;
+/// A callback that is gone since wants to be told nothing; one that a newer binary has brought, that binary tells.
+async fn tell_nobody(conn: &mut PgConnection, definition: &Definition, taken: &Taken) -> anyhow::Result<()> {
+    let current = dags::current_hash(conn, &taken.notice.dag_id).await?;
+    if current.is_some_and(|hash| hash != definition.graph().hash()) {
+        notifications::leave(conn, taken.notification_id, FOR_OTHERS).await?;
+    } else {
+        notifications::delete(conn, taken.notification_id).await?;
+    }
+    Ok(())
+}
+
+/// Tells those who have not been told yet, all at once. Says who has been told by now, and what went wrong with the first
+/// of the others.
+async fn tell(notifiers: &[Arc<dyn Notifier>], taken: &Taken) -> (Vec<i32>, Option<anyhow::Error>) {
+    let open = notifiers.iter().zip(0..).filter(|(_, place)| !taken.told.contains(place));
+    let results =
+        join_all(open.map(|(notifier, place)| async move { (place, tell_one(&**notifier, taken).await) })).await;
+    let (mut told, mut error) = (taken.told.clone(), None);
+    for (place, result) in results {
+        match result {
+            Ok(()) => told.push(place),
+            Err(wrong) => error = error.or(Some(wrong)),
         }
-        anyhow::Ok(())
-    };
-    // Whoever is told is somebody else's code: neither its panic nor its slowness may keep the others from being told.
-    let told = tokio::time::timeout(PATIENCE, AssertUnwindSafe(tell_all).catch_unwind()).await;
+    }
+    (told, error)
+}
+
+/// Whoever is told is somebody else's code: neither its panic nor its slowness may keep the others from being told.
+async fn tell_one(notifier: &dyn Notifier, taken: &Taken) -> anyhow::Result<()> {
+    let told = AssertUnwindSafe(notifier.notify(&taken.notice)).catch_unwind();
+    let told = tokio::time::timeout(PATIENCE, told).await;
     let told = told.with_context(|| format!("it took longer than {PATIENCE:?}"))?;
     told.unwrap_or_else(|_| Err(anyhow::anyhow!("the callback panicked")))
 }

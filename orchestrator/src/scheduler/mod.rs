@@ -27,7 +27,7 @@ pub use self::{deliver::deliver_one, promote_runs::promote, register::register, 
 use crate::{
     dag::Registry,
     engine::Graphs,
-    process::{self, Lease},
+    process::{self, Lease, Steadiness},
     retention::Retention,
     store::{self, backfills, notifications, processes::ProcessKind},
     wake::{self, Wake},
@@ -91,27 +91,29 @@ impl Scheduler {
 
     /// Registers the DAGs, then does its duties until `stop`. A database that is down is waited for.
     pub async fn run(self, stop: CancellationToken) {
-        let beats =
-            tokio::spawn(process::stay_registered(self.pool.clone(), ProcessKind::Scheduler, self.lease, stop.clone()));
+        let steadiness = Steadiness::default();
+        let beats = tokio::spawn(process::stay_registered(
+            self.pool.clone(),
+            ProcessKind::Scheduler,
+            self.lease,
+            steadiness.clone(),
+            stop.clone(),
+        ));
         let delivering = tokio::spawn(deliver::run(self.pool.clone(), Arc::clone(&self.registry), stop.clone()));
         let retaining = tokio::spawn(retain::run(self.pool.clone(), self.retention, stop.clone()));
         let mut registered = false;
         let mut rounds = Rounds::default();
-        let mut steady_since = Instant::now();
         while !stop.is_cancelled() {
-            let begun = Instant::now();
-            let pause = match self.pass(&mut registered, &mut rounds, steady_since).await {
+            let pause = match self.pass(&mut registered, &mut rounds, &steadiness).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    steady_since = Instant::now();
+                    if error.is::<sqlx::Error>() {
+                        steadiness.interrupt();
+                    }
                     tracing::warn!(error = format!("{error:#}"), "scheduler pass failed; trying again");
                     AFTER_FAILURE
                 }
             };
-            if begun.elapsed() > self.lease.heartbeat() {
-                // The database (or this machine) stood still.
-                steady_since = Instant::now();
-            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.scheduler_woken() => {}
@@ -128,7 +130,7 @@ impl Scheduler {
         &self,
         registered: &mut bool,
         rounds: &mut Rounds,
-        steady_since: Instant,
+        steadiness: &Steadiness,
     ) -> anyhow::Result<Duration> {
         let mut conn = self.pool.acquire().await?;
         if !*registered {
@@ -146,7 +148,7 @@ impl Scheduler {
         }
         let now = store::now(&mut conn).await?;
         // After a time in which nobody could renew a lease, everybody first gets the time to do so.
-        if steady_since.elapsed() >= self.lease.length() {
+        if steadiness.has_lasted(self.lease) {
             rescue_lost::mark_lost(&mut conn, now).await?;
         }
         let pass = self.duties(&mut conn, now).await?;

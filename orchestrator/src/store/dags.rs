@@ -168,6 +168,19 @@ pub async fn graph(conn: &mut PgConnection, version: VersionId) -> sqlx::Result<
     sqlx::query_scalar!("select graph from dag_version where version_id = $1", version.0).fetch_one(conn).await
 }
 
+/// The hash of the graph of the version that new runs of the DAG get; none if there is no such DAG.
+///
+/// # Errors
+/// The database is down.
+pub async fn current_hash(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select v.graph_hash from dag d join dag_version v on v.version_id = d.current_version_id where d.dag_id = $1",
+        dag.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The version that new runs of the DAG get; none if there is no such DAG.
 ///
 /// # Errors

@@ -62,6 +62,8 @@ pub struct Taken {
     pub ordinal: i32,
     /// How often it has been tried, this time included.
     pub attempts: i32,
+    /// Those who have been told of it, by their places among those who are to be.
+    pub told: Vec<i32>,
 }
 
 /// Takes one of what is due about these DAGs; nobody else gets it before `lease` is over.
@@ -75,7 +77,7 @@ pub async fn take_one(conn: &mut PgConnection, dags: &[String], lease: Duration)
                select notification_id from notification where due_at <= now() and dag_id = any($1)
                order by due_at limit 1 for update skip locked)
            returning notification_id, event as "event: Event", dag_id, run_id, logical_date, task_id, map_index,
-                     try_number, cause, ordinal, happened_at, attempts"#,
+                     try_number, cause, ordinal, happened_at, attempts, told"#,
         dags,
         lease.as_secs_f64()
     )
@@ -85,6 +87,7 @@ pub async fn take_one(conn: &mut PgConnection, dags: &[String], lease: Duration)
         notification_id: row.notification_id,
         ordinal: row.ordinal,
         attempts: row.attempts,
+        told: row.told,
         notice: Notice {
             event: row.event,
             dag_id: row.dag_id.into(),
@@ -108,13 +111,30 @@ pub async fn delete(conn: &mut PgConnection, notification: i64) -> sqlx::Result<
     Ok(())
 }
 
-/// Tries again later.
+/// Tells the others later.
 ///
 /// # Errors
 /// The database is down.
-pub async fn put_off(conn: &mut PgConnection, notification: i64, delay: Duration) -> sqlx::Result<()> {
+pub async fn put_off(conn: &mut PgConnection, notification: i64, delay: Duration, told: &[i32]) -> sqlx::Result<()> {
     sqlx::query!(
-        "update notification set due_at = now() + make_interval(secs => $2) where notification_id = $1",
+        "update notification set due_at = now() + make_interval(secs => $2), told = $3 where notification_id = $1",
+        notification,
+        delay.as_secs_f64(),
+        told
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Leaves it to another scheduler: it has not been tried.
+///
+/// # Errors
+/// The database is down.
+pub async fn leave(conn: &mut PgConnection, notification: i64, delay: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update notification set due_at = now() + make_interval(secs => $2), attempts = attempts - 1
+         where notification_id = $1",
         notification,
         delay.as_secs_f64()
     )

@@ -3,18 +3,24 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use crate::ids::{DagId, RunId};
+
 /// Task instances that one transaction deletes, about: more would hold its locks, and the disk, for too long.
 const INSTANCES_MAX: i64 = 5_000;
 
-/// Deletes some of the runs that ended before `before`, the oldest first, with their task instances; says how many.
+/// Deletes some of the runs that ended before `before`, the oldest first, with their task instances; says how many. The last
+/// run of a DAG that nobody made by hand stays, as in Airflow: the next one may owe something to it.
 ///
 /// # Errors
 /// The database is down.
 pub async fn delete_runs(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "with old as materialized (
-             select run_key, end_date from dag_run
-             where state in ('success', 'failed') and end_date < $1 order by end_date limit 200
+             select run_key, end_date from dag_run r
+             where state in ('success', 'failed') and end_date < $1
+               and (run_type = 'manual' or exists (select from dag_run l where l.dag_id = r.dag_id
+                                                   and l.run_type <> 'manual' and l.run_after > r.run_after))
+             order by end_date limit 200
          ), counted as materialized (
              select o.run_key, sum(i.instances) over (order by o.end_date, o.run_key) - i.instances as before_it
              from old o cross join lateral (select count(*) as instances from task_instance t where t.run_key = o.run_key) i
@@ -31,16 +37,31 @@ pub async fn delete_runs(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx
     Ok(done.rows_affected())
 }
 
-/// The first day whose history is still needed: that of the oldest run, or of `before` if that is earlier.
+/// A run that keeps history of before: it has not ended, and may still need what its tasks have returned.
+#[derive(Clone, Debug)]
+pub struct Keeps {
+    /// The day whose partitions hold it.
+    pub day: NaiveDate,
+    /// Its DAG.
+    pub dag_id: DagId,
+    /// The run.
+    pub run_id: RunId,
+}
+
+/// The run with the oldest history, if that is older than `before`. One that never started has none.
 ///
 /// # Errors
 /// The database is down.
-pub async fn first_day_needed(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<NaiveDate> {
-    sqlx::query_scalar!(
-        r#"select least(($1::timestamptz at time zone 'utc')::date, (select min(run_day) from dag_run)) as "day!""#,
+pub async fn oldest_kept(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Result<Option<Keeps>> {
+    sqlx::query_as!(
+        Keeps,
+        r#"select run_day as day, dag_id as "dag_id: DagId", run_id as "run_id: RunId" from dag_run
+           where run_day < ($1::timestamptz at time zone 'utc')::date
+             and not (state = 'queued' and clear_number = 0 and start_date is null)
+           order by run_day, run_key limit 1"#,
         before
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
 }
 

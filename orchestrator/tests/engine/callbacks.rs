@@ -10,7 +10,13 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use orchestrator::{
-    commands::ManualRun, notify::Event, prelude::*, scheduler::deliver_one, state::RunState, worker::Settings,
+    commands::ManualRun,
+    dag::Registry,
+    notify::Event,
+    prelude::*,
+    scheduler::{deliver_one, register},
+    state::RunState,
+    worker::Settings,
 };
 use sqlx::PgPool;
 
@@ -104,6 +110,61 @@ async fn who_cannot_be_told_is_told_later_and_not_by_two_at_once(pool: PgPool) {
     sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
     assert!(!deliver_one(&world.pool, &world.registry, &dags).await.unwrap(), "it was told");
     assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_cannot_be_told_keeps_nobody_else_from_being_told_once(pool: PgPool) {
+    let told = Told::default();
+    let broken = async |_: Notice| Err(anyhow::anyhow!("no answer"));
+    let dag = Dag::new("d").on_success(broken).on_success(hear(&told));
+    dag.task("only", async |_: Context| TaskResult::Ok(()));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    for _ in 0..3 {
+        sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
+        deliver_all(&world).await;
+        assert_eq!(told.lock().unwrap().len(), 1);
+    }
+    sqlx::query("update notification set due_at = now(), attempts = 33").execute(&world.pool).await.unwrap();
+    deliver_all(&world).await;
+    let failed: i64 = sqlx::query_scalar("select count(*) from event where event = 'notification_failed'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!((failed, told.lock().unwrap().len()), (1, 1), "it is written down who was not told in a day");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_a_newer_binary_tells_an_older_one_leaves_to_it(pool: PgPool) {
+    let told = Told::default();
+    let nothing = async |_: Context| TaskResult::Ok(());
+    let (older, newer) = (Dag::new("d"), Dag::new("d").on_success(hear(&told)));
+    for dag in [&older, &newer] {
+        dag.task("only", nothing);
+    }
+    let older = Registry::build(vec![older]).unwrap();
+    let world = World::new(pool, vec![newer]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert!(deliver_one(&world.pool, &older, &["d".to_owned()]).await.unwrap());
+    sqlx::query("update notification set due_at = now()").execute(&world.pool).await.unwrap();
+    deliver_all(&world).await;
+    assert_eq!(told.lock().unwrap().len(), 1);
+
+    // The newer one is taken back: nobody wants to be told any more.
+    let run = world.trigger("d", ManualRun::default()).await;
+    let worker = world.worker(Settings::default());
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    register(&mut world.pool.acquire().await.unwrap(), &older).await.unwrap();
+    assert!(deliver_one(&world.pool, &older, &["d".to_owned()]).await.unwrap());
+    let left: i64 = sqlx::query_scalar("select count(*) from notification").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 #[sqlx::test(migrations = "../migrations")]

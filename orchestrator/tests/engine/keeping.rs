@@ -73,6 +73,23 @@ async fn the_history_of_an_old_run_that_runs_again_stays(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_run_that_never_started_keeps_no_history_and_the_last_scheduled_one_stays(pool: PgPool) {
+    let world = world_with_runs(pool.clone(), 3, 3).await;
+    for statement in [
+        "update dag_run set state = 'queued', start_date = null, end_date = null
+         where run_key = (select min(run_key) from dag_run)",
+        "update dag_run set run_type = 'scheduled' where run_key = (select max(run_key) from dag_run)",
+        "update dag_run set run_day = current_date where run_type = 'scheduled'",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let mut conn = pool.acquire().await.unwrap();
+    let cleaned = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
+    assert_eq!(cleaned.runs, 1, "the waiting one, and the last that was scheduled, stay");
+    assert_eq!(cleaned.partitions.iter().filter(|name| name.starts_with("task_try")).count(), 3, "{cleaned:?}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_partition_that_somebody_reads_is_left_and_nobody_waits_for_it(pool: PgPool) {
     let world = world_with_runs(pool.clone(), 2, 1).await;
     let mut reader = pool.acquire().await.unwrap();
