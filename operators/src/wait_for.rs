@@ -1,16 +1,16 @@
 //! Waits for what another DAG does.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use orchestrator::{
     context::{Context, FailWithoutRetry, TaskResult},
     dag::{Operator, Poke},
     ids::{DagId, TaskId},
-    state::TaskState,
+    state::RunState,
 };
 
-/// A sensor that waits for a task of another DAG, or for all of its tasks, in the run of the same logical date, or of
-/// one that lies earlier: Airflow's `ExternalTaskSensor`. It succeeds when all instances have ended well or were
-/// skipped, and fails at once when one has failed.
+/// A sensor that waits for a task of another DAG, or for the DAG's run, of the same logical date, or of one that lies
+/// earlier: Airflow's `ExternalTaskSensor`. It succeeds when all instances of the task have ended well or were skipped
+/// (when the run has succeeded), and fails at once when one (when the run) has failed.
 ///
 /// ```
 /// use operators::WaitFor;
@@ -35,7 +35,7 @@ impl WaitFor {
         Self { task: Some(task.into()), ..Self::dag(dag) }
     }
 
-    /// Waits for all tasks of a DAG.
+    /// Waits for a run of a DAG.
     #[must_use]
     pub fn dag(dag: &str) -> Self {
         Self { dag: dag.into(), task: None, earlier: TimeDelta::zero() }
@@ -57,12 +57,28 @@ impl Operator for WaitFor {
             return Err(FailWithoutRetry(text.to_owned()).into());
         };
         let date = date - self.earlier;
-        let states = context.states(&self.dag, self.task.as_ref(), date).await?;
-        let what = || self.task.as_ref().map_or_else(|| self.dag.to_string(), |task| format!("{}.{task}", self.dag));
+        let is_done = match &self.task {
+            Some(task) => self.task_is_done(&context, task, date).await?,
+            None => self.run_is_done(&context, date).await?,
+        };
+        Ok(if is_done { Poke::Done(()) } else { Poke::NotYet })
+    }
+}
+
+impl WaitFor {
+    async fn task_is_done(&self, context: &Context, task: &TaskId, date: DateTime<Utc>) -> TaskResult<bool> {
+        let states = context.states(&self.dag, task, date).await?;
         if let Some(state) = states.iter().find(|state| state.is_failure()) {
-            return Err(FailWithoutRetry(format!("{} of {date} is {state}", what())).into());
+            return Err(FailWithoutRetry(format!("{}.{task} of {date} is {state}", self.dag)).into());
         }
-        let is_well = |state: &TaskState| state.is_finished();
-        Ok(if !states.is_empty() && states.iter().all(is_well) { Poke::Done(()) } else { Poke::NotYet })
+        Ok(!states.is_empty() && states.iter().all(|state| state.is_finished()))
+    }
+
+    /// Not by its tasks: of a run that took too long, or was marked, the state alone tells.
+    async fn run_is_done(&self, context: &Context, date: DateTime<Utc>) -> TaskResult<bool> {
+        match context.run_state(&self.dag, date).await? {
+            Some(RunState::Failed) => Err(FailWithoutRetry(format!("{} of {date} is failed", self.dag)).into()),
+            state => Ok(state == Some(RunState::Success)),
+        }
     }
 }

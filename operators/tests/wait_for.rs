@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use operators::WaitFor;
 use orchestrator::{
-    commands::{self, By, ManualRun},
+    commands::{self, By, ManualRun, MarkedRun},
     dag::Registry,
     engine::Graphs,
     ids::RunId,
@@ -94,5 +94,13 @@ async fn it_waits_until_the_other_dag_has_done_its_work_and_fails_with_it(pool: 
     let report = world.trigger("report", later, serde_json::json!({})).await;
     world.trigger("load", later - TimeDelta::hours(1), serde_json::json!({ "fail": true })).await;
     world.reaches(&report, "failed").await;
+    // The run's state tells of a run: one that was given up before its tasks began has none that failed.
+    let aborted = date + TimeDelta::days(2);
+    let load = world.trigger("load", aborted - TimeDelta::hours(1), serde_json::json!({})).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::mark_run(&mut conn, &world.graphs, &"load".into(), &load, MarkedRun::Failed, &By::test()).await.unwrap();
+    drop(conn);
+    let report = world.trigger("report", aborted, serde_json::json!({})).await;
+    world.reaches(&report, "failed success").await;
     world.stop.cancel();
 }

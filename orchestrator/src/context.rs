@@ -13,7 +13,7 @@ use crate::{
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
     secrets,
-    state::TaskState,
+    state::{RunState, TaskState},
     store::assets::AssetEvent,
     task_log, template, told,
 };
@@ -106,11 +106,17 @@ pub trait Reads: Send + Sync {
     /// The store cannot be reached.
     async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>>;
 
-    /// The states of the instances of a task in the run of that logical date, or of all of its tasks.
+    /// The states of the instances of a task in the run of that logical date.
     ///
     /// # Errors
     /// The store cannot be reached.
-    async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>>;
+    async fn states(&self, dag: &DagId, task: &TaskId, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>>;
+
+    /// The state of the run of that logical date.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn run_state(&self, dag: &DagId, date: DateTime<Utc>) -> anyhow::Result<Option<RunState>>;
 }
 
 impl Context {
@@ -249,13 +255,21 @@ impl Context {
         self.reads.signal(key).await
     }
 
-    /// The states of the instances of a task of another DAG, or of all of its tasks, in the run of that logical date.
-    /// Nothing if there is no such run.
+    /// The states of the instances of a task of another DAG in the run of that logical date. Nothing if there is no such
+    /// run.
     ///
     /// # Errors
     /// They cannot be read.
-    pub async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> TaskResult<Vec<TaskState>> {
+    pub async fn states(&self, dag: &DagId, task: &TaskId, date: DateTime<Utc>) -> TaskResult<Vec<TaskState>> {
         self.reads.states(dag, task, date).await
+    }
+
+    /// The state of another DAG's run of that logical date; none if there is no such run.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn run_state(&self, dag: &DagId, date: DateTime<Utc>) -> TaskResult<Option<RunState>> {
+        self.reads.run_state(dag, date).await
     }
 
     /// Ends when this try is to stop: it was cleared, has timed out, or its worker stops. A body that is dropped at
@@ -265,14 +279,20 @@ impl Context {
         &self.cancelled
     }
 
-    /// What another task of this run returned: Airflow's `xcom_pull`. Handles do the same with the compiler's help.
+    /// What another task of this run returned: Airflow's `xcom_pull`. Handles do the same with the compiler's help. What was
+    /// skipped, or returned nothing, is an `Option`'s `None`, as it is Python's.
     ///
     /// # Errors
-    /// The task returned nothing in this run, or something that is not a `T`.
+    /// The task returned nothing in this run, and `T` is no `Option`; or something that is not a `T`.
     pub async fn result_of<T: DeserializeOwned>(&self, task: &TaskId) -> TaskResult<T> {
-        let value = self.find_result(task).await?;
-        let value = value.with_context(|| format!("the task {task} has no result in the run {}", self.run_id()))?;
-        serde_json::from_value(value).with_context(|| format!("the result of the task {task} has another shape"))
+        match self.find_result(task).await? {
+            Some(value) => serde_json::from_value(value)
+                .with_context(|| format!("the result of the task {task} has another shape")),
+            None => serde_json::from_value(Value::Null).ok().with_context(|| {
+                let run = self.run_id();
+                format!("the task {task} has no result in the run {run}; if that is well, take an Option")
+            }),
+        }
     }
 
     pub(crate) async fn find_result(&self, task: &TaskId) -> TaskResult<Option<Value>> {

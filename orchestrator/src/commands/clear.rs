@@ -151,6 +151,9 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
         taken.iter().map(|instance| i32::try_from(retries(instance.node)).unwrap_or(i32::MAX)).collect();
     let instances: Vec<_> = taken.iter().map(|instance| (instance.node, instance.map_index)).collect();
     overrides::clear(tx, &keys, &retries).await?;
+    if !keys.is_empty() {
+        runs::mark_as(tx, held.run.run_key, None).await?;
+    }
     xcom::delete(tx, &keys).await?;
     nodes::forget_skips(tx, held.run.run_key, &instances).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;

@@ -135,7 +135,10 @@ pub async fn mark_run(
     let cause = format!("the run was marked ({})", by.way.as_str());
     for mut held in choose(&mut tx, graphs, &choice, Onto::Own).await? {
         match state {
-            MarkedRun::Queued => requeue(&mut tx, &mut held).await?,
+            MarkedRun::Queued => {
+                runs::mark_as(&mut tx, held.run.run_key, None).await?;
+                requeue(&mut tx, &mut held).await?;
+            }
             MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
             MarkedRun::Failed => fail(&mut tx, graphs, &held, &cause).await?,
         }
@@ -160,6 +163,7 @@ async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &st
     let marked: Vec<_> = held.all.iter().filter(is_marked).cloned().collect();
     let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
     overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;
+    runs::mark_as(tx, held.run.run_key, None).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;
     if !held.all.iter().any(still_runs) {
@@ -170,11 +174,24 @@ async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &st
     Ok(())
 }
 
+/// The same, and what runs is stopped.
 async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    overrides::force(tx, &overrides::stopped(&held.all), cause).await?;
+    let (teardowns, stopped): (Vec<_>, Vec<_>) = held
+        .all
+        .iter()
+        .filter(|instance| !instance.state.is_finished())
+        .cloned()
+        .partition(|instance| held.graph.is_teardown(instance.node));
+    overrides::force(tx, &overrides::stopped(&stopped), cause).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
-    runs::end(tx, held.run.run_key, RunState::Failed).await?;
-    move_on(tx, graphs, &[], Freed::by(&held.graph, &held.all)).await?;
+    let mut run = held.run;
+    if teardowns.is_empty() {
+        runs::end(tx, run.run_key, RunState::Failed).await?;
+        run.state = RunState::Failed;
+    } else {
+        runs::mark_as(tx, run.run_key, Some(RunState::Failed)).await?;
+    }
+    move_on(tx, graphs, &[run], Freed::by(&held.graph, &stopped)).await?;
     Ok(())
 }
 

@@ -18,14 +18,17 @@ const BATCH: usize = 1_000;
 const NEXT: i64 = 20;
 
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
-    let mut rechecked = 0;
+    let (mut rechecked, mut last) = (0, 0);
     for _ in 0..BATCH {
         let mut tx = conn.begin().await?;
-        let Some(run) = rechecks::take_one(&mut tx).await? else { break };
-        // It stays written down, and must not keep the other duties from being done.
+        let Some((recheck_id, run)) = rechecks::take_one(&mut tx, last).await? else { break };
+        last = recheck_id;
+        // It stays written down (a newer binary may have made a graph that this one cannot read), and must keep neither
+        // what was written after it nor the other duties from being done.
         if let Err(error) = recheck(&mut tx, graphs, run).await {
             tracing::error!(%run, error = format!("{error:#}"), "cannot look at the runs after it");
-            break;
+            tx.rollback().await?;
+            continue;
         }
         tx.commit().await?;
         rechecked += 1;

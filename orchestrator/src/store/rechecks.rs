@@ -18,18 +18,21 @@ pub async fn insert(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<()
     Ok(())
 }
 
-/// Takes what was written down of one run, and says of which; somebody else's is left out.
+/// Takes the first that was written down after `after`, and says which it was and of which run; somebody else's is left
+/// out.
 ///
 /// # Errors
 /// The database is down.
-pub async fn take_one(conn: &mut PgConnection) -> sqlx::Result<Option<RunKey>> {
-    sqlx::query_scalar!(
+pub async fn take_one(conn: &mut PgConnection, after: i64) -> sqlx::Result<Option<(i64, RunKey)>> {
+    let row = sqlx::query!(
         r#"delete from recheck where recheck_id = (
-               select recheck_id from recheck order by recheck_id limit 1 for update skip locked)
-           returning run_key as "run_key: RunKey""#
+               select recheck_id from recheck where recheck_id > $1 order by recheck_id limit 1 for update skip locked)
+           returning recheck_id, run_key as "run_key: RunKey""#,
+        after
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(row.map(|row| (row.recheck_id, row.run_key)))
 }
 
 /// A run, among the others of its DAG.
@@ -92,15 +95,15 @@ pub struct Before {
     pub state: TaskState,
 }
 
-/// The states of tasks in the run before this one: the previous scheduled one if the DAG catches up, else the previous
-/// one by logical date. Nothing if there is none.
+/// The states of tasks in the run before this one: the previous one that nobody made by hand if the DAG catches up, else
+/// the previous one by logical date. Nothing if there is none, or if it is the first of a backfill (`airflow.md` 5.6).
 ///
 /// # Errors
 /// The database is down.
 pub async fn states_before(
     conn: &mut PgConnection,
     run: RunKey,
-    only_scheduled: bool,
+    without_manual: bool,
     tasks: &[String],
 ) -> sqlx::Result<Vec<Before>> {
     sqlx::query_as!(
@@ -110,36 +113,39 @@ pub async fn states_before(
            cross join lateral (
                select p.run_key from dag_run p
                where p.dag_id = r.dag_id and p.logical_date < r.logical_date
-                 and (not $2 or p.run_type = 'scheduled')
+                 and (not $2 or p.run_type <> 'manual')
                order by p.logical_date desc limit 1
            ) p
            join task_instance t on t.run_key = p.run_key and t.task_id = any($3)
-           where r.run_key = $1"#,
+           where r.run_key = $1
+             and (r.backfill_id is null
+                  or exists (select from dag_run b
+                             where b.backfill_id = r.backfill_id and b.logical_date < r.logical_date))"#,
         run.0,
-        only_scheduled,
+        without_manual,
         tasks
     )
     .fetch_all(conn)
     .await
 }
 
-/// The states of the instances of a task, or of all tasks, in the run of that logical date.
+/// The states of the instances of a task in the run of that logical date.
 ///
 /// # Errors
 /// The database is down.
 pub async fn states_at(
     conn: &mut PgConnection,
     dag: &DagId,
-    task: Option<&TaskId>,
+    task: &TaskId,
     date: DateTime<Utc>,
 ) -> sqlx::Result<Vec<TaskState>> {
     sqlx::query_scalar!(
         r#"select distinct t.state as "state: TaskState"
            from dag_run r join task_instance t using (run_key)
-           where r.dag_id = $1 and r.logical_date = $2 and ($3::text is null or t.task_id = $3)"#,
+           where r.dag_id = $1 and r.logical_date = $2 and t.task_id = $3"#,
         dag.as_str(),
         date,
-        task.map(TaskId::as_str)
+        task.as_str()
     )
     .fetch_all(conn)
     .await

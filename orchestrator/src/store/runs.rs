@@ -194,6 +194,20 @@ pub async fn logical_date(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<
     sqlx::query_scalar!("select logical_date from dag_run where run_key = $1", run.0).fetch_one(conn).await
 }
 
+/// The state of the DAG's run of that logical date.
+///
+/// # Errors
+/// The database is down.
+pub async fn state_at(conn: &mut PgConnection, dag: &DagId, date: DateTime<Utc>) -> sqlx::Result<Option<RunState>> {
+    sqlx::query_scalar!(
+        r#"select state as "state: RunState" from dag_run where dag_id = $1 and logical_date = $2"#,
+        dag.as_str(),
+        date
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The data interval of a run.
 ///
 /// # Errors
@@ -317,8 +331,8 @@ pub async fn start_if_queued(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends those of the runs that have no unfinished task instance; a failed leaf makes a failed run (Airflow's verdict).
-/// Hold their locks.
+/// Ends those of the runs that have no unfinished task instance: as they were marked, else a failed leaf makes a failed run
+/// (Airflow's verdict). Hold their locks.
 ///
 /// # Errors
 /// The database is down.
@@ -338,7 +352,9 @@ pub async fn finish(
                    where t.run_key = l.run_key and t.node = l.node and t.state in ('failed', 'upstream_failed') limit 1) t
            )
            update dag_run r
-           set state = case when r.run_key in (select run_key from failed) then 'failed'::run_state else 'success' end,
+           set state = coalesce(r.marked_as, case when r.run_key in (select run_key from failed)
+                                                   then 'failed'::run_state else 'success' end),
+               marked_as = null,
                end_date = statement_timestamp()
            where r.run_key = any($1) and r.state = 'running' and r.unfinished = 0
            returning r.run_key as "run_key: RunKey", r.state as "state: RunState""#,
@@ -400,6 +416,21 @@ pub async fn end(conn: &mut PgConnection, run: RunKey, state: RunState) -> sqlx:
          where run_key = $1 and state <> $2",
         run.0,
         state as RunState
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How a run is to end when what still runs has ended, whatever its leaves say; none: they say it. Hold its lock.
+///
+/// # Errors
+/// The database is down.
+pub async fn mark_as(conn: &mut PgConnection, run: RunKey, state: Option<RunState>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update dag_run set marked_as = $2 where run_key = $1 and marked_as is distinct from $2",
+        run.0,
+        state as Option<RunState>
     )
     .execute(conn)
     .await?;

@@ -10,7 +10,7 @@ use crate::{
     context::{Facts, Reads},
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
-    state::TaskState,
+    state::{RunState, TaskState},
     store::assets::AssetEvent,
 };
 
@@ -49,8 +49,12 @@ impl Reads for Shelf {
         Ok(None)
     }
 
-    async fn states(&self, _: &DagId, _: Option<&TaskId>, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+    async fn states(&self, _: &DagId, _: &TaskId, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
         Ok(Vec::new())
+    }
+
+    async fn run_state(&self, _: &DagId, _: DateTime<Utc>) -> anyhow::Result<Option<RunState>> {
+        Ok(None)
     }
 }
 

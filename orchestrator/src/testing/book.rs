@@ -16,7 +16,7 @@ use crate::{
     ids::{DagId, Node, TaskId},
     lookup::{self, Connection},
     readiness::Counts,
-    state::TaskState,
+    state::{RunState, TaskState},
     store::{assets::AssetEvent, nodes::NodeRow},
 };
 
@@ -188,8 +188,12 @@ impl Reads for ReadsBook {
         Ok(None)
     }
 
-    async fn states(&self, _: &DagId, _: Option<&TaskId>, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+    async fn states(&self, _: &DagId, _: &TaskId, _: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
         Ok(Vec::new())
+    }
+
+    async fn run_state(&self, _: &DagId, _: DateTime<Utc>) -> anyhow::Result<Option<RunState>> {
+        Ok(None)
     }
 
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {

@@ -16,7 +16,7 @@ use crate::{
     lookup::{self, Connection},
     overflow::{Overflow, Stored},
     secrets::Keys,
-    state::TaskState,
+    state::{RunState, TaskState},
     store::{
         self,
         assets::{self, AssetEvent},
@@ -154,8 +154,12 @@ impl Reads for ReadsPostgres {
         Ok(signals::get(&mut *self.pool.acquire().await?, key).await?)
     }
 
-    async fn states(&self, dag: &DagId, task: Option<&TaskId>, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
+    async fn states(&self, dag: &DagId, task: &TaskId, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
         Ok(rechecks::states_at(&mut *self.pool.acquire().await?, dag, task, date).await?)
+    }
+
+    async fn run_state(&self, dag: &DagId, date: DateTime<Utc>) -> anyhow::Result<Option<RunState>> {
+        Ok(runs::state_at(&mut *self.pool.acquire().await?, dag, date).await?)
     }
 
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use orchestrator::{
-    commands::{self, By, Choice, Clear, Mark, Marked, RunChoice, TaskChoice},
+    commands::{self, By, Choice, Clear, Mark, Marked, MarkedRun, RunChoice, TaskChoice},
     ids::RunId,
     prelude::*,
     state::{RunState, TaskState},
@@ -79,9 +79,12 @@ async fn a_short_circuit_skips_all_that_follows_or_only_what_follows_directly(po
     let dag = Dag::new("d");
     let stop = dag.task("stop", async |_: Context| TaskResult::Ok(ShortCircuit::go_on_if(false)));
     let soft = async |_: Context| TaskResult::Ok(ShortCircuit::go_on_if(false).respecting_trigger_rules());
-    let [a, b, c, e] = ["a", "b", "c", "e"].map(|task| dag.task(task, nothing));
+    let [a, b, c, e, up] = ["a", "b", "c", "e", "up"].map(|task| dag.task(task, nothing));
+    let soft = dag.task("soft", soft);
+    let down = dag.task("down", nothing).as_teardown(up);
     dag.chain(stop >> a >> b.trigger_rule(TriggerRule::AllDone));
-    dag.chain(dag.task("soft", soft) >> c >> e.trigger_rule(TriggerRule::AllDone));
+    dag.chain(soft >> c >> e.trigger_rule(TriggerRule::AllDone));
+    dag.chain(up >> soft >> down);
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
@@ -89,6 +92,50 @@ async fn a_short_circuit_skips_all_that_follows_or_only_what_follows_directly(po
     worker.stop().await;
     let expected = [TaskState::Skipped, TaskState::Skipped, TaskState::Skipped, TaskState::Success];
     assert_eq!(states(&world, &run, &["a", "b", "c", "e"]).await, expected);
+    assert_eq!(world.state("d", &run, "down").await, TaskState::Success, "a teardown is never short-circuited");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_that_is_marked_failed_is_torn_down(pool: PgPool) {
+    let dag = Dag::new("d");
+    let setup = dag.task("setup", nothing);
+    let work = dag.task("work", async |context: Context| {
+        context.cancelled().cancelled().await;
+        TaskResult::Ok(())
+    });
+    dag.chain(setup >> work >> dag.task("later", nothing) >> dag.task("teardown", nothing).as_teardown(setup));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "work", TaskState::Running).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::mark_run(&mut conn, &world.graphs, &"d".into(), &run, MarkedRun::Failed, &By::test()).await.unwrap();
+    drop(conn);
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    worker.stop().await;
+    let expected = [TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::Success];
+    assert_eq!(states(&world, &run, &["setup", "work", "later", "teardown"]).await, expected);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_was_skipped_or_returned_nothing_is_none(pool: PgPool) {
+    let dag = Dag::new("d");
+    let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["left"])));
+    let number = async |_: Context| TaskResult::Ok(Some(7));
+    let (left, right) = (dag.task("left", number), dag.task("right", number));
+    let nothing = dag.task("nothing", async |_: Context| TaskResult::Ok(None::<i32>));
+    let join = async |_: Context, left: Option<i32>, right: Option<i32>, nothing: Option<i32>| {
+        TaskResult::Ok((left, right, nothing))
+    };
+    dag.task("join", join.with((left, right, nothing))).trigger_rule(TriggerRule::NoneFailedMinOneSuccess);
+    dag.chain(choose >> (left, right));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success, "{:?}", world.tries("d", &run, "join").await);
+    worker.stop().await;
+    assert_eq!(world.results("d", &run, "join").await, [serde_json::json!([7, null, null])]);
 }
 
 #[sqlx::test(migrations = "../migrations")]

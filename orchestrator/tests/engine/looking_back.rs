@@ -6,11 +6,13 @@ use std::sync::{
 };
 
 use orchestrator::{
-    commands::{self, By, Choice, ManualRun, Mark, Marked, RunChoice, TaskChoice},
+    commands::{self, Backfill, By, Choice, ManualRun, Mark, Marked, OnVersion, RunChoice, TaskChoice},
+    engine::Graphs,
     ids::{DagId, RunId},
     prelude::*,
+    scheduler::Scheduler,
     state::{RunState, TaskState},
-    store::pages,
+    store::{backfills::Reprocess, pages},
     worker::Settings,
 };
 use sqlx::PgPool;
@@ -35,6 +37,51 @@ async fn mark(world: &World, run: &RunId, task: &str, state: Marked) {
     let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks };
     let mut conn = world.pool.acquire().await.unwrap();
     commands::mark(&mut conn, &world.graphs, &Mark { choice, state }, &By::test()).await.unwrap();
+}
+
+/// With catchup manual runs are not the ones before; runs of backfills are, and the first of a backfill owes nothing.
+#[sqlx::test(migrations = "../migrations")]
+async fn runs_of_a_backfill_wait_for_one_another_but_the_first(pool: PgPool) {
+    let dag = Dag::new("d").schedule(Schedule::cron("@daily")).catchup(true);
+    dag.task("load", async |context: Context| match context.conf()["fail"] == true {
+        true => Err(anyhow::anyhow!("on purpose")),
+        false => TaskResult::Ok(()),
+    })
+    .depends_on_past();
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    world.unpause("d").await;
+    // Two old failures, of which one counts as scheduled.
+    for day in 1..=2 {
+        let date = Some(format!("2020-01-0{day}T00:00:00Z").parse().unwrap());
+        let conf = Some(serde_json::json!({ "fail": true }));
+        let run = world.trigger("d", ManualRun { conf, logical_date: date, ..ManualRun::default() }).await;
+        assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    }
+    sqlx::query("update dag_run set run_type = 'scheduled' where logical_date = '2020-01-01T00:00:00Z'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let backfill = Backfill {
+        dag_id: "d".into(),
+        from_date: "2020-01-03T00:00:00Z".parse().unwrap(),
+        to_date: "2020-01-05T00:00:00Z".parse().unwrap(),
+        run_backwards: false,
+        conf: serde_json::json!({ "fail": true }),
+        reprocess: Reprocess::None,
+        version: OnVersion::Latest,
+        max_active_runs: 3,
+    };
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::create_backfill(&mut conn, &world.graphs, &backfill, &By::test()).await.unwrap();
+    drop(conn);
+    for _ in 0..3 {
+        world.pass().await;
+    }
+    world.count_reaches("d", TaskState::Failed, 3).await;
+    world.pass().await;
+    assert_eq!(world.count("d", TaskState::None).await, 2, "the second waits for the first, the third for the second");
+    worker.stop().await;
 }
 
 #[sqlx::test(migrations = "../migrations")]
@@ -110,4 +157,38 @@ async fn a_dag_whose_runs_keep_failing_is_paused(pool: PgPool) {
         assert_eq!(dag.is_paused, expected, "after day {number}");
     }
     worker.stop().await;
+}
+
+/// A recheck that this binary cannot do (a newer one made the graph) keeps nobody behind it.
+#[sqlx::test(migrations = "../migrations")]
+async fn what_cannot_be_looked_at_holds_up_nothing_behind_it(pool: PgPool) {
+    let dag = Dag::new("d").max_consecutive_failed_dag_runs(1);
+    dag.task("only", async |_: Context| -> TaskResult<()> { anyhow::bail!("broken") });
+    let strange = Dag::new("strange").max_consecutive_failed_dag_runs(1);
+    strange.task("only", async |_: Context| -> TaskResult<()> { anyhow::bail!("broken") });
+    let world = World::new(pool, vec![dag, strange]).await;
+    for dag in ["strange", "d"] {
+        let worker = world.worker(Settings::default());
+        let run = world.start(dag).await;
+        world.reaches(dag, &run, "only", TaskState::Failed).await;
+        worker.stop().await;
+    }
+    let waiting: i64 = sqlx::query_scalar("select count(*) from recheck").fetch_one(&world.pool).await.unwrap();
+    if waiting < 2 {
+        // A pass of `reaches` was faster: what it did is done again.
+        sqlx::query("insert into recheck (run_key) select run_key from dag_run order by dag_id desc")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+    }
+    sqlx::query("update dag set is_paused = false").execute(&world.pool).await.unwrap();
+    sqlx::query("update dag_version set graph = '{}' where dag_id = 'strange'").execute(&world.pool).await.unwrap();
+    let fresh = Scheduler::new(world.pool.clone(), Arc::clone(&world.registry), Graphs::default(), world.wake.clone());
+    let now = world.now().await;
+    fresh.run_once(&mut world.pool.acquire().await.unwrap(), now).await.unwrap();
+    let paused: Vec<String> =
+        sqlx::query_scalar("select dag_id from dag where is_paused").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(paused, ["d"]);
+    let left: i64 = sqlx::query_scalar("select count(*) from recheck").fetch_one(&world.pool).await.unwrap();
+    assert!(left > 0, "it stays written down");
 }

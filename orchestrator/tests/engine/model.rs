@@ -67,6 +67,8 @@ pub struct Model {
     pub fail_fast: bool,
     pub instances: BTreeMap<At, Instance>,
     pub run: &'static str,
+    /// It was marked failed, and ends so when it is torn down.
+    marked_failed: bool,
 }
 
 pub fn is_finished(state: &str) -> bool {
@@ -89,7 +91,7 @@ impl Model {
         let none =
             |task: &Task| Instance { state: "none", tries: 0, max_tries: task.retries, items: None, skips: Vec::new() };
         let instances = tasks.iter().enumerate().map(|(task, of)| ((task, -1), none(of))).collect();
-        Self { tasks, group, fail_fast, instances, run: "queued" }
+        Self { tasks, group, fail_fast, instances, run: "queued", marked_failed: false }
     }
 
     fn state(&self, at: At) -> &'static str {
@@ -246,8 +248,11 @@ impl Model {
             instance.skips = Vec::new();
             instance.items = None;
         }
-        if !chosen.is_empty() && is_finished(self.run) {
-            self.run = "queued";
+        if !chosen.is_empty() {
+            self.marked_failed = false;
+            if is_finished(self.run) {
+                self.run = "queued";
+            }
         }
         self.go_on();
     }
@@ -279,15 +284,24 @@ impl Model {
     pub fn mark_run(&mut self, state: &'static str) {
         match state {
             "queued" => {
+                self.marked_failed = false;
                 if is_finished(self.run) {
                     self.run = "queued";
                 }
             }
             "failed" => {
-                self.all().into_iter().for_each(|at| self.stop(at));
-                self.run = "failed";
+                let (teardowns, others): (Vec<_>, Vec<_>) =
+                    self.all().into_iter().partition(|at| self.tasks[at.0].kind.is_teardown());
+                others.into_iter().for_each(|at| self.stop(at));
+                if teardowns.into_iter().all(|at| is_finished(self.state(at))) {
+                    self.run = "failed";
+                } else {
+                    self.marked_failed = true;
+                    self.go_on();
+                }
             }
             _ => {
+                self.marked_failed = false;
                 let open = |model: &Self, at: At| model.tasks[at.0].kind.is_teardown() && !is_finished(model.state(at));
                 for at in self.all() {
                     if !open(self, at) {
@@ -336,6 +350,7 @@ impl Model {
         }
         if self.all().into_iter().all(|at| is_finished(self.state(at))) {
             self.run = self.verdict();
+            self.marked_failed = false;
         }
     }
 
@@ -469,7 +484,7 @@ impl Model {
             _ => self.downstream(task).iter().all(|after| self.tasks[*after].kind.is_teardown()),
         };
         let failed = self.all().into_iter().any(|at| is_leaf(at.0) && is_failed(self.state(at)));
-        if failed { "failed" } else { "success" }
+        if failed || self.marked_failed { "failed" } else { "success" }
     }
 
     /// The setups that a task needs: for a teardown those directly before it; else all before it whose teardown, if

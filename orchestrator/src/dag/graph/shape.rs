@@ -135,7 +135,9 @@ impl Graph {
         let direct = self.downstream(node);
         let chosen = match next {
             Next::All => return Ok(Vec::new()),
-            Next::NothingDirectly => return Ok(direct.to_vec()),
+            Next::NothingDirectly => {
+                return Ok(direct.iter().copied().filter(|after| !self.is_teardown(*after)).collect());
+            }
             Next::Nothing => {
                 let after = self.reachable(direct, Self::downstream);
                 return Ok(after.into_iter().filter(|after| !self.is_teardown(*after)).collect());
