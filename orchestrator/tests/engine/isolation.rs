@@ -62,6 +62,18 @@ async fn block(_: Context) -> TaskResult<()> {
     }
 }
 
+/// What it starts cleans up when it is told to stop.
+async fn starts_something(_: Context) -> TaskResult<()> {
+    let folder = std::env::var(FOLDER)?;
+    let script =
+        format!("trap 'echo told > {folder}/told; exit' TERM; echo > {folder}/begun; while :; do sleep 0.02; done");
+    std::process::Command::new("sh").args(["-c", &script]).spawn()?;
+    while !std::fs::exists(format!("{folder}/begun"))? {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    std::future::pending().await
+}
+
 fn dags() -> Vec<Dag> {
     let dag = Dag::new("ends");
     let isolated = Isolation::Process;
@@ -86,7 +98,9 @@ fn dags() -> Vec<Dag> {
     timed.task("blocks", block).isolation(isolated).execution_timeout(Duration::from_secs(3));
     let blocks = Dag::new("blocks");
     blocks.task("blocks", block).isolation(isolated);
-    vec![dag, timed, blocks]
+    let told = Dag::new("told");
+    told.task("starts", starts_something).isolation(isolated).execution_timeout(Duration::from_secs(3));
+    vec![dag, timed, blocks, told]
 }
 
 /// The body of an isolated task, if this is the process of one.
@@ -219,6 +233,17 @@ async fn a_timeout_and_a_clear_end_the_whole_process_group(pool: PgPool) {
     assert!(!processes.iter().any(|process| is_alive(process)), "the first try ended before the second began");
     worker.stop().await;
     all_gone(&again).await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_a_body_started_is_told_to_stop_before_it_is_killed(pool: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(pool, dags()).await;
+    let worker = world.worker(settings(&world.pool, &folder));
+    let run = world.start("told").await;
+    assert_eq!(world.finished("told", &run).await, RunState::Failed);
+    worker.stop().await;
+    assert_eq!(std::fs::read_to_string(folder.path().join("told")).unwrap(), "told\n");
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -12,12 +12,16 @@ use anyhow::{Context as _, ensure};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{Signal, killpg},
+    sys::{
+        signal::{Signal, killpg},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::{dup2_stdin, getpgrp},
 };
 use sqlx::PgPool;
 use tokio::{
     io::AsyncWriteExt,
+    signal::unix::{SignalKind, signal},
     sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +40,9 @@ use crate::{
     },
 };
 
+/// Between two looks at whether what a body has started still runs.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How long to wait when the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
@@ -49,6 +56,8 @@ pub async fn run(
     keys: Keys,
     overflow: Option<Arc<dyn Overflow>>,
 ) -> anyhow::Result<()> {
+    // A stop is told to the whole process group. What the body started may clean up; this process ends by its token.
+    let _told = signal(SignalKind::terminate())?;
     let (socket, claim) = take_order().context("this is for workers: they run tasks with isolation by it")?;
     let cancelled = CancellationToken::new();
     end_with_worker(socket.try_clone()?, cancelled.clone());
@@ -67,6 +76,9 @@ pub async fn run(
         end = end => end,
         () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
+    if matches!(end, Err(Failure::Cancelled)) {
+        children_end().await;
+    }
     if let Some(told) = Report::of(end, &sink) {
         sink.close().await;
         report.send(told).ok();
@@ -92,9 +104,19 @@ fn end_with_worker(socket: UnixStream, cancelled: CancellationToken) {
         // Nothing comes but the end. Not a read: the other user of the socket does not block.
         while poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR) {}
         cancelled.cancel();
+        killpg(getpgrp(), Signal::SIGTERM).ok();
         std::thread::sleep(GRACE);
         killpg(getpgrp(), Signal::SIGKILL).ok();
     });
+}
+
+/// Waits until nothing runs any more that this process has started; [`end_with_worker`] sees to it that this ends.
+async fn children_end() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
 }
 
 /// All that is said before the report goes before it.

@@ -2,7 +2,8 @@
 //!
 //! The worker starts its own program anew, in a process group of its own, with one end of a socket as its standard
 //! input. It writes the claim; the child answers with the lines of the log and how the body ended. The end of the
-//! stream says to the child that it is to stop, also when the worker was killed; to the worker, that the child is gone.
+//! stream says to the child that it is to stop, also when the worker was killed; to the worker, that the child is gone. A stop
+//! is told to the body by its token, and to all that it has started by SIGTERM; what is left after a while gets SIGKILL.
 
 mod child;
 mod parent;
