@@ -51,7 +51,7 @@ pub fn delay_before_next_try(policy: &RetryPolicy, failed: FailedTry<'_>) -> Opt
         return None;
     }
     let Some(multiplier) = policy.backoff else {
-        return Some(policy.delay.min(DELAY_MAX));
+        return Some(policy.delay);
     };
     let tries_since_clear = failed.try_number.saturating_sub(failed.max_tries.saturating_sub(policy.retries)).max(1);
     let exponent = i32::try_from(tries_since_clear - 1).unwrap_or(i32::MAX);
@@ -91,6 +91,8 @@ mod tests {
         assert_eq!(delay_before_next_try(&policy, failed(1, 2)), Some(Duration::from_secs(7)));
         assert_eq!(delay_before_next_try(&policy, failed(2, 2)), Some(Duration::from_secs(7)));
         assert_eq!(delay_before_next_try(&policy, failed(3, 2)), None);
+        let weekly = RetryPolicy { delay: Duration::from_secs(604_800), ..policy };
+        assert_eq!(delay_before_next_try(&weekly, failed(1, 2)), Some(weekly.delay), "only a backoff has an end");
         assert_eq!(delay_before_next_try(&RetryPolicy::default(), failed(1, 0)), None);
     }
 

@@ -331,7 +331,7 @@ async fn stop_the_rest(conn: &mut PgConnection, graph: &Graph, failed: &Outcome)
     let mut rest = overrides::lock_of_run(conn, failed.run_key).await?;
     rest.retain(|instance| !graph.is_teardown(instance.node) && !instance.state.is_finished());
     let cause = "another task of this run failed, and the dag is to fail fast";
-    overrides::force(conn, &overrides::stopped(&rest), cause).await?;
+    overrides::force(conn, &overrides::failed_fast(&rest), cause).await?;
     nodes::recount(conn, failed.run_key, graph.edges()).await?;
     Ok(Freed::by(graph, &rest))
 }

@@ -79,18 +79,28 @@ pub struct Verdict {
     pub state: TaskState,
 }
 
-/// What becomes of a run's task instances when it ends before its time: what runs has failed, what has not ended is
-/// skipped.
+/// What becomes of task instances when people say that their run has failed: what has begun has failed, what else has not
+/// ended is skipped. Airflow's `set_dag_run_state_to_failed`.
 #[must_use]
 pub fn stopped(instances: &[Chosen]) -> Vec<Verdict> {
+    verdicts(instances, |state| runs(state) || matches!(state, TaskState::UpForReschedule | TaskState::Deferred))
+}
+
+/// What becomes of them when a run is to fail fast: what runs has failed, what else has not ended is skipped (`airflow.md`
+/// 5.2).
+#[must_use]
+pub fn failed_fast(instances: &[Chosen]) -> Vec<Verdict> {
+    verdicts(instances, runs)
+}
+
+fn runs(state: TaskState) -> bool {
+    matches!(state, TaskState::Running | TaskState::Restarting)
+}
+
+fn verdicts(instances: &[Chosen], has_failed: impl Fn(TaskState) -> bool) -> Vec<Verdict> {
     let unfinished = instances.iter().filter(|instance| !instance.state.is_finished());
-    let verdict = |instance: &Chosen| match instance.state {
-        TaskState::Running | TaskState::Restarting | TaskState::UpForReschedule | TaskState::Deferred => {
-            TaskState::Failed
-        }
-        _ => TaskState::Skipped,
-    };
-    unfinished.map(|instance| Verdict { instance: instance.instance, state: verdict(instance) }).collect()
+    let verdict = |state| if has_failed(state) { TaskState::Failed } else { TaskState::Skipped };
+    unfinished.map(|instance| Verdict { instance: instance.instance, state: verdict(instance.state) }).collect()
 }
 
 /// Gives task instances a state that they did not come to by themselves. The attempt of one that runs ends here, with

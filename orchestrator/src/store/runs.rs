@@ -502,7 +502,8 @@ pub async fn waiting_at(
     .await
 }
 
-/// The running runs of which nothing runs, waits or is due, though they have not ended.
+/// Some of the running runs of which nothing runs, waits or is due, though they have not ended: others every time, for many
+/// may stand still for good reasons.
 ///
 /// # Errors
 /// The database is down.
@@ -512,7 +513,7 @@ pub async fn standing_still(conn: &mut PgConnection, limit: i64) -> sqlx::Result
            where state = 'running' and active = 0 and in_line = 0
              and not exists (select from task_instance t where t.run_key = r.run_key
                              and t.state in ('up_for_retry', 'up_for_reschedule', 'deferred'))
-           order by start_date limit $1"#,
+           order by random() limit $1"#,
         limit
     )
     .fetch_all(conn)

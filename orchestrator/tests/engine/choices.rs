@@ -243,17 +243,19 @@ async fn the_first_failure_ends_a_run_that_is_to_fail_fast(pool: PgPool) {
     });
     dag.chain(dag.task("later", nothing).trigger_rule(TriggerRule::AllDone) >> dag.task("end", nothing));
     dag.chain(bad >> dag.task("waits", nothing).trigger_rule(TriggerRule::AllDone));
+    dag.task("looks", async |_: Context| TaskResult::Ok(Poke::<()>::NotYet));
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
     world.reaches("d", &run, "endless", TaskState::Running).await;
     world.reaches("d", &run, "end", TaskState::Success).await;
+    world.reaches("d", &run, "looks", TaskState::UpForReschedule).await;
     may_fail.add_permits(1);
     assert_eq!(world.finished("d", &run).await, RunState::Failed);
     drop(stopped.acquire().await.unwrap());
     worker.stop().await;
-    let expected = [TaskState::Failed, TaskState::Failed, TaskState::Skipped];
-    assert_eq!(states(&world, &run, &["bad", "endless", "waits"]).await, expected);
+    let expected = [TaskState::Failed, TaskState::Failed, TaskState::Skipped, TaskState::Skipped];
+    assert_eq!(states(&world, &run, &["bad", "endless", "waits", "looks"]).await, expected);
     world.assert_counts().await;
 }
 
