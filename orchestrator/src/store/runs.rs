@@ -412,7 +412,8 @@ pub async fn set_note(conn: &mut PgConnection, dag: &DagId, run: &RunId, note: O
 /// The database is down.
 pub async fn end(conn: &mut PgConnection, run: RunKey, state: RunState) -> sqlx::Result<()> {
     sqlx::query!(
-        "update dag_run set state = $2, start_date = coalesce(start_date, statement_timestamp()), end_date = statement_timestamp()
+        "update dag_run set state = $2, start_date = coalesce(start_date, statement_timestamp()), end_date = statement_timestamp(),
+                            marked_as = null
          where run_key = $1 and state <> $2",
         run.0,
         state as RunState
@@ -541,7 +542,8 @@ pub async fn timed_out_now(conn: &mut PgConnection, run: RunKey, now: DateTime<U
 pub async fn requeue_if_finished(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "update dag_run
-         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1, timeout_at = null
+         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1,
+             timeout_at = null, marked_as = null
          where run_key = $1 and state in ('success', 'failed')",
         run.0,
         now
