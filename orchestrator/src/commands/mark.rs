@@ -174,14 +174,11 @@ async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &st
     Ok(())
 }
 
-/// The same, and what runs is stopped.
+/// The same, and what runs is stopped. A run that does not run is not torn down: nothing would end it.
 async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let (teardowns, stopped): (Vec<_>, Vec<_>) = held
-        .all
-        .iter()
-        .filter(|instance| !instance.state.is_finished())
-        .cloned()
-        .partition(|instance| held.graph.is_teardown(instance.node));
+    let still_runs = |instance: &Chosen| held.run.state == RunState::Running && held.graph.is_teardown(instance.node);
+    let unfinished = held.all.iter().filter(|instance| !instance.state.is_finished()).cloned();
+    let (teardowns, stopped): (Vec<_>, Vec<_>) = unfinished.partition(still_runs);
     overrides::force(tx, &overrides::stopped(&stopped), cause).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;

@@ -30,7 +30,8 @@ pub struct Hop {
     pub max_active_tasks: i32,
 }
 
-/// The hops of a batch, of which the claimant has a slot for each.
+/// The hops of a batch, if the claimant has a slot for each and nothing else comes after its outcomes: that might be of a
+/// higher priority.
 pub(super) fn hops(runs: &Runs, outcomes: &[Outcome], claimant: Option<Claimant<'_>>) -> anyhow::Result<Vec<Hop>> {
     let Some(claimant) = claimant else { return Ok(Vec::new()) };
     let mut in_run: BTreeMap<RunKey, usize> = BTreeMap::new();
@@ -38,12 +39,18 @@ pub(super) fn hops(runs: &Runs, outcomes: &[Outcome], claimant: Option<Claimant<
         *in_run.entry(outcome.run_key).or_default() += 1;
     }
     let mut hops = Vec::new();
-    // Several that end together in one run may meet in what comes after them.
-    for outcome in outcomes.iter().filter(|outcome| in_run.get(&outcome.run_key) == Some(&1)) {
-        hops.extend(hop(runs.graph(outcome.run_key)?, outcome, &claimant));
+    for outcome in outcomes {
+        let graph = runs.graph(outcome.run_key)?;
+        if graph.downstream(outcome.node).is_empty() {
+            continue;
+        }
+        // Several that end together in one run may meet in what comes after them.
+        let is_alone = in_run.get(&outcome.run_key) == Some(&1);
+        let Some(hop) = hop(graph, outcome, &claimant).filter(|_| is_alone) else { return Ok(Vec::new()) };
+        hops.push(hop);
     }
-    hops.truncate(usize::try_from(claimant.free).unwrap_or(0));
-    Ok(hops)
+    let fits = i64::try_from(hops.len()).is_ok_and(|hops| hops <= claimant.free);
+    Ok(if fits { hops } else { Vec::new() })
 }
 
 fn hop(graph: &Graph, outcome: &Outcome, claimant: &Claimant<'_>) -> Option<Hop> {

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Things that one scheduler tells at once: somebody who does not answer must not keep the others from being told.
 const AT_ONCE: usize = 16;
 
-/// How long a scheduler of an older binary leaves to others what it knows nobody for.
+/// How long a scheduler of an older binary leaves to others what is to be told.
 const FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// How long nobody else tries.
@@ -86,10 +86,13 @@ pub async fn deliver_one(pool: &PgPool, registry: &Registry, dags: &[String]) ->
 
 async fn deliver(pool: &PgPool, registry: &Registry, taken: Taken) -> anyhow::Result<()> {
     let definition = registry.get(&taken.notice.dag_id).context("this binary has no such dag")?;
-    let notifiers = definition.notifiers(taken.notice.task_id.as_ref(), taken.notice.event, taken.ordinal);
-    if notifiers.is_empty() {
-        return tell_nobody(&mut *pool.acquire().await?, definition, &taken).await;
+    if is_older(&mut *pool.acquire().await?, definition).await? {
+        // It may want others to be told, who are told by a binary that knows them.
+        notifications::leave(&mut *pool.acquire().await?, taken.notification_id, FOR_OTHERS).await?;
+        return Ok(());
     }
+    // A callback that is gone since wants to be told nothing.
+    let notifiers = definition.notifiers(taken.notice.task_id.as_ref(), taken.notice.event, taken.ordinal);
     // Without a connection: whoever is told may need long.
     let (told, error) = tell(notifiers, &taken).await;
     let conn = &mut *pool.acquire().await?;
@@ -118,15 +121,10 @@ async fn deliver(pool: &PgPool, registry: &Registry, taken: Taken) -> anyhow::Re
     Ok(())
 }
 
-/// A callback that is gone since wants to be told nothing; one that a newer binary has brought, that binary tells.
-async fn tell_nobody(conn: &mut PgConnection, definition: &Definition, taken: &Taken) -> anyhow::Result<()> {
-    let current = dags::current_hash(conn, &taken.notice.dag_id).await?;
-    if current.is_some_and(|hash| hash != definition.graph().hash()) {
-        notifications::leave(conn, taken.notification_id, FOR_OTHERS).await?;
-    } else {
-        notifications::delete(conn, taken.notification_id).await?;
-    }
-    Ok(())
+/// Whether another binary's version of the DAG is the current one.
+async fn is_older(conn: &mut PgConnection, definition: &Definition) -> sqlx::Result<bool> {
+    let current = dags::current_hash(conn, definition.graph().dag_id()).await?;
+    Ok(current.is_some_and(|hash| hash != definition.graph().hash()))
 }
 
 /// Tells those who have not been told yet, all at once. Says who has been told by now, and what went wrong with the first

@@ -320,8 +320,11 @@ pub async fn advance(
                from unnest($5::text[]) as q(queue)
            ), line as materialized (
                -- Who stands at the pool has its turn before whoever comes: where the pool is what is short, nobody is queued.
+               -- What is too big for the pool never has its turn.
                select p.pool, (select ticket from task_instance
                                where state = 'scheduled' and waits_for <> 'run' and waits_for = 'pool:' || p.pool
+                                 and exists (select from slots s where s.gate = 'pool:' || p.pool
+                                             and (s.total < 0 or task_instance.pool_slots <= s.total))
                                order by priority desc, ticket limit 1) as ticket
                from (select distinct t.pool
                      from unnest($1::bigint[], $2::int[], $3::int[]) as m(run_key, node, map_index)

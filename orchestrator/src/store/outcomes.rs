@@ -213,7 +213,8 @@ pub async fn record_if_current(
                from onward o where t.instance_key = o.instance_key and t.state = 'none'
                returning t.instance_key as instance, t.attempt, t.run_key, o.run_id, o.run_day, t.dag_id,
                          o.version_id as version, t.node, t.task_id, t.map_index, t.try_number, t.max_tries,
-                         o.logical_date, o.conf, null::float8 as poked_for_secs
+                         o.logical_date, o.conf, 
+                         extract(epoch from statement_timestamp() - t.first_poke_at)::float8 as poked_for_secs
            )
            select (select coalesce(jsonb_agg(jsonb_build_object(
                       'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state,

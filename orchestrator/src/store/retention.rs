@@ -57,6 +57,7 @@ pub async fn oldest_kept(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx
         Keeps,
         r#"select run_day as day, dag_id as "dag_id: DagId", run_id as "run_id: RunId" from dag_run
            where run_day < ($1::timestamptz at time zone 'utc')::date
+             and not (state in ('success', 'failed') and end_date < $1)
              and not (state = 'queued' and clear_number = 0 and start_date is null)
            order by run_day, run_key limit 1"#,
         before

@@ -115,6 +115,13 @@ async fn a_run_that_is_marked_failed_is_torn_down(pool: PgPool) {
     worker.stop().await;
     let expected = [TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::Success];
     assert_eq!(states(&world, &run, &["setup", "work", "later", "teardown"]).await, expected);
+    // One that never started has nothing to tear down, and ends at once.
+    let run = world.trigger("d", commands::ManualRun::default()).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::mark_run(&mut conn, &world.graphs, &"d".into(), &run, MarkedRun::Failed, &By::test()).await.unwrap();
+    drop(conn);
+    assert_eq!(world.run_state("d", &run).await, RunState::Failed);
+    assert_eq!(world.state("d", &run, "teardown").await, TaskState::Skipped);
     world.assert_counts().await;
 }
 

@@ -79,7 +79,6 @@ async fn a_run_that_never_started_keeps_no_history_and_the_last_scheduled_one_st
         "update dag_run set state = 'queued', start_date = null, end_date = null
          where run_key = (select min(run_key) from dag_run)",
         "update dag_run set run_type = 'scheduled' where run_key = (select max(run_key) from dag_run)",
-        "update dag_run set run_day = current_date where run_type = 'scheduled'",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();
     }

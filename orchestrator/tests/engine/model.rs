@@ -290,8 +290,9 @@ impl Model {
                 }
             }
             "failed" => {
+                let is_running = self.run == "running";
                 let (teardowns, others): (Vec<_>, Vec<_>) =
-                    self.all().into_iter().partition(|at| self.tasks[at.0].kind.is_teardown());
+                    self.all().into_iter().partition(|at| is_running && self.tasks[at.0].kind.is_teardown());
                 others.into_iter().for_each(|at| self.stop(at));
                 if teardowns.into_iter().all(|at| is_finished(self.state(at))) {
                     self.run = "failed";
