@@ -61,7 +61,7 @@ impl Field {
         let mut conn = pool.acquire().await?;
         let ticks = NewPool { name: TICKS, slots: -1, description: None, include_deferred: false };
         commands::create_pool(&mut conn, &ticks, &By::test()).await?;
-        register(&mut conn, &Arc::new(Registry::build(node::dags())?)).await?;
+        register(&mut conn, &Arc::new(Registry::build(node::dags(&pool))?)).await?;
         drop(conn);
         let clock = Clock::find(state.root())?;
         let (schedulers, workers) = (Vec::new(), Vec::new());

@@ -14,7 +14,11 @@ use orchestrator::{
     wake::Wake,
     worker::{Settings, Worker},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Args)]
@@ -52,13 +56,14 @@ pub(crate) fn name(layer: usize, place: usize) -> String {
     format!("l{layer}_{place}")
 }
 
-pub(crate) fn dags() -> Vec<Dag> {
-    vec![layers(), ticks()]
+/// `pool` is that of the process which runs them.
+pub(crate) fn dags(pool: &PgPool) -> Vec<Dag> {
+    vec![layers(pool), ticks()]
 }
 
 /// Every task takes a moment, the tasks of a layer end together, and some of them fail at their first try. After each layer
 /// comes one that runs as soon as one of them has succeeded.
-fn layers() -> Dag {
+fn layers(pool: &PgPool) -> Dag {
     let dag = Dag::new(DAG)
         .is_paused_upon_creation(false)
         .max_active_tasks(6)
@@ -69,7 +74,8 @@ fn layers() -> Dag {
         let tasks: Vec<_> = (0..WIDTH)
             .map(|place| {
                 let fails_first = (layer + place) % 3 == 0;
-                dag.task(&name(layer, place), move |context: Context| work(context, fails_first))
+                let pool = pool.clone();
+                dag.task(&name(layer, place), move |context: Context| work(context, pool.clone(), fails_first))
             })
             .collect();
         let any = dag.task(&format!("any{layer}"), async |_: Context| TaskResult::Ok(()));
@@ -82,14 +88,29 @@ fn layers() -> Dag {
     dag
 }
 
-async fn work(context: Context, fails_first: bool) -> TaskResult<()> {
+async fn work(context: Context, pool: PgPool, fails_first: bool) -> TaskResult<()> {
     tokio::time::sleep(Duration::from_millis(120)).await;
     anyhow::ensure!(!fails_first || context.try_number() > 1, "on purpose");
     // Still, with its whole process, after the work and before anybody is told of its end; the next try of it is not.
     if context.conf()[FREEZE] == context.task_id().as_str() && context.try_number() == 1 + u32::from(fails_first) {
+        let busy = occupy(&pool).await;
         raise(Signal::SIGSTOP)?;
+        tokio::spawn(async move {
+            tokio::time::sleep(LEASE / 4).await;
+            drop(busy);
+        });
     }
     Ok(())
+}
+
+/// All connections that are to be had: a heartbeat that waits for one hears late that the lease is over, later than the
+/// outcome is settled, for which the worker keeps a connection.
+async fn occupy(pool: &PgPool) -> Vec<PoolConnection<Postgres>> {
+    let mut busy = Vec::new();
+    while let Ok(Ok(conn)) = timeout(LEASE / 20, pool.acquire()).await {
+        busy.push(conn);
+    }
+    busy
 }
 
 /// A slot every second; each has its run, whatever happens.
@@ -107,7 +128,7 @@ fn ticks() -> Dag {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let pool = store::pool(&options.url, 8)?;
-    let registry = Arc::new(Registry::build(dags())?);
+    let registry = Arc::new(Registry::build(dags(&pool))?);
     let (graphs, wake, stop) = (Graphs::default(), Wake::default(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn({
