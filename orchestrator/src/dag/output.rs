@@ -88,7 +88,7 @@ impl<T: Serialize> Output for T {
 pub struct Branch(Vec<TaskId>);
 
 impl Branch {
-    /// These run. Each must come directly after the task that chooses, or its try fails.
+    /// These run: tasks, or groups. Each must come directly after the task that chooses, or its try fails.
     #[must_use]
     pub fn to<'a>(tasks: impl IntoIterator<Item = &'a str>) -> Self {
         Self(tasks.into_iter().map(TaskId::from).collect())

@@ -334,10 +334,32 @@ fn a_choice_skips_what_is_not_reached_from_what_it_chose() {
     assert_eq!(skipped(Next::NothingDirectly), ["a", "b", "c"], "a teardown is never short-circuited");
     assert_eq!(skipped(Next::Nothing), ["a", "b", "c", "end"]);
     let wrong = graph.skipped_by(node(graph, "choose"), &Next::Only(vec!["end".into()])).unwrap_err();
-    assert_eq!(
-        wrong.to_string(),
-        "the branch chose the task end, which does not come directly after it; a, b, c, take do"
-    );
+    assert_eq!(wrong.to_string(), "the branch chose end, which does not come directly after it; a, b, c, take do");
+}
+
+#[test]
+fn a_choice_may_name_a_group() {
+    let dag = Dag::new("d");
+    let [choose, other] = ["choose", "other"].map(|task| dag.task(task, nothing));
+    let full = dag.group("full");
+    let inner = full.group("inner");
+    dag.chain(full.task("a", nothing) >> full.task("later", nothing));
+    inner.task("b", nothing);
+    let far = dag.group("far");
+    far.task("c", nothing);
+    dag.chain(choose >> full);
+    dag.chain(choose >> other >> far);
+    let built = dag.build().unwrap();
+    let graph = built.graph();
+    let skipped = |name: &str| {
+        let next = Next::Only(vec![name.into()]);
+        graph.skipped_by(node(graph, "choose"), &next).map(|skipped| named(graph, &skipped))
+    };
+    assert_eq!(skipped("full").unwrap(), ["other"]);
+    assert_eq!(skipped("full.inner").unwrap(), ["other", "full.a"]);
+    assert_eq!(skipped("other").unwrap(), ["full.a", "full.inner.b"]);
+    assert!(skipped("far").unwrap_err().to_string().starts_with("the branch chose far, which does not come directly"));
+    assert!(skipped("full.later").is_err());
 }
 
 #[test]

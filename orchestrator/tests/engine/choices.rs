@@ -70,7 +70,7 @@ async fn a_branch_to_a_task_that_does_not_follow_it_fails_with_the_names(pool: P
     assert_eq!(world.finished("d", &run).await, RunState::Failed);
     worker.stop().await;
     let (_, cause) = world.tries("d", &run, "choose").await.remove(0);
-    let expected = "the branch chose the task elsewhere, which does not come directly after it; a, b do";
+    let expected = "the branch chose elsewhere, which does not come directly after it; a, b do";
     assert_eq!(cause.unwrap(), expected);
 }
 

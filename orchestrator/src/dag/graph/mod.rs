@@ -1,5 +1,6 @@
 //! A DAG as data: what is stored as a version, hashed, and read back by the engine.
 
+mod choice;
 mod shape;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::shape::Neighbours;
-pub use self::shape::{Edge, NotAfter};
+pub use self::{choice::NotAfter, shape::Edge};
 use super::{
     params::Params,
     spec::{GroupSpec, TaskSpec},

@@ -4,20 +4,9 @@ use petgraph::{algo::toposort, graph::DiGraph};
 
 use super::Graph;
 use crate::{
-    dag::{
-        output::Next,
-        spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec, WeightRule},
-    },
+    dag::spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec, WeightRule},
     ids::{Node, TaskId},
 };
-
-/// A branch chose a task that does not come directly after it.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the branch chose the task {task}, which does not come directly after it; {direct} do")]
-pub struct NotAfter {
-    task: TaskId,
-    direct: String,
-}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Neighbours {
@@ -126,33 +115,6 @@ impl Graph {
         Edge { from, to, within_lane: self.share_lanes(from, to) }
     }
 
-    /// The tasks that do not run after `node` has returned `next`, whatever their trigger rules say. Airflow's
-    /// `skip_all_except`: a task that can also be reached from a chosen one is not skipped.
-    ///
-    /// # Errors
-    /// A task was chosen that does not come directly after it.
-    pub fn skipped_by(&self, node: Node, next: &Next) -> Result<Vec<Node>, NotAfter> {
-        let direct = self.downstream(node);
-        let chosen = match next {
-            Next::All => return Ok(Vec::new()),
-            Next::NothingDirectly => {
-                return Ok(direct.iter().copied().filter(|after| !self.is_teardown(*after)).collect());
-            }
-            Next::Nothing => {
-                let after = self.reachable(direct, Self::downstream);
-                return Ok(after.into_iter().filter(|after| !self.is_teardown(*after)).collect());
-            }
-            Next::Only(chosen) => chosen,
-        };
-        let place = |task: &TaskId| {
-            let found = self.node(task).filter(|chosen| direct.contains(chosen));
-            found.ok_or_else(|| NotAfter { task: task.clone(), direct: self.names(direct) })
-        };
-        let chosen = chosen.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        let followed = self.reachable(&chosen, Self::downstream);
-        Ok(direct.iter().copied().filter(|after| !followed.contains(after)).collect())
-    }
-
     /// Every node after all that it comes after. Only of a graph without cycles, which is what is stored.
     #[must_use]
     pub fn in_order(&self) -> &[Node] {
@@ -161,11 +123,6 @@ impl Graph {
 
     pub(crate) fn is_teardown(&self, node: Node) -> bool {
         self.task(node).is_some_and(|task| task.role.is_teardown())
-    }
-
-    fn names(&self, nodes: &[Node]) -> String {
-        let names = nodes.iter().filter_map(|node| self.task(*node)).map(|task| task.task_id.as_str());
-        names.collect::<Vec<_>>().join(", ")
     }
 
     /// Its tasks; a [`Node`] is a position in here.
