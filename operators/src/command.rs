@@ -1,6 +1,11 @@
 //! A program as a task: Airflow's `BashOperator`, without the shell.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::PathBuf,
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use nix::{
@@ -8,10 +13,15 @@ use nix::{
     unistd::Pid,
 };
 use orchestrator::prelude::*;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Child,
+};
+use tokio_util::sync::CancellationToken;
 
 /// Runs a program to its end. What it prints is the task's log; another exit code than 0 is a failed try. When the
-/// try is stopped the program is killed, and it does not outlive the worker either. As a task, its arguments and the
+/// try is stopped the program gets SIGTERM, and two seconds later SIGKILL, with all that it has started; it does not outlive
+/// the worker either. As a task, its arguments and the
 /// values of its environment variables are templates: `{{ ds }}`.
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -20,6 +30,9 @@ pub struct Command {
     envs: Vec<(String, String)>,
     folder: Option<PathBuf>,
 }
+
+/// How long a program has to end after it was told to.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How much of the output stands in the cause of a failure; the log has all of it.
 const LAST_LINES: usize = 20;
@@ -56,7 +69,18 @@ impl Command {
     ///
     /// # Errors
     /// It cannot be started, or ends with another code than 0; its last lines are in the message.
-    pub async fn execute(&self) -> TaskResult<()> {
+    pub async fn execute(&self, context: &Context) -> TaskResult<()> {
+        let child = self.start().with_context(|| format!("cannot start {}", self.program))?;
+        // Whoever waits for it no more stops it: the try's end, or the body's own timeout.
+        let stop = context.cancelled().child_token();
+        let _stopped_with_body = stop.clone().drop_guard();
+        let (last, status) = context.see_through(to_its_end(child, stop)).await?;
+        let status = status?;
+        anyhow::ensure!(status.success(), "{} ended with {status}\n{}", self.program, last.join("\n"));
+        Ok(())
+    }
+
+    fn start(&self) -> std::io::Result<Child> {
         // The kernel ends it with the worker, should that be killed.
         let mut command = tokio::process::Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.args);
@@ -67,28 +91,48 @@ impl Command {
         }
         // A group of its own: a signal that is meant for the worker does not reach it, and it goes as a whole.
         command.process_group(0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program))?;
-        let _group = Group(child.id());
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (mut said, complained, status) = tokio::join!(log_lines(stdout), log_lines(stderr), child.wait());
-        let status = status?;
-        if status.success() {
-            return Ok(());
-        }
-        said.extend(complained);
-        let tail = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
-        anyhow::bail!("{} ended with {status}\n{tail}", self.program)
+        command.spawn()
     }
 }
 
-/// A process group that ends with the try that started it.
+/// Until the program ends and says no more, by itself or because it is told to; its last lines, and its exit status.
+async fn to_its_end(mut child: Child, stop: CancellationToken) -> (Vec<String>, std::io::Result<ExitStatus>) {
+    let group = Group(child.id());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut ending = pin!(async {
+        let (mut said, complained, status) = tokio::join!(log_lines(stdout), log_lines(stderr), child.wait());
+        said.extend(complained);
+        said.drain(..said.len().saturating_sub(LAST_LINES));
+        (said, status)
+    });
+    tokio::select! {
+        ended = &mut ending => return ended,
+        () = stop.cancelled() => {}
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        group.send(signal);
+        if let Ok(ended) = tokio::time::timeout(GRACE, &mut ending).await {
+            return ended;
+        }
+    }
+    // Something that has left the group holds the pipes.
+    (Vec::new(), Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+/// A process group that does not outlive whoever waits for it.
 struct Group(Option<u32>);
+
+impl Group {
+    fn send(&self, signal: Signal) {
+        if let Some(group) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            killpg(Pid::from_raw(group), signal).ok();
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
-            killpg(Pid::from_raw(group), Signal::SIGKILL).ok();
-        }
+        self.send(Signal::SIGKILL);
     }
 }
 
@@ -106,7 +150,7 @@ impl Operator for Command {
         for template in rendered.args.iter_mut().chain(values) {
             *template = context.render(template).await?;
         }
-        rendered.execute().await
+        rendered.execute(&context).await
     }
 }
 
@@ -131,31 +175,62 @@ async fn log_lines(from: Option<impl AsyncRead + Unpin>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use orchestrator::dag::Definition;
+
     use super::*;
+
+    fn task(script: &str) -> Definition {
+        let dag = Dag::new("d");
+        dag.task("say", Command::new("sh").arg("-c").arg(script).env("DAY", "{{ ds }}")).retries(0);
+        dag.build().unwrap()
+    }
+
+    /// What the task says, and whether it succeeds.
+    async fn run(definition: &Definition) -> (bool, String) {
+        let mut said = String::new();
+        let at = "2024-02-29T00:00:00Z".parse().unwrap();
+        let told = |progress| said += &format!("{progress:?}\n");
+        let succeeded = orchestrator::testing::run(definition, at, serde_json::Value::Null, told).await.succeeded();
+        (succeeded, said)
+    }
 
     #[tokio::test]
     async fn a_failure_says_what_the_program_said() {
-        let command =
-            Command::new("sh").arg("-c").arg("echo before; echo \"no $THING\" >&2; exit 3").env("THING", "luck");
-        let error = command.execute().await.unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("no luck") && error.contains("before"), "{error}");
-        assert!(Command::new("true").execute().await.is_ok());
-        let missing = Command::new("/no/such/program").execute().await.unwrap_err().to_string();
-        assert!(missing.contains("No such file"), "{missing}");
+        let (succeeded, said) = run(&task("echo before; echo \"no $DAY\" >&2; exit 3")).await;
+        assert!(!succeeded);
+        let cause = said.lines().find(|line| line.contains("exit status: 3")).expect(&said);
+        assert!(cause.contains("no 2024-02-29") && cause.contains("before"), "{cause}");
+        let dag = Dag::new("d");
+        dag.task("missing", Command::new("/no/such/program"));
+        let (_, said) = run(&dag.build().unwrap()).await;
+        assert!(said.contains("No such file"), "{said}");
     }
+
+    /// Stops a program as soon as it has said that it is ready.
+    async fn stopped(script: &str) -> (Vec<String>, ExitStatus) {
+        let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+        let command = Command::new("sh").arg("-c").arg(script).current_dir(folder.path());
+        let ending = tokio::spawn(to_its_end(command.start().unwrap(), stop.clone()));
+        while !folder.path().join("ready").exists() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        let (said, status) = ending.await.unwrap();
+        (said, status.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_stopped_may_clean_up() {
+        let (said, status) = stopped("trap 'echo cleaned up; exit 3' TERM; touch ready; sleep 1000 & wait").await;
+        assert_eq!((said, status.code()), (vec!["cleaned up".to_owned()], Some(3)));
+        // What it has started gets the signal, too, and what does not listen is killed.
+        let (_, status) = stopped("trap '' TERM; touch ready; sleep 1000 & wait").await;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+
     #[tokio::test]
     async fn its_arguments_and_values_are_templates() {
-        let dag = Dag::new("d");
-        dag.task(
-            "say",
-            Command::new("sh")
-                .arg("-c")
-                .arg("test \"$DAY {{ ti.try_number }}\" = '2024-02-29 1'")
-                .env("DAY", "{{ ds }}"),
-        );
-        let at = "2024-02-29T00:00:00Z".parse().unwrap();
-        let run = orchestrator::testing::run(&dag.build().unwrap(), at, serde_json::Value::Null, drop).await;
-        assert!(run.succeeded());
+        assert!(run(&task("test \"$DAY {{ ti.try_number }}\" = '2024-02-29 1'")).await.0);
 
         let dag = Dag::new("d");
         dag.task("say", Command::new("echo").arg("{{ ds"));

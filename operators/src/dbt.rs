@@ -43,7 +43,7 @@ impl Operator for Dbt {
             .env("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
             .env("DBT_USE_COLORS", "false")
             .current_dir(&project)
-            .execute()
+            .execute(&context)
             .await;
         let results = tokio::fs::read(format!("{target}/run_results.json")).await;
         if let Some(table) = results.ok().and_then(|json| table_of(&json, begun)) {

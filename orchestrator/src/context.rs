@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
     secrets,
     state::{RunState, TaskState},
-    store::assets::AssetEvent,
+    store::{assets::AssetEvent, run_dates::RunDates},
     task_log, template, told,
 };
 
@@ -38,6 +39,7 @@ pub struct Context {
     facts: Arc<Facts>,
     reads: Arc<dyn Reads>,
     cancelled: CancellationToken,
+    endings: TaskTracker,
 }
 
 /// What is known about a try when it starts.
@@ -94,11 +96,17 @@ pub trait Reads: Send + Sync {
     /// The store cannot be reached.
     async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>>;
 
-    /// The data interval of the run.
+    /// When the run is, and why.
     ///
     /// # Errors
     /// The store cannot be reached.
-    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>>;
+    async fn run_dates(&self) -> anyhow::Result<Option<RunDates>>;
+
+    /// When the last run before this one was that succeeded, by logical date.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn previous_success(&self) -> anyhow::Result<Option<RunDates>>;
 
     /// What was posted as a signal.
     ///
@@ -122,8 +130,8 @@ pub trait Reads: Send + Sync {
 impl Context {
     /// A context for one try.
     #[must_use]
-    pub fn new(facts: Facts, reads: Arc<dyn Reads>, cancelled: CancellationToken) -> Self {
-        Self { facts: Arc::new(facts), reads, cancelled }
+    pub fn new(facts: Facts, reads: Arc<dyn Reads>, cancelled: CancellationToken, endings: TaskTracker) -> Self {
+        Self { facts: Arc::new(facts), reads, cancelled, endings }
     }
 
     /// What is known about this try.
@@ -236,7 +244,25 @@ impl Context {
     /// # Errors
     /// It cannot be read.
     pub async fn data_interval(&self) -> TaskResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
-        self.reads.data_interval().await
+        let dates = self.reads.run_dates().await?;
+        Ok(dates.and_then(|dates| dates.data_interval_start.zip(dates.data_interval_end)))
+    }
+
+    /// When the run was made and started, and why: Airflow's `dag_run`. None in `dags test`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn run_dates(&self) -> TaskResult<Option<RunDates>> {
+        self.reads.run_dates().await
+    }
+
+    /// When the last run was that succeeded, of those of an earlier logical date: Airflow's
+    /// `prev_data_interval_start_success` and its like.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn previous_success(&self) -> TaskResult<Option<RunDates>> {
+        self.reads.previous_success().await
     }
 
     /// The updates of assets that made this run: Airflow's `triggering_asset_events`.
@@ -277,6 +303,15 @@ impl Context {
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    /// Work that is not just dropped when the try is stopped: it is told so by [`Self::cancelled`], and no other try begins
+    /// before it has ended. What it says is in this try's log.
+    pub fn see_through<W>(&self, work: W) -> JoinHandle<W::Output>
+    where
+        W: Future<Output: Send> + Send + 'static,
+    {
+        self.endings.spawn(task_log::with_current(work))
     }
 
     /// What another task of this run returned: Airflow's `xcom_pull`. Handles do the same with the compiler's help. What was

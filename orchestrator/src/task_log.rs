@@ -139,6 +139,17 @@ pub async fn scope<F: Future>(sink: LogSink, body: F) -> F::Output {
     CURRENT.scope(sink, body).await
 }
 
+/// Runs `work`, wherever that is, so that what it says goes where it went until now.
+pub(crate) fn with_current<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let sink = CURRENT.try_with(LogSink::clone).ok();
+    async move {
+        match sink {
+            Some(sink) => scope(sink, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// Keeps a secret out of the log of the try that has read it, and out of its cause.
 pub fn mask(secret: &str) {
     if secret.len() < SECRET_LENGTH_MIN {

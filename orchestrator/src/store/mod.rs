@@ -27,6 +27,7 @@ pub mod rechecks;
 pub mod redeploy;
 pub mod rescue;
 pub mod retention;
+pub mod run_dates;
 pub mod runs;
 pub mod signals;
 pub mod streaming;

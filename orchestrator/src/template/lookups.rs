@@ -17,8 +17,12 @@ pub(super) enum Lookup {
     Connection(String),
     /// What another task of the run returned.
     Result(TaskId),
-    /// The data interval of the run.
-    Interval,
+    /// When the run is, and why.
+    Run,
+    /// The same of the last one before it that succeeded.
+    PreviousSuccess,
+    /// The updates of assets that made the run.
+    AssetEvents,
 }
 
 impl fmt::Display for Lookup {
@@ -27,7 +31,9 @@ impl fmt::Display for Lookup {
             Self::Variable(key) => write!(out, "variable {key}"),
             Self::Connection(id) => write!(out, "connection {id}"),
             Self::Result(task) => write!(out, "result of the task {task}"),
-            Self::Interval => out.write_str("data interval"),
+            Self::Run => out.write_str("run"),
+            Self::PreviousSuccess => out.write_str("run before it"),
+            Self::AssetEvents => out.write_str("update of an asset"),
         }
     }
 }

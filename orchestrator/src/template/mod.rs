@@ -16,7 +16,6 @@ use minijinja_contrib::pycompat;
 use self::{
     lookups::{Lookup, Lookups},
     scope::Scope,
-    time::Time,
 };
 use crate::context::{Context, TaskResult};
 
@@ -71,10 +70,12 @@ async fn fetch(context: &Context, lookup: &Lookup) -> TaskResult<Option<Value>> 
         Lookup::Variable(key) => context.find_variable(key).await?.map(Value::from),
         Lookup::Connection(id) => context.find_connection(id).await?.map(|found| scope::connection(&found)),
         Lookup::Result(task) => context.find_result(task).await?.map(scope::json),
-        Lookup::Interval => {
-            let interval = context.data_interval().await?;
-            interval.map(|(start, end)| Value::from_pairs([("start", Time::value(start)), ("end", Time::value(end))]))
+        Lookup::Run => context.run_dates().await?.map(|dates| scope::dates(&dates)),
+        // That there is none yet is no fault of the template.
+        Lookup::PreviousSuccess => {
+            Some(context.previous_success().await?.map_or(Value::from(()), |dates| scope::dates(&dates)))
         }
+        Lookup::AssetEvents => Some(scope::asset_events(context.asset_events().await?)),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The variables of a template, by Airflow's names.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use minijinja::{
     Error, ErrorKind, State, Value,
-    value::{Kwargs, Object, ObjectRepr, Serde, from_args},
+    value::{Kwargs, Object, ObjectRepr, Serde, from_args, merge_maps},
 };
 use serde::Serialize;
 
@@ -12,7 +13,12 @@ use super::{
     lookups::{Lookup, Lookups},
     time::{Macros, Time},
 };
-use crate::{context::Facts, ids::TaskId, lookup::Connection};
+use crate::{
+    context::Facts,
+    ids::{DagId, RunId, TaskId},
+    lookup::Connection,
+    store::{assets::AssetEvent, run_dates::RunDates},
+};
 
 /// Everything that a template may name.
 #[derive(Debug)]
@@ -30,17 +36,25 @@ impl Scope {
         self.facts.logical_date.map(Time::from)
     }
 
+    /// None if the run is about no time.
     fn interval(&self, end: &str) -> Option<Value> {
-        self.lookups.get(Lookup::Interval)?.get_attr(end).ok()
+        self.lookups.get(Lookup::Run)?.get_attr(end).ok().filter(|end| !end.is_none())
+    }
+
+    /// None, as a value, if no run has succeeded yet.
+    fn previous_success(&self, date: &str) -> Option<Value> {
+        let run = self.lookups.get(Lookup::PreviousSuccess)?;
+        if run.is_none() { Some(run) } else { run.get_attr(date).ok() }
     }
 
     fn dag_run(&self) -> Value {
-        Value::from_pairs([
-            ("run_id", Value::from(self.facts.run_id.as_str())),
+        let own = Value::from_pairs([
             ("dag_id", Value::from(self.facts.dag_id.as_str())),
+            ("run_id", Value::from(self.facts.run_id.as_str())),
             ("conf", json(&self.facts.conf)),
             ("logical_date", self.date().map_or(Value::from(()), Value::from_object)),
-        ])
+        ]);
+        merge_maps([own, self.lookups.get(Lookup::Run).unwrap_or_default()])
     }
 }
 
@@ -54,8 +68,12 @@ impl Object for Scope {
             "ts_nodash" => self.date().map(Time::ts_nodash).map(Value::from),
             "ts_nodash_with_tz" => self.date().map(Time::ts_nodash_with_tz).map(Value::from),
             "logical_date" => self.date().map(Value::from_object),
-            "data_interval_start" => self.interval("start"),
-            "data_interval_end" => self.interval("end"),
+            end @ ("data_interval_start" | "data_interval_end") => self.interval(end),
+            "prev_data_interval_start_success" => self.previous_success("data_interval_start"),
+            "prev_data_interval_end_success" => self.previous_success("data_interval_end"),
+            "prev_start_date_success" => self.previous_success("start_date"),
+            "prev_end_date_success" => self.previous_success("end_date"),
+            "triggering_asset_events" => self.lookups.get(Lookup::AssetEvents),
             "run_id" => Some(Value::from(facts.run_id.as_str())),
             "dag" => Some(Value::from_pairs([("dag_id", facts.dag_id.as_str())])),
             "task" => Some(Value::from_pairs([("task_id", facts.task_id.as_str())])),
@@ -199,6 +217,36 @@ fn get(method: &str, args: &[Value], find: impl Fn(&str) -> Option<Value>) -> Re
 /// A value as templates know it.
 pub(super) fn json(value: impl Serialize) -> Value {
     Value::from(Serde(value))
+}
+
+/// When a run was, by the names of Airflow's `dag_run`.
+pub(super) fn dates(run: &RunDates) -> Value {
+    let time = |instant: Option<DateTime<Utc>>| instant.map_or(Value::from(()), Time::value);
+    Value::from_pairs([
+        ("run_type", Value::from(run.run_type.as_str())),
+        ("run_after", Time::value(run.run_after)),
+        ("start_date", time(run.start_date)),
+        ("end_date", time(run.end_date)),
+        ("data_interval_start", time(run.data_interval_start)),
+        ("data_interval_end", time(run.data_interval_end)),
+    ])
+}
+
+/// The updates of each asset, in their order.
+pub(super) fn asset_events(events: Vec<AssetEvent>) -> Value {
+    let mut by_asset: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for event in events {
+        let of = by_asset.entry(event.asset).or_default();
+        of.push(Value::from_pairs([
+            ("timestamp", Time::value(event.happened_at)),
+            ("extra", json(&event.extra)),
+            ("source_dag_id", Value::from(event.source_dag_id.as_ref().map(DagId::as_str))),
+            ("source_run_id", Value::from(event.source_run_id.as_ref().map(RunId::as_str))),
+            ("source_task_id", Value::from(event.source_task_id.as_ref().map(TaskId::as_str))),
+            ("source_map_index", Value::from(event.source_map_index)),
+        ]));
+    }
+    Value::from_pairs(by_asset.into_iter().map(|(asset, events)| (asset, Value::from(events))))
 }
 
 /// A connection by the names of its fields; `extra_dejson` is what else it has.

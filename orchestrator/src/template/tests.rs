@@ -3,15 +3,15 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
     context::{Facts, Reads},
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
-    state::{RunState, TaskState},
-    store::assets::AssetEvent,
+    state::{RunState, RunType, TaskState},
+    store::{assets::AssetEvent, run_dates::RunDates},
 };
 
 #[derive(Default)]
@@ -38,11 +38,37 @@ impl Reads for Shelf {
     }
 
     async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
-        Ok(Vec::new())
+        let event = |event_id, asset: &str| AssetEvent {
+            event_id,
+            asset: asset.to_owned(),
+            source_dag_id: Some("extract".into()),
+            source_run_id: None,
+            source_task_id: None,
+            source_map_index: None,
+            extra: json!({ "rows": event_id }),
+            happened_at: DateTime::UNIX_EPOCH,
+        };
+        Ok(vec![event(1, "orders"), event(2, "views"), event(3, "orders")])
     }
 
-    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
-        Ok(at("2024-02-28T00:00:00Z").zip(at("2024-02-29T00:00:00Z")))
+    async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
+        Ok(Some(RunDates {
+            run_id: RunId::from("manual__1"),
+            run_type: RunType::Manual,
+            run_after: at("2024-02-29T00:00:00Z").unwrap_or_default(),
+            start_date: at("2024-02-29T00:00:01Z"),
+            end_date: None,
+            data_interval_start: at("2024-02-28T00:00:00Z"),
+            data_interval_end: at("2024-02-29T00:00:00Z"),
+        }))
+    }
+
+    async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {
+        let own = self.run_dates().await?;
+        let day_before = at("2024-02-27T00:00:00Z");
+        Ok(own
+            .filter(|_| !self.0.contains_key("first_run"))
+            .map(|own| RunDates { data_interval_start: day_before, ..own }))
     }
 
     async fn signal(&self, _: &str) -> anyhow::Result<Option<Value>> {
@@ -63,6 +89,11 @@ fn at(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn context(logical_date: Option<DateTime<Utc>>) -> Context {
+    let shelf = [("region", "europe"), ("limits", r#"{"rows": 5}"#), ("broken", "{")];
+    with(Shelf(shelf.into()), logical_date)
+}
+
+fn with(shelf: Shelf, logical_date: Option<DateTime<Utc>>) -> Context {
     let facts = Facts {
         dag_id: DagId::from("shop"),
         run_id: RunId::from("manual__1"),
@@ -73,8 +104,7 @@ fn context(logical_date: Option<DateTime<Utc>>) -> Context {
         conf: json!({ "full": true }),
         params: json!({ "region": "eu", "days": 7 }),
     };
-    let shelf = Shelf([("region", "europe"), ("limits", r#"{"rows": 5}"#), ("broken", "{")].into());
-    Context::new(facts, Arc::new(shelf), CancellationToken::new())
+    Context::new(facts, Arc::new(shelf), CancellationToken::new(), TaskTracker::new())
 }
 
 async fn rendered(source: &str) -> String {
@@ -99,6 +129,15 @@ async fn airflows_variables_filters_and_macros_mean_the_same_here() {
         ("{{ logical_date.subtract(hours=4).strftime('%d/%m %H:%M:%S.%f') }}", "28/02 23:04:05.000000"),
         ("{{ logical_date.year }}-{{ logical_date.month }}", "2024-2"),
         ("{{ data_interval_start | ds }}/{{ data_interval_end | ds }}", "2024-02-28/2024-02-29"),
+        ("{{ prev_data_interval_start_success | ds }} {{ prev_end_date_success is none }}", "2024-02-27 True"),
+        (
+            "{{ dag_run.run_type }} {{ dag_run.start_date | ts }} {{ dag_run.run_id }}",
+            "manual 2024-02-29T00:00:01+00:00 manual__1",
+        ),
+        (
+            "{% for asset, events in triggering_asset_events.items() %}{{ asset }}: {{ events[-1].extra.rows }} of {{ events | length }}, {% endfor %}",
+            "orders: 3 of 2, views: 2 of 1, ",
+        ),
         ("{{ macros.ds_format(ds, '%Y-%m-%d', '%z') }}", "+0000"),
         ("{{ macros.ds_add(ds, -1) }} {{ macros.ds_format(ds, '%Y-%m-%d', '%m/%d/%y') }}", "2024-02-28 02/29/24"),
         ("{{ dag.dag_id }}.{{ task.task_id }} {{ run_id }} {{ ti.try_number }}", "shop.load manual__1 2"),
@@ -116,6 +155,13 @@ async fn airflows_variables_filters_and_macros_mean_the_same_here() {
     ] {
         assert_eq!(rendered(source).await, expected, "{source}");
     }
+}
+
+#[tokio::test]
+async fn before_the_first_success_there_is_none_and_that_is_no_fault() {
+    let first = with(Shelf([("first_run", "")].into()), at("2024-02-29T03:04:05Z"));
+    let source = "{{ prev_data_interval_end_success is none }} {{ prev_start_date_success or 'never' }}";
+    assert_eq!(first.render(source).await.unwrap(), "True never");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
     lookup::{self, Connection},
     readiness::Counts,
     state::{RunState, TaskState},
-    store::{assets::AssetEvent, nodes::NodeRow},
+    store::{assets::AssetEvent, nodes::NodeRow, run_dates::RunDates},
 };
 
 /// The task instances of a test run, and what they returned.
@@ -180,7 +180,11 @@ impl Reads for ReadsBook {
         Ok(Vec::new())
     }
 
-    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
+        Ok(None)
+    }
+
+    async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {
         Ok(None)
     }
 

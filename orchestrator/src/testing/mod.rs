@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::book::{Book, ReadsBook};
 use crate::{
@@ -98,7 +98,7 @@ async fn run_task(
     loop {
         tell(Progress::Started(task.task_id.clone(), facts.try_number));
         let results: Arc<ReadsBook> = Arc::clone(results);
-        let context = Context::new(facts.clone(), results, CancellationToken::new());
+        let context = Context::new(facts.clone(), results, CancellationToken::new(), TaskTracker::new());
         let (end, said) = with_log(body(context)).await;
         for line in said {
             tell(Progress::Said(task.task_id.clone(), line.level.to_owned(), line.message));

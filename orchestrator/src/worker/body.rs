@@ -6,7 +6,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::reads::ReadsPostgres;
 use crate::{
@@ -37,6 +37,16 @@ pub struct Setting {
     pub lists: Arc<Semaphore>,
     /// Ends the attempt before its time.
     pub cancelled: CancellationToken,
+    /// What goes on after the attempt was stopped, and must end before that is told.
+    pub endings: TaskTracker,
+}
+
+impl Setting {
+    /// Waits until nothing of the attempt goes on any more.
+    pub(super) async fn at_rest(&self) {
+        self.endings.close();
+        self.endings.wait().await;
+    }
 }
 
 /// How a body ended: with what it returned, or not.
@@ -94,7 +104,7 @@ fn context(setting: &Setting, claim: &Claim) -> Context {
         overflow: setting.overflow.clone(),
         lists: Arc::clone(&setting.lists),
     };
-    Context::new(facts, Arc::new(reads), setting.cancelled.clone())
+    Context::new(facts, Arc::new(reads), setting.cancelled.clone(), setting.endings.clone())
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -41,10 +41,11 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let began = Instant::now();
     let mut process = None;
     let end = watch(&attempt, &spec, run(&attempt, &claim, &spec, &sink, &mut process)).await;
+    // Before the end is told: nothing of this try goes on beside the next one.
     if let Some(process) = process {
-        // Before the end is told: nothing of this try goes on beside the next one.
         process.stop(&sink).await;
     }
+    attempt.setting.at_rest().await;
     let (ending, skips) = match end {
         Ok(Kept { progress: Progress::Done, result, skips }) => (Ending::Success(result), skips),
         Ok(Kept { progress, skips, .. }) => {

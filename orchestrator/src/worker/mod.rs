@@ -16,7 +16,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     body::Setting,
@@ -373,6 +373,7 @@ impl Desk<'_> {
                     overflow: self.worker.settings.overflow.clone(),
                     lists: Arc::clone(&self.worker.lists),
                     cancelled,
+                    endings: TaskTracker::new(),
                 },
                 body_process: self.worker.settings.body_process.clone(),
             };

@@ -20,7 +20,9 @@ use crate::{
     store::{
         self,
         assets::{self, AssetEvent},
-        rechecks, runs, signals, xcom,
+        rechecks,
+        run_dates::{self, RunDates},
+        runs, signals, xcom,
     },
 };
 
@@ -146,8 +148,12 @@ impl Reads for ReadsPostgres {
         Ok(assets::events_of_run(&mut *self.pool.acquire().await?, self.run).await?)
     }
 
-    async fn data_interval(&self) -> anyhow::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
-        Ok(runs::data_interval(&mut *self.pool.acquire().await?, self.run).await?)
+    async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
+        Ok(run_dates::of(&mut *self.pool.acquire().await?, self.run).await?)
+    }
+
+    async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {
+        Ok(run_dates::of_previous_success(&mut *self.pool.acquire().await?, self.run).await?)
     }
 
     async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>> {

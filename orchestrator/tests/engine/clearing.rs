@@ -112,6 +112,42 @@ async fn a_running_task_that_is_cleared_is_stopped_and_tried_again(pool: PgPool)
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn the_next_try_begins_when_what_the_last_one_must_still_do_is_done(pool: PgPool) {
+    let (dag, [try_begins, cleans_up]) = (Dag::new("d"), [Gate::closed(), Gate::closed()]);
+    dag.task("slow", {
+        let gates = [try_begins.clone(), cleans_up.clone()];
+        move |context: Context| {
+            let [begins, cleans_up] = gates.clone();
+            async move {
+                let cancelled = context.cancelled().clone();
+                let cleaning = context.see_through(async move {
+                    cancelled.cancelled().await;
+                    cleans_up.pass().await;
+                });
+                begins.pass().await;
+                cleaning.abort();
+                Ok(())
+            }
+        }
+    });
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    try_begins.begun().await;
+    clear(&world, &clear_of(&run, &[], Only::Running)).await.unwrap();
+    cleans_up.begun().await;
+    world.pass().await;
+    assert_eq!(world.state("d", &run, "slow").await, TaskState::Restarting);
+    assert_eq!(try_begins.times(), 1);
+    cleans_up.opens_for(1);
+    try_begins.opens_for(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    assert_eq!((try_begins.times(), cleans_up.times()), (2, 1));
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_clear_that_makes_no_sense_is_refused(pool: PgPool) {
     let dag = Dag::new("d");
     dag.task("only", nothing);

@@ -24,7 +24,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, mpsc, oneshot},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{FRAME_BYTES_MAX, Frame, GRACE, Report};
 use crate::{
@@ -67,7 +67,8 @@ pub async fn run(
     let of = LogOf { instance: claim.instance, try_number: claim.try_number, run_day: claim.run_day };
     let sink = LogSink::new(of, lines);
     let (graphs, lists) = (Graphs::default(), Arc::new(Semaphore::new(1)));
-    let setting = Setting { pool, registry, graphs, keys, overflow, lists, cancelled: cancelled.clone() };
+    let (cancelled_too, endings) = (cancelled.clone(), TaskTracker::new());
+    let setting = Setting { pool, registry, graphs, keys, overflow, lists, cancelled: cancelled_too, endings };
     let end = async {
         know_graph(&setting, &claim).await?;
         body::run(&setting, &claim, &sink).await
@@ -77,6 +78,7 @@ pub async fn run(
         () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
     if matches!(end, Err(Failure::Cancelled)) {
+        setting.at_rest().await;
         children_end().await;
     }
     if let Some(told) = Report::of(end, &sink) {
