@@ -225,7 +225,8 @@ pub async fn cancel_backfill(conn: &mut PgConnection, graphs: &Graphs, id: Backf
     if !backfills::complete(&mut tx, id).await? {
         return Err(Refused::BackfillCompleted(id));
     }
-    for run in backfills::queued(&mut tx, id).await? {
+    // All of them before the first gives back its slots: whoever holds slots waits for no run.
+    for run in backfills::lock_all_queued(&mut tx, id).await? {
         let run_id = runs::id(&mut tx, run).await?;
         mark_run(&mut tx, graphs, &row.dag_id, &run_id, MarkedRun::Failed, by).await?;
     }

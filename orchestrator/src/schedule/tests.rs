@@ -66,6 +66,29 @@ fn clocks_that_change() {
     }
 }
 
+/// What runs every so often goes on as time does: the hour that comes twice has all of its slots twice, the one that does not
+/// come has none, as with Vixie's cron.
+#[test]
+fn clocks_that_change_beside_crons_with_wildcards() {
+    let cases = [
+        ("*/30 * * * *", "2026-10-25T00:00:00Z", 6, "2026-10-25T03:00:00Z"),
+        ("*/30 * * * *", "2026-03-29T00:00:00Z", 6, "2026-03-29T03:00:00Z"),
+        ("0 * * * *", "2026-10-24T22:00:00Z", 25, "2026-10-25T23:00:00Z"),
+        ("0 * * * *", "2026-03-28T23:00:00Z", 23, "2026-03-29T22:00:00Z"),
+        ("15 */2 * * *", "2026-10-24T22:15:00Z", 13, "2026-10-25T23:15:00Z"),
+        ("15 */2 * * *", "2026-03-28T23:15:00Z", 11, "2026-03-29T22:15:00Z"),
+    ];
+    for (cron, from, slots, until) in cases {
+        let timetable = Schedule::cron_in(cron, "Europe/Amsterdam").parse().unwrap();
+        let window = Window { catchup: true, ..since(from) };
+        let mut slot = at(from);
+        for _ in 0..slots {
+            slot = timetable.next_slot(window, Some(slot), at("2027-01-01T00:00:00Z")).unwrap();
+        }
+        assert_eq!(slot, at(until), "{slots} slots of {cron} after {from}");
+    }
+}
+
 #[test]
 fn of_several_crons_the_next_one_fires_once_and_continuous_when_it_has_room() {
     let both = Schedule::crons_in(["0 6 * * *", "0 18 * * *", "0 6 * * 1"], "UTC");

@@ -59,7 +59,10 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
         last = Some(slot);
         next = timetable.next_slot(graph.window(), last, now);
     }
-    if (last, next) != (row.last_slot, row.next_run_at) {
+    // A DAG at its max_active_runs stays due: there is nothing to be told of that.
+    let is_due = |slot: Option<DateTime<Utc>>| slot.is_some_and(|slot| slot <= now);
+    let stays_due = is_due(next) && is_due(row.next_run_at);
+    if last != row.last_slot || (next != row.next_run_at && !stays_due) {
         dags::set_slots(&mut tx, dag, last, next).await?;
     }
     tx.commit().await?;

@@ -1,15 +1,16 @@
-//! Duty: give up tasks that a deploy has taken out of a DAG while runs of the older version were under way. As long as a
-//! worker of another build lives, it may be the one that has them; after that nobody ever will, and they are `removed`.
+//! Duty: give up tasks that a deploy has taken out of a DAG, or with their DAG, while runs of it were under way. As long as
+//! a worker of another build lives, it may be the one that has them; after that nobody ever will, and they are `removed`.
+//! A run of which nothing is left has failed. One that has not started holds nothing, and waits: its DAG may come back.
 
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
 use crate::{
-    dag::{Definition, Graph, Registry},
+    dag::{Definition, Graph, Registry, TaskSpec},
     engine::{Freed, Graphs, move_on},
     ids::{Node, RunKey},
-    state::TaskState,
+    state::{RunState, TaskState},
     store::{
         nodes,
         overrides::{self, Chosen, Verdict},
@@ -32,14 +33,13 @@ pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &
         return Ok(0);
     }
     let mut removed = 0;
-    for older in runs::older_versions(conn).await? {
-        let Some(definition) = registry.get(&older.dag_id) else { continue };
+    for older in runs::older_versions(conn, &registry.dag_ids()).await? {
         // One of a newer binary is not ours to judge.
         if !graphs.can_read(conn, older.version).await? {
             continue;
         }
         let graph = graphs.get(conn, older.version).await?;
-        let gone = gone(&graph, definition);
+        let gone = gone(&graph, registry.get(&older.dag_id));
         for run in runs::waiting_at(conn, &older, &gone, BATCH).await? {
             match remove(conn, graphs, &graph, run, &gone).await {
                 Ok(more) => removed += more,
@@ -50,9 +50,11 @@ pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &
     Ok(removed)
 }
 
-fn gone(graph: &Graph, definition: &Definition) -> Vec<Node> {
+/// The tasks that the DAG has not any more, if there still is one.
+fn gone(graph: &Graph, definition: Option<&Definition>) -> Vec<Node> {
     let tasks = graph.nodes().zip(graph.tasks());
-    tasks.filter(|(_, task)| definition.body(&task.task_id).is_none()).map(|(node, _)| node).collect()
+    let is_gone = |task: &TaskSpec| definition.is_none_or(|definition| definition.body(&task.task_id).is_none());
+    tasks.filter(|(_, task)| is_gone(task)).map(|(node, _)| node).collect()
 }
 
 async fn remove(
@@ -74,8 +76,11 @@ async fn remove(
     }
     let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Removed };
     let verdicts: Vec<_> = instances.iter().map(verdict).collect();
-    overrides::force(&mut tx, &verdicts, "the task is no longer part of the dag").await?;
+    overrides::force(&mut tx, &verdicts, "no worker has this task any more: a deploy took it out").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
+    if gone.len() == graph.tasks().len() {
+        runs::mark_as(&mut tx, run, Some(RunState::Failed)).await?;
+    }
     move_on(&mut tx, graphs, &[locked], Freed::by(graph, &instances)).await?;
     tx.commit().await?;
     tracing::warn!(%run, dag = %graph.dag_id(), tasks = instances.len(), "removed: no binary has these tasks any more");

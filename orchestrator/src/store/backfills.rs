@@ -233,14 +233,15 @@ pub async fn take_over(
     Ok(())
 }
 
-/// The runs of a backfill that have not started, by key.
+/// Locks all runs of a backfill that have not started, in the order in which everybody does.
 ///
 /// # Errors
 /// The database is down.
-pub async fn queued(conn: &mut PgConnection, backfill: BackfillId) -> sqlx::Result<Vec<RunKey>> {
+pub async fn lock_all_queued(conn: &mut PgConnection, backfill: BackfillId) -> sqlx::Result<Vec<RunKey>> {
     sqlx::query_scalar!(
         r#"select run_key as "run_key: RunKey" from dag_run
-           where backfill_id = $1 and backfill_id is not null and state = 'queued' order by run_key"#,
+           where backfill_id = $1 and backfill_id is not null and state = 'queued' order by run_key
+           for no key update"#,
         backfill.0
     )
     .fetch_all(conn)

@@ -208,19 +208,6 @@ pub async fn state_at(conn: &mut PgConnection, dag: &DagId, date: DateTime<Utc>)
     .await
 }
 
-/// The data interval of a run.
-///
-/// # Errors
-/// The database is down.
-pub async fn data_interval(
-    conn: &mut PgConnection,
-    run: RunKey,
-) -> sqlx::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
-    let row = sqlx::query!("select data_interval_start, data_interval_end from dag_run where run_key = $1", run.0);
-    let row = row.fetch_one(conn).await?;
-    Ok(row.data_interval_start.zip(row.data_interval_end))
-}
-
 /// How many runs of the DAG are queued or running, backfills left out.
 ///
 /// # Errors
@@ -320,7 +307,10 @@ pub async fn start_if_queued(
     timeout: Option<Duration>,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update dag_run set state = 'running', start_date = $2, timeout_at = $2::timestamptz + make_interval(secs => $3)
+        // The history of one that starts for the first time is of this day, however long it stood in line: the partitions of
+        // the day on which it was made may be gone.
+        "update dag_run set state = 'running', start_date = $2, timeout_at = $2::timestamptz + make_interval(secs => $3),
+                            run_day = case when clear_number = 0 then ($2 at time zone 'utc')::date else run_day end
          where run_key = $1 and state = 'queued'",
         run.0,
         now,
@@ -453,7 +443,7 @@ pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
-/// A version that new runs of its DAG do not get any more, and that runs which have not ended are under.
+/// A version that new runs do not get any more, and that runs under way are under.
 #[derive(Clone, Debug)]
 pub struct OlderVersion {
     /// The DAG.
@@ -462,22 +452,25 @@ pub struct OlderVersion {
     pub version: VersionId,
 }
 
-/// The versions that runs which have not ended are under, and that are not the current one of their DAG.
+/// The versions that running runs are under, and that are not the current one of one of these DAGs.
 ///
 /// # Errors
 /// The database is down.
-pub async fn older_versions(conn: &mut PgConnection) -> sqlx::Result<Vec<OlderVersion>> {
+pub async fn older_versions(conn: &mut PgConnection, dags: &[DagId]) -> sqlx::Result<Vec<OlderVersion>> {
+    let dags: Vec<_> = dags.iter().map(|dag| dag.as_str().to_owned()).collect();
     sqlx::query_as!(
         OlderVersion,
         r#"select distinct r.dag_id as "dag_id: DagId", r.version_id as "version: VersionId"
-           from dag d join dag_run r on r.dag_id = d.dag_id and r.version_id <> d.current_version_id
-           where r.state in ('queued', 'running')"#
+           from dag d join dag_run r using (dag_id)
+           where r.state in ('queued', 'running') and r.state = 'running'
+             and (r.version_id <> d.current_version_id or d.dag_id <> all($1))"#,
+        &dags
     )
     .fetch_all(conn)
     .await
 }
 
-/// The runs of a version that have not ended, and in which one of these nodes waits.
+/// The running runs of a version in which one of these nodes waits.
 ///
 /// # Errors
 /// The database is down.
@@ -490,7 +483,7 @@ pub async fn waiting_at(
     let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
     sqlx::query_scalar!(
         r#"select run_key as "run_key: RunKey" from dag_run r
-           where dag_id = $1 and version_id = $2 and state in ('queued', 'running')
+           where dag_id = $1 and version_id = $2 and state in ('queued', 'running') and state = 'running'
              and exists (select from task_instance t where t.run_key = r.run_key and t.node = any($3)
                          and t.state in ('none', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred'))
            order by run_key limit $4"#,

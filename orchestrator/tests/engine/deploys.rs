@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use orchestrator::{
+    commands::ManualRun,
     dag::Registry,
     prelude::*,
     scheduler::{register, remove_gone},
@@ -109,6 +110,34 @@ async fn a_task_that_is_gone_is_removed_when_the_last_worker_that_has_it_is_gone
     stop_new.cancel();
     new.await.unwrap();
     world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_of_a_dag_that_is_gone_fails_and_gives_its_slots_back(pool: PgPool) {
+    let other = || {
+        let other = Dag::new("other");
+        other.task("only", nothing);
+        other
+    };
+    let world = World::new(pool, vec![version(&["first", "old"]).max_active_runs(1), other()]).await;
+    let run = world.start("d").await;
+    assert_eq!(world.state("d", &run, "first").await, TaskState::Queued);
+    let waits = world.trigger("d", ManualRun::default()).await;
+    let after = Arc::new(Registry::build(vec![other()]).unwrap());
+    let mut conn = world.pool.acquire().await.unwrap();
+    register(&mut conn, &after).await.unwrap();
+    let (stop, worker) = start_worker(&world, &after);
+    let beside = world.start("other").await;
+    assert_eq!(world.finished("other", &beside).await, RunState::Success);
+    assert_eq!(remove_gone(&mut conn, &after, &world.graphs).await.unwrap(), 2);
+    assert_eq!(world.run_state("d", &run).await, RunState::Failed);
+    assert_eq!(world.state("d", &run, "first").await, TaskState::Removed);
+    assert_eq!(world.run_state("d", &waits).await, RunState::Queued, "it holds nothing, and the dag may come back");
+    // Nobody holds a slot.
+    world.assert_counts().await;
+    assert_eq!(remove_gone(&mut conn, &after, &world.graphs).await.unwrap(), 0);
+    stop.cancel();
+    worker.await.unwrap();
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -86,6 +86,11 @@ async fn a_run_that_never_started_keeps_no_history_and_the_last_scheduled_one_st
     let cleaned = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
     assert_eq!(cleaned.runs, 1, "the waiting one, and the last that was scheduled, stay");
     assert_eq!(cleaned.partitions.iter().filter(|name| name.starts_with("task_try")).count(), 3, "{cleaned:?}");
+    // When it starts at last, its history is of that day.
+    assert_eq!(world.pass().await.promoted, 1);
+    let of_today = "select count(*) from dag_run where run_day = current_date
+                    and run_key = (select min(run_key) from dag_run)";
+    assert_eq!(one(&pool, of_today).await, 1);
 }
 
 #[sqlx::test(migrations = "../migrations")]
@@ -110,4 +115,26 @@ async fn a_partition_that_somebody_reads_is_left_and_nobody_waits_for_it(pool: P
     reading.rollback().await.unwrap();
     let cleaned = retention::clean(&mut conn, before).await.unwrap();
     assert!(cleaned.partitions.iter().any(|name| name.starts_with("task_try")), "{cleaned:?}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn old_updates_of_assets_go_unless_a_dag_has_still_to_run_on_them(pool: PgPool) {
+    let dag = Dag::new("d").schedule(Schedule::all_assets(["orders", "views"]));
+    dag.task("only", async |_: Context| TaskResult::Ok(()));
+    let world = World::new(pool.clone(), vec![dag]).await;
+    world.unpause("d").await;
+    for statement in [
+        "insert into asset_event (asset, happened_at) values ('orders', now() - interval '40 days'),
+             ('views', now() - interval '40 days'), ('orders', now())",
+        "insert into asset_queue (dag_id, asset, event_id)
+         select 'd', asset, event_id from asset_event where asset = 'orders'",
+        "insert into signal (key, payload, posted_at) values ('old', '1', now() - interval '40 days'), ('new', '1', now())",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let mut conn = pool.acquire().await.unwrap();
+    let cleaned = retention::clean(&mut conn, world.now().await - TimeDelta::days(30)).await.unwrap();
+    assert_eq!(cleaned.rows, 2);
+    assert_eq!(one(&pool, "select count(*) from asset_event where asset = 'orders'").await, 2);
+    assert_eq!(one(&pool, "select count(*) from signal where key = 'new'").await, 1);
 }
