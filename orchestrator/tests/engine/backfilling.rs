@@ -134,6 +134,33 @@ async fn runs_that_are_there_run_again_only_if_they_are_to(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn runs_that_have_ended_run_again_on_their_own_version_or_on_the_latest(pool: PgPool) {
+    let world = World::new(pool, vec![daily()]).await;
+    world.unpause("d").await;
+    let worker = world.worker(Settings::default());
+    let dates = ["2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"].map(at);
+    let mut runs = Vec::new();
+    for date in dates {
+        let before = ManualRun { logical_date: Some(date), ..ManualRun::default() };
+        runs.push(world.trigger("d", before).await);
+        assert_eq!(world.finished("d", &runs[runs.len() - 1]).await, RunState::Success);
+    }
+    worker.stop().await;
+    let after = daily();
+    after.task("new", async |_: Context| TaskResult::Ok(()));
+    let world = World::new(world.pool, vec![after]).await;
+    for (run, date, version) in [(&runs[0], dates[0], OnVersion::Own), (&runs[1], dates[1], OnVersion::Latest)] {
+        let again = Backfill { reprocess: Reprocess::Completed, version, from_date: date, to_date: date, ..week() };
+        let id = make(&world, &again).await.unwrap();
+        drain(&world, id).await;
+        assert_eq!(world.results("d", run, "only").await, [json!("backfill")], "{version:?}");
+        let has_new = !world.instances("d", run, "new").await.is_empty();
+        assert_eq!(has_new, version == OnVersion::Latest);
+    }
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_backfill_is_paused_and_cancelled(pool: PgPool) {
     let world = World::new(pool, vec![daily()]).await;
     world.unpause("d").await;

@@ -148,6 +148,50 @@ async fn a_pool_that_is_made_or_grows_lets_those_in_who_wait(pool: PgPool) {
     world.assert_counts().await;
 }
 
+#[sqlx::test(migrations = "../migrations")]
+async fn a_pool_without_a_limit_lets_everybody_in(pool: PgPool) {
+    let (dag, gauge) = (Dag::new("d"), Gauge::default());
+    for task in 0..40 {
+        holding(&dag, &format!("t{task}"), &[(gauge.clone(), 1)]).pool("wide").pool_slots(1_000_000);
+    }
+    let world = World::new(pool, vec![dag.max_active_tasks(64)]).await;
+    set_pool(&world, "wide", -1).await;
+    let run = world.start("d").await;
+    assert_eq!(world.count("d", TaskState::Queued).await, 40);
+    let worker = world.worker(Settings { slots: 64, ..Settings::default() });
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_task_waits_for_a_worker_that_serves_its_queue(pool: PgPool) {
+    let dag = Dag::new("d");
+    let [common, special, last] =
+        ["common", "special", "last"].map(|task| dag.task(task, async |_: Context| TaskResult::Ok(())));
+    dag.chain(common >> special.queue("gpu") >> last);
+    let world = World::new(pool, vec![dag]).await;
+    let serving = |queue: &str| world.worker(Settings { queues: vec![queue.to_owned()], ..Settings::default() });
+    let common = serving("default");
+    let run = world.start("d").await;
+    world.reaches("d", &run, "special", TaskState::Queued).await;
+    for _ in 0..5 {
+        world.pass().await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.state("d", &run, "special").await, TaskState::Queued);
+    let special = serving("gpu");
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    let workers =
+        "select array_agg(y.worker_id order by t.task_id) from task_try y join task_instance t using (instance_key)";
+    let workers: Vec<uuid::Uuid> = sqlx::query_scalar(workers).fetch_one(&world.pool).await.unwrap();
+    let [of_common, of_last, of_special] = workers[..] else { panic!("{workers:?}") };
+    assert!(of_common == of_last && of_common != of_special, "{workers:?}");
+    common.stop().await;
+    special.stop().await;
+    world.assert_counts().await;
+}
+
 /// One DAG has 300 tasks ready when another one's 30 come: from then on they share the slots, though all have the
 /// same priority and the first ones stood in line long before.
 #[sqlx::test(migrations = "../migrations")]

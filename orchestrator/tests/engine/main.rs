@@ -13,6 +13,7 @@ mod deferring;
 mod deploys;
 mod faults;
 mod gate;
+mod hops;
 mod isolation;
 mod keeping;
 mod limits;
