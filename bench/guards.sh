@@ -61,7 +61,7 @@ play faults "attempt fence"
 
 # Whoever settles holds the run.
 fresh
-replace orchestrator/src/store/runs.rs 'begin; select from dag_run where run_key = {} for no key update' 'begin; select from dag_run where run_key = {}'
+replace orchestrator/src/store/run_locks.rs 'begin; select from dag_run where run_key = {} for no key update' 'begin; select from dag_run where run_key = {}'
 play faults "run lock"
 
 # Only what belongs to a process that is not alive is rescued.

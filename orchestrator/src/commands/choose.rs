@@ -15,7 +15,8 @@ use crate::{
         dags,
         overrides::{self, Chosen},
         rechecks,
-        runs::{self, LockedRun, RunWindow},
+        run_locks::{self, LockedRun},
+        runs::{self, RunWindow},
     },
 };
 
@@ -201,7 +202,7 @@ pub(super) async fn choose(
     let mut chosen = Vec::new();
     let mut unknown = None;
     for key in runs_of(tx, choice).await? {
-        let Some(run) = runs::lock_waiting(tx, key).await? else { continue };
+        let Some(run) = run_locks::lock_waiting(tx, key).await? else { continue };
         let own = hold(tx, graphs, run, &choice.tasks).await?;
         let goes_over = run.version != latest && onto.wants(&own);
         let held = if goes_over { go_over(tx, graphs, run, latest, &choice.tasks).await? } else { own };

@@ -15,7 +15,7 @@ use crate::{
     store::{
         nodes,
         overrides::{self, Chosen},
-        runs, xcom,
+        run_states, xcom,
     },
 };
 
@@ -152,7 +152,7 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
     let instances: Vec<_> = taken.iter().map(|instance| (instance.node, instance.map_index)).collect();
     overrides::clear(tx, &keys, &retries).await?;
     if !keys.is_empty() {
-        runs::mark_as(tx, held.run.run_key, None).await?;
+        run_states::mark_as(tx, held.run.run_key, None).await?;
     }
     xcom::delete(tx, &keys).await?;
     nodes::forget_skips(tx, held.run.run_key, &instances).await?;
@@ -162,7 +162,7 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
 
 /// Starts a run again that has ended.
 pub(super) async fn requeue(tx: &mut PgConnection, held: &mut Held) -> sqlx::Result<()> {
-    if runs::requeue_if_finished(tx, held.run.run_key, held.run.now).await? {
+    if run_states::requeue_if_finished(tx, held.run.run_key, held.run.now).await? {
         held.run.state = RunState::Queued;
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::{By, Refused, write_down};
 use crate::{
     ids::{DagId, RunId},
     state::RunState,
-    store::{dags, runs},
+    store::{dags, run_locks, runs},
 };
 
 /// Deletes a run that is not running, with its task instances.
@@ -18,7 +18,7 @@ pub async fn delete_run(conn: &mut PgConnection, dag: &DagId, run: &RunId, by: &
     let mut tx = conn.begin().await?;
     let gone = || Refused::NoRun(dag.clone(), run.clone());
     let key = runs::key(&mut tx, dag, run).await?.ok_or_else(gone)?;
-    let state = runs::lock_to_delete(&mut tx, key).await?.ok_or_else(gone)?;
+    let state = run_locks::lock_to_delete(&mut tx, key).await?.ok_or_else(gone)?;
     if state == RunState::Running {
         return Err(Refused::NotDeletable(dag.clone(), run.clone(), state));
     }

@@ -17,7 +17,7 @@ use crate::{
         nodes,
         overrides::{self, Chosen, Verdict},
         pages::{self, instances::InstanceListed},
-        runs,
+        run_states, runs,
     },
 };
 
@@ -136,7 +136,7 @@ pub async fn mark_run(
     for mut held in choose(&mut tx, graphs, &choice, Onto::Own).await? {
         match state {
             MarkedRun::Queued => {
-                runs::mark_as(&mut tx, held.run.run_key, None).await?;
+                run_states::mark_as(&mut tx, held.run.run_key, None).await?;
                 requeue(&mut tx, &mut held).await?;
             }
             MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
@@ -163,11 +163,11 @@ async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &st
     let marked: Vec<_> = held.all.iter().filter(is_marked).cloned().collect();
     let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
     overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;
-    runs::mark_as(tx, held.run.run_key, None).await?;
+    run_states::mark_as(tx, held.run.run_key, None).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;
     if !held.all.iter().any(still_runs) {
-        runs::end(tx, run.run_key, RunState::Success).await?;
+        run_states::end(tx, run.run_key, RunState::Success).await?;
         run.state = RunState::Success;
     }
     move_on(tx, graphs, &[run], Freed::by(&held.graph, &marked)).await?;
@@ -183,10 +183,10 @@ async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) 
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;
     if teardowns.is_empty() {
-        runs::end(tx, run.run_key, RunState::Failed).await?;
+        run_states::end(tx, run.run_key, RunState::Failed).await?;
         run.state = RunState::Failed;
     } else {
-        runs::mark_as(tx, run.run_key, Some(RunState::Failed)).await?;
+        run_states::mark_as(tx, run.run_key, Some(RunState::Failed)).await?;
     }
     move_on(tx, graphs, &[run], Freed::by(&held.graph, &stopped)).await?;
     Ok(())

@@ -10,7 +10,8 @@ use crate::{
     state::RunState,
     store::{
         admission,
-        runs::{self, LockedRun},
+        run_locks::{self, LockedRun},
+        runs,
     },
 };
 
@@ -47,7 +48,7 @@ pub async fn let_runs_go(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId) 
 async fn lock_running(conn: &mut PgConnection, dag: &DagId) -> anyhow::Result<Vec<LockedRun>> {
     let mut locked = Vec::new();
     for run in runs::running(conn, dag).await? {
-        locked.extend(runs::lock_waiting(conn, run).await?.filter(|run| run.state == RunState::Running));
+        locked.extend(run_locks::lock_waiting(conn, run).await?.filter(|run| run.state == RunState::Running));
     }
     Ok(locked)
 }

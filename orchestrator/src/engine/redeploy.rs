@@ -14,7 +14,7 @@ use crate::{
         nodes,
         overrides::{self, Chosen},
         redeploy::{self, Places},
-        runs::LockedRun,
+        run_locks::LockedRun,
     },
 };
 

@@ -29,8 +29,8 @@ use crate::{
         nodes,
         outcomes::{self, Ended, Onward, Recorded, RunCounts},
         overrides, rechecks,
-        runs::{self, LockedRun},
-        signals,
+        run_locks::{self, LockedRun},
+        run_states, runs, signals,
         xcom::{self, Kept},
     },
 };
@@ -216,11 +216,11 @@ async fn hold<'c>(
     if versions.len() == 1
         && let Some((run, version)) = versions.first_key_value()
     {
-        return Ok((runs::begin_holding(conn, *run).await?, HashMap::from([(*run, *version)])));
+        return Ok((run_locks::begin_holding(conn, *run).await?, HashMap::from([(*run, *version)])));
     }
     let mut tx = conn.begin().await?;
     let keys: Vec<_> = versions.keys().map(|run| run.0).collect();
-    let held = runs::lock_idle(&mut tx, &keys).await?.into_iter().map(|run| (run.run_key, run.version)).collect();
+    let held = run_locks::lock_idle(&mut tx, &keys).await?.into_iter().map(|run| (run.run_key, run.version)).collect();
     Ok((tx, held))
 }
 
@@ -408,7 +408,7 @@ async fn finish(
         leaves.extend(runs.graph(*run)?.leaves().into_iter().map(|leaf| (*run, leaf)));
     }
     let drained: Vec<_> = drained.iter().copied().collect();
-    let finished = runs::finish(conn, &drained, &leaves).await?;
+    let finished = run_states::finish(conn, &drained, &leaves).await?;
     for (run, state) in &finished {
         callbacks::about_run(conn, runs.graph(*run)?, *run, *state).await?;
     }

@@ -8,7 +8,7 @@ use crate::{
     engine::{Freed, Graphs, move_on},
     ids::DagId,
     state::RunState,
-    store::{backfills, dags, runs},
+    store::{backfills, dags, run_locks, run_states, runs},
 };
 
 pub(super) async fn run_once(
@@ -37,11 +37,11 @@ pub async fn promote(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now:
     let Some(row) = dags::lock_if_free(&mut tx, dag).await?.filter(|row| !row.is_paused) else { return Ok(0) };
     let max_active_runs = graphs.get(&mut tx, row.current_version_id).await?.max_active_runs();
     let mut started = Vec::new();
-    let mut queued = runs::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await?;
+    let mut queued = run_locks::lock_queued(&mut tx, dag, i64::from(max_active_runs), now).await?;
     queued.extend(backfills::lock_queued(&mut tx, dag).await?);
     for mut run in queued {
         let timeout = graphs.get(&mut tx, run.version).await?.dagrun_timeout();
-        if runs::start_if_queued(&mut tx, run.run_key, now, timeout).await? {
+        if run_states::start_if_queued(&mut tx, run.run_key, now, timeout).await? {
             run.state = RunState::Running;
             started.push(run);
         }

@@ -8,7 +8,7 @@ use crate::{
     engine::{Freed, Graphs, move_on},
     ids::{DagId, RunKey},
     state::RunState,
-    store::{dags, rechecks, runs},
+    store::{dags, rechecks, run_locks},
 };
 
 /// What was written down, in one pass; the rest is the next pass's.
@@ -48,7 +48,7 @@ async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow:
     keys.sort_unstable();
     let mut next = Vec::new();
     for run in keys {
-        next.extend(runs::lock_waiting(tx, run).await?);
+        next.extend(run_locks::lock_waiting(tx, run).await?);
     }
     move_on(tx, graphs, &next, Freed::default()).await?;
     Ok(())

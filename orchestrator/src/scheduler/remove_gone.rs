@@ -14,7 +14,7 @@ use crate::{
     store::{
         nodes,
         overrides::{self, Chosen, Verdict},
-        processes, runs,
+        processes, run_locks, run_states, runs,
     },
 };
 
@@ -65,7 +65,7 @@ async fn remove(
     gone: &[Node],
 ) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let Some(locked) = runs::lock_waiting(&mut tx, run).await? else { return Ok(0) };
+    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await? else { return Ok(0) };
     let mut instances = overrides::lock_of_run(&mut tx, run).await?;
     // What still counts as running is rescued first: its worker is gone.
     let runs_on = |state| matches!(state, TaskState::Running | TaskState::Restarting);
@@ -79,7 +79,7 @@ async fn remove(
     overrides::force(&mut tx, &verdicts, "no worker has this task any more: a deploy took it out").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
     if gone.len() == graph.tasks().len() {
-        runs::mark_as(&mut tx, run, Some(RunState::Failed)).await?;
+        run_states::mark_as(&mut tx, run, Some(RunState::Failed)).await?;
     }
     move_on(&mut tx, graphs, &[locked], Freed::by(graph, &instances)).await?;
     tx.commit().await?;

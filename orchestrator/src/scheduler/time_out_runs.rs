@@ -11,7 +11,7 @@ use crate::{
     store::{
         nodes,
         overrides::{self, Chosen, Verdict},
-        rechecks, runs,
+        rechecks, run_locks, run_states,
     },
 };
 
@@ -20,7 +20,7 @@ const BATCH: i64 = 100;
 
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut ended = 0;
-    for run in runs::timed_out(conn, now, BATCH).await? {
+    for run in run_states::timed_out(conn, now, BATCH).await? {
         match time_out(conn, graphs, run, now).await {
             Ok(was_running) => ended += u64::from(was_running),
             Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot end it"),
@@ -31,9 +31,9 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: Date
 
 async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let mut tx = conn.begin().await?;
-    let Some(locked) = runs::lock_waiting(&mut tx, run).await? else { return Ok(false) };
+    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await? else { return Ok(false) };
     // It may have ended, or been cleared and started anew, while we waited.
-    if !runs::timed_out_now(&mut tx, run, now).await? {
+    if !run_states::timed_out_now(&mut tx, run, now).await? {
         return Ok(false);
     }
     let graph = graphs.get(&mut tx, locked.version).await?;
@@ -42,7 +42,7 @@ async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: Da
     let verdict = |task: &Chosen| Verdict { instance: task.instance, state: TaskState::Skipped };
     overrides::force(&mut tx, &unfinished.iter().map(verdict).collect::<Vec<_>>(), "the run took too long").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
-    runs::end(&mut tx, run, RunState::Failed).await?;
+    run_states::end(&mut tx, run, RunState::Failed).await?;
     about_run(&mut tx, &graph, run, RunState::Failed).await?;
     rechecks::insert(&mut tx, &[run]).await?;
     move_on(&mut tx, graphs, &[], Freed::by(&graph, &unfinished)).await?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::runs::LockedRun;
+use super::run_locks::LockedRun;
 use crate::{
     ids::{BackfillId, DagId, RunId, RunKey, VersionId},
     state::RunState,

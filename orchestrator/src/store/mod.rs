@@ -28,6 +28,8 @@ pub mod redeploy;
 pub mod rescue;
 pub mod retention;
 pub mod run_dates;
+pub mod run_locks;
+pub mod run_states;
 pub mod runs;
 pub mod signals;
 pub mod streaming;

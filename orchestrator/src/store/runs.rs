@@ -1,10 +1,8 @@
 //! `dag_run`.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::outcomes::RunCounts;
 use crate::{
@@ -66,63 +64,6 @@ pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::R
         run.now,
         run.tasks,
         run.triggering_user
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// A run that is held until the transaction ends.
-#[derive(Clone, Copy, Debug)]
-pub struct LockedRun {
-    /// The run.
-    pub run_key: RunKey,
-    /// The version that it runs under.
-    pub version: VersionId,
-    /// Its state.
-    pub state: RunState,
-    /// The database's time.
-    pub now: DateTime<Utc>,
-}
-
-/// Locks those of the runs that nobody else holds. A statement of its own, before any statement that reads: one that
-/// waits for a lock goes on with its old snapshot.
-///
-/// # Errors
-/// The database is down.
-pub async fn lock_idle(conn: &mut PgConnection, runs: &[i64]) -> sqlx::Result<Vec<LockedRun>> {
-    sqlx::query_as!(
-        LockedRun,
-        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
-                  now() as "now!"
-           from dag_run where run_key = any($1) order by run_key for no key update skip locked"#,
-        runs
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Begins a transaction that holds the run, in one round trip, waiting for whoever holds it. Whoever may be dropped while
-/// it waits must not give the connection back to a pool: the transaction begins all the same.
-///
-/// # Errors
-/// The database is down.
-pub async fn begin_holding(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Transaction<'_, Postgres>> {
-    // A number cannot carry anything else into the statement.
-    let statement = format!("begin; select from dag_run where run_key = {} for no key update", run.0);
-    conn.begin_with(AssertSqlSafe(statement)).await
-}
-
-/// Locks the run, waiting for whoever holds it. Of several, that with the lowest key first: so no two wait for each other.
-///
-/// # Errors
-/// The database is down.
-pub async fn lock_waiting(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<LockedRun>> {
-    sqlx::query_as!(
-        LockedRun,
-        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
-                  now() as "now!"
-           from dag_run where run_key = $1 for no key update"#,
-        run.0
     )
     .fetch_optional(conn)
     .await
@@ -250,37 +191,6 @@ pub async fn dags_with_queued(conn: &mut PgConnection, now: DateTime<Utc>) -> sq
     .await
 }
 
-/// Takes the queued runs of the DAG that may start, oldest first, those of backfills that go on left out, and locks them. Lock the DAG
-/// first.
-///
-/// # Errors
-/// The database is down.
-pub async fn lock_queued(
-    conn: &mut PgConnection,
-    dag: &DagId,
-    max_active_runs: i64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<LockedRun>> {
-    sqlx::query_as!(
-        LockedRun,
-        r#"select run_key as "run_key: RunKey", version_id as "version: VersionId", state as "state: RunState",
-                  now() as "now!"
-           from dag_run
-           where dag_id = $1 and state in ('queued', 'running') and state = 'queued' and run_after <= $3
-             and not exists (select from backfill b where b.backfill_id = dag_run.backfill_id and b.completed_at is null)
-           order by run_after, run_key
-           limit greatest(0, $2 - (select count(*) from dag_run where dag_id = $1 and state in ('queued', 'running')
-                                                                  and state = 'running' and not exists (
-               select from backfill b where b.backfill_id = dag_run.backfill_id and b.completed_at is null)))
-           for no key update skip locked"#,
-        dag.as_str(),
-        max_active_runs,
-        now
-    )
-    .fetch_all(conn)
-    .await
-}
-
 /// How the task instances of a run stand; hold its lock.
 ///
 /// # Errors
@@ -293,81 +203,6 @@ pub async fn counts(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<RunCou
         run.0
     )
     .fetch_one(conn)
-    .await
-}
-
-/// Starts a run that is queued; hold its lock.
-///
-/// # Errors
-/// The database is down.
-pub async fn start_if_queued(
-    conn: &mut PgConnection,
-    run: RunKey,
-    now: DateTime<Utc>,
-    timeout: Option<Duration>,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        // The history of one that starts for the first time is of this day, however long it stood in line: the partitions of
-        // the day on which it was made may be gone.
-        "update dag_run set state = 'running', start_date = $2, timeout_at = $2::timestamptz + make_interval(secs => $3),
-                            run_day = case when clear_number = 0 then ($2 at time zone 'utc')::date else run_day end
-         where run_key = $1 and state = 'queued'",
-        run.0,
-        now,
-        timeout.map(|timeout| timeout.as_secs_f64())
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Ends those of the runs that have no unfinished task instance: as they were marked, else a failed leaf makes a failed run
-/// (Airflow's verdict). Hold their locks.
-///
-/// # Errors
-/// The database is down.
-pub async fn finish(
-    conn: &mut PgConnection,
-    runs: &[RunKey],
-    leaves: &[(RunKey, Node)],
-) -> sqlx::Result<Vec<(RunKey, RunState)>> {
-    let runs: Vec<_> = runs.iter().map(|run| run.0).collect();
-    let (leaf_runs, nodes): (Vec<_>, Vec<_>) = leaves.iter().map(|(run, node)| (run.0, node.0)).unzip();
-    let ended = sqlx::query!(
-        r#"with failed as (
-               -- Each leaf by itself: a plan of a young database would read all task instances.
-               select distinct l.run_key
-               from unnest($2::bigint[], $3::int[]) as l(run_key, node) cross join lateral (
-                   select from task_instance t
-                   where t.run_key = l.run_key and t.node = l.node and t.state in ('failed', 'upstream_failed') limit 1) t
-           )
-           update dag_run r
-           set state = coalesce(r.marked_as, case when r.run_key in (select run_key from failed)
-                                                   then 'failed'::run_state else 'success' end),
-               marked_as = null,
-               end_date = statement_timestamp()
-           where r.run_key = any($1) and r.state = 'running' and r.unfinished = 0
-           returning r.run_key as "run_key: RunKey", r.state as "state: RunState""#,
-        &runs,
-        &leaf_runs,
-        &nodes
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(ended.into_iter().map(|row| (row.run_key, row.state)).collect())
-}
-
-/// Locks a run that is to be deleted; running, too, while a worker still stops one of its tasks. None if it is gone.
-///
-/// # Errors
-/// The database is down.
-pub async fn lock_to_delete(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<RunState>> {
-    sqlx::query_scalar!(
-        r#"select case when active > 0 then 'running' else state end as "state!: RunState"
-           from dag_run where run_key = $1 for update"#,
-        run.0
-    )
-    .fetch_optional(conn)
     .await
 }
 
@@ -394,53 +229,6 @@ pub async fn set_note(conn: &mut PgConnection, dag: &DagId, run: &RunId, note: O
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Ends a run, however its tasks stand; hold its lock. One that has ended already gets the new state.
-///
-/// # Errors
-/// The database is down.
-pub async fn end(conn: &mut PgConnection, run: RunKey, state: RunState) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update dag_run set state = $2, start_date = coalesce(start_date, statement_timestamp()), end_date = statement_timestamp(),
-                            marked_as = null
-         where run_key = $1 and state <> $2",
-        run.0,
-        state as RunState
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// How a run is to end when what still runs has ended, whatever its leaves say; none: they say it. Hold its lock.
-///
-/// # Errors
-/// The database is down.
-pub async fn mark_as(conn: &mut PgConnection, run: RunKey, state: Option<RunState>) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update dag_run set marked_as = $2 where run_key = $1 and marked_as is distinct from $2",
-        run.0,
-        state as Option<RunState>
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The running runs whose time is over.
-///
-/// # Errors
-/// The database is down.
-pub async fn timed_out(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<RunKey>> {
-    sqlx::query_scalar!(
-        r#"select run_key as "run_key: RunKey" from dag_run
-           where state = 'running' and timeout_at is not null and timeout_at <= $1 order by timeout_at limit $2"#,
-        now,
-        limit
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// A version that new runs do not get any more, and that runs under way are under.
@@ -512,38 +300,6 @@ pub async fn standing_still(conn: &mut PgConnection, limit: i64) -> sqlx::Result
     )
     .fetch_all(conn)
     .await
-}
-
-/// Whether a run is running and its time is over; hold its lock.
-///
-/// # Errors
-/// The database is down.
-pub async fn timed_out_now(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from dag_run where run_key = $1 and state = 'running' and timeout_at <= $2) as "yes!""#,
-        run.0,
-        now
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// Puts a finished run back to queued, so that its cleared tasks run again. Airflow's `reset_dag_runs`.
-///
-/// # Errors
-/// The database is down.
-pub async fn requeue_if_finished(conn: &mut PgConnection, run: RunKey, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        "update dag_run
-         set state = 'queued', queued_at = $2, start_date = null, end_date = null, clear_number = clear_number + 1,
-             timeout_at = null, marked_as = null
-         where run_key = $1 and state in ('success', 'failed')",
-        run.0,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
 /// The earliest instant at which something is to happen by the clock alone: a slot of a DAG, a queued run's time, a
