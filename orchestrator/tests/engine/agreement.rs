@@ -51,7 +51,7 @@ fn random_model(seed: u64) -> Model {
     let size = random.random_range(1..=7);
     let density = random.random_range(0.2..0.8);
     let has_setups = random.random_bool(0.3);
-    let has_mapping = !has_setups && random.random_bool(0.6);
+    let has_mapping = random.random_bool(0.6);
     // The mapped group, a part of the tasks, and what it is mapped over: a task before them.
     let first = random.random_range(0..size);
     let group = (has_mapping && random.random_bool(0.5)).then(|| random_over(&mut random, first));

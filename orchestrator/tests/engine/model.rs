@@ -107,9 +107,13 @@ impl Model {
         (0..self.tasks.len()).flat_map(|task| self.of(task)).collect()
     }
 
+    fn share_lanes(&self, one: usize, other: usize) -> bool {
+        self.tasks[one].in_group && self.tasks[other].in_group
+    }
+
     /// The instances of another task that have to do with this one: in the group those of the same index.
     fn along(&self, (task, index): At, other: usize) -> Vec<At> {
-        let in_lane = self.tasks[task].in_group && self.tasks[other].in_group;
+        let in_lane = self.share_lanes(task, other);
         self.of(other).into_iter().filter(|at| !in_lane || at.1 == index).collect()
     }
 
@@ -209,19 +213,22 @@ impl Model {
 
     /// Clear: back to the beginning; what runs restarts; a run that has ended is queued.
     pub fn clear(&mut self, chosen: &[(usize, Option<i32>)], only_failed: bool) {
-        let mut tasks = Vec::new();
-        for (task, _) in chosen {
+        let mut all = Vec::new();
+        for (task, index) in chosen {
             let setups = match self.tasks[*task].kind {
                 Kind::Work => self.setups_of(*task),
                 Kind::Setup => vec![*task],
                 _ => Vec::new(),
             };
             for setup in setups {
-                tasks.push(setup);
-                tasks.extend(self.downstream(setup).into_iter().filter(|task| self.tasks[*task].kind.is_teardown()));
+                let index = index.filter(|_| setup == *task || self.share_lanes(setup, *task));
+                let mut with = vec![(setup, index)];
+                for teardown in self.downstream(setup).into_iter().filter(|task| self.tasks[*task].kind.is_teardown()) {
+                    with.push((teardown, index.filter(|_| self.share_lanes(setup, teardown))));
+                }
+                all.extend(self.named(&with));
             }
         }
-        let mut all: Vec<At> = tasks.into_iter().flat_map(|task| self.of(task)).collect();
         all.extend(self.named(chosen));
         all.sort_unstable();
         all.dedup();
