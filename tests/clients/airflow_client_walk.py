@@ -97,6 +97,10 @@ class Walk:
         assert self.dags.get_dag("example_daily").timetable_summary
         details = self.dags.get_dag_details("example_daily")
         assert details.start_date.year == 2024 and details.catchup is False, details
+        self.dags.favorite_dag("example_daily")
+        assert [dag.dag_id for dag in self.dags.get_dags(is_favorite=True).dags] == ["example_daily"]
+        self.dags.unfavorite_dag("example_daily")
+        refused(409, self.dags.unfavorite_dag, "example_daily")
         assert self.dags.get_dag_tags().tags
         refused(404, self.dags.get_dag, "none")
         paused = self.dags.patch_dags(models.DAGPatchBody(is_paused=True), dag_id_pattern="example_da")

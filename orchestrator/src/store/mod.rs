@@ -13,6 +13,7 @@ pub mod dags;
 pub mod due;
 pub mod events;
 pub mod expansion;
+pub mod favorites;
 pub mod figures;
 pub mod instances;
 pub mod logs;

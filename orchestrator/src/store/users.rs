@@ -175,7 +175,11 @@ pub async fn revoke_grant(conn: &mut PgConnection, name: &str, dag: &DagId) -> s
 /// # Errors
 /// The database is down.
 pub async fn delete(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
-    Ok(sqlx::query!("delete from app_user where username = $1", name).execute(conn).await?.rows_affected() == 1)
+    let done = sqlx::query!(
+        "with favorites as (delete from dag_favorite where user_name = $1) delete from app_user where username = $1",
+        name
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Locks the users against each other's change: how many admins there are must not change meanwhile.

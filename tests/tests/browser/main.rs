@@ -206,6 +206,12 @@ async fn nothing_needs_scripts() {
     browser.click("#dag-example_etl button.switch[aria-checked=true]").await;
     browser.click("#dag-example_etl button.switch[aria-checked=false]").await;
     browser.wait_for("#dag-example_etl button.switch[aria-checked=true]").await;
+    browser.click("#dag-example_etl button.star").await;
+    browser.open("/dags").await;
+    browser.follow("★ Favorites").await;
+    browser.see("h1", "DAGs 1").await;
+    browser.click("#dag-example_etl button.star[aria-pressed=true]").await;
+    browser.see(".empty", "None of your favorites is like that").await;
     browser.open("/dags/example_etl/trigger").await;
     browser.press("Trigger").await;
     // The page loads itself anew until the run has ended.

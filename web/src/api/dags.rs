@@ -13,6 +13,7 @@ use orchestrator::{
     ids::{DagId, TaskId},
     state::RunState,
     store::{
+        favorites,
         pages::{
             dags::{self as page, DagColumn, DagFilter, DagListed},
             select::{Direction, Test},
@@ -32,10 +33,18 @@ use super::{
 };
 use crate::{App, openapi::unserved};
 
-pub(crate) async fn list(State(app): State<App>, Extension(sight): Extension<Sight>, uri: Uri) -> ApiResult<Response> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(sight): Extension<Sight>,
+    Extension(by): Extension<By>,
+    uri: Uri,
+) -> ApiResult<Response> {
     let params = Params::of(&uri)?;
-    let filter = read(&params)?.seen_by(&sight, DagColumn::DagId);
+    let mut filter = read(&params)?.seen_by(&sight, DagColumn::DagId);
     let mut conn = app.pool.acquire().await?;
+    if let Some(wanted) = params.flag("is_favorite")? {
+        filter = filter.favorite(wanted, &favorites::of(&mut conn, by.user.as_deref()).await?);
+    }
     let found = page::list(&mut conn, &filter, params.page()?).await?;
     let mut graphs = Vec::with_capacity(found.rows.len());
     for dag in &found.rows {
@@ -89,12 +98,17 @@ pub(crate) async fn get(State(app): State<App>, Path(dag_id): Path<DagId>) -> Ap
     Ok(Json(wire::dag(&dag, &graph)))
 }
 
-pub(crate) async fn details(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {
+pub(crate) async fn details(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(dag_id): Path<DagId>,
+) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
     let dag = find(&mut conn, dag_id).await?;
     let graph = app.graphs.get(&mut conn, dag.version).await?;
     let active = runs::count_active(&mut conn, &dag.dag_id).await?;
-    Ok(Json(wire::dag_details(&dag, &graph, active)))
+    let is_favorite = favorites::of(&mut conn, by.user.as_deref()).await?.contains(&dag.dag_id);
+    Ok(Json(wire::dag_details(&dag, &graph, active, is_favorite)))
 }
 
 pub(crate) async fn patch(

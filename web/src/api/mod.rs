@@ -12,6 +12,7 @@ pub(crate) mod cursor;
 mod dags;
 mod error;
 mod events;
+mod favorites;
 mod filters;
 mod health;
 mod instances;
@@ -70,6 +71,8 @@ fn dags() -> Router<App> {
         .route("/", get(dags::list).patch(dags::patch_all))
         .route("/{dag_id}", get(dags::get).patch(dags::patch).delete(dags::delete))
         .route("/{dag_id}/details", get(dags::details))
+        .route("/{dag_id}/favorite", post(favorites::favorite))
+        .route("/{dag_id}/unfavorite", post(favorites::unfavorite))
         .route("/{dag_id}/tasks", get(dags::tasks))
         .route("/{dag_id}/tasks/{task_id}", get(dags::task))
         .route("/{dag_id}/clearTaskInstances", post(clear::clear))

@@ -10,13 +10,15 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     match (parts.next(), parts.next(), parts.next()) {
         (Some("auth" | "login" | "logout" | "static" | "docs" | "openapi.json"), _, _) => None,
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
-        (Some("api"), Some("v2"), Some(resource)) => Some(of_resource(resource, reads || is_batch(method, path))),
+        (Some("api"), Some("v2"), Some(resource)) => {
+            Some(of_resource(resource, reads || is_batch(method, path) || is_favorite(method, path)))
+        }
         (Some("api"), Some("users"), _) => Some(Role::Admin),
         (Some("account"), _, _) | (Some("api"), Some("tokens"), _) => Some(Role::Public),
         (Some("api"), Some("streaming"), _) => Some(Role::Op),
         (Some("users"), _, _) => Some(Role::Admin),
         (Some("variables" | "connections"), _, _) => Some(Role::Op),
-        _ if reads => Some(Role::Viewer),
+        _ if reads || is_favorite(method, path) => Some(Role::Viewer),
         (Some("pools" | "assets"), _, _) => Some(Role::Op),
         _ => Some(Role::User),
     }
@@ -25,6 +27,11 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
 /// A POST that only reads: a list whose conditions are longer than a path may be. Something else may be called `list`.
 fn is_batch(method: &Method, path: &str) -> bool {
     *method == Method::POST && (path.ends_with("/dagRuns/list") || path.ends_with("/taskInstances/list"))
+}
+
+/// What somebody remembers for themselves changes nothing for others.
+fn is_favorite(method: &Method, path: &str) -> bool {
+    *method == Method::POST && (path.ends_with("/favorite") || path.ends_with("/unfavorite"))
 }
 
 fn of_resource(resource: &str, reads: bool) -> Role {
@@ -64,7 +71,9 @@ mod tests {
         for path in ["/api/v2/dags/d/dagRuns", "/dags/d/trigger", "/api/v2/backfills", "/api/signals/paid"] {
             assert_eq!(post(path), Some(Role::User), "{path}");
         }
-        assert_eq!(post("/api/v2/dags/~/dagRuns/list"), Some(Role::Viewer));
+        for path in ["/api/v2/dags/~/dagRuns/list", "/api/v2/dags/d/favorite", "/dags/d/favorite"] {
+            assert_eq!(post(path), Some(Role::Viewer), "{path}");
+        }
         let delete = |path| required(&Method::DELETE, path);
         assert_eq!((delete("/api/v2/pools/list"), delete("/api/v2/dags/list")), (Some(Role::Op), Some(Role::User)));
         assert_eq!(delete("/api/v2/dags/d/dagRuns/list"), Some(Role::User), "a run of that name");

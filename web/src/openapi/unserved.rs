@@ -12,7 +12,7 @@ pub(crate) struct Unserved {
 
 pub(crate) const DAGS: Unserved = Unserved {
     path: "/api/v2/dags",
-    names: &["asset_dependency", "dag_run_state", "is_favorite", "timetable_type", "bundle_name", "bundle_version"],
+    names: &["asset_dependency", "dag_run_state", "timetable_type", "bundle_name", "bundle_version"],
 };
 
 pub(crate) const RUNS: Unserved = Unserved {

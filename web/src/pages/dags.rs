@@ -15,7 +15,7 @@ use orchestrator::{
     ids::DagId,
     state::RunState,
     store::{
-        self,
+        self, favorites,
         pages::{
             Page as Part,
             dags::{self as page, DagColumn, DagFilter, DagListed, RecentRun},
@@ -61,6 +61,7 @@ struct Row {
     owner: String,
     tags: Vec<String>,
     is_paused: bool,
+    is_favorite: bool,
     schedule: String,
     next_run: Option<(Moment, String)>,
     recent: Vec<Bar>,
@@ -76,12 +77,19 @@ pub(crate) struct Wanted {
     tag: String,
     state: String,
     paused: String,
+    favorite: String,
     offset: i64,
 }
 
 impl Wanted {
-    fn pairs(&self) -> [(&'static str, &str); 4] {
-        [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("paused", &self.paused)]
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        [
+            ("q", &self.q),
+            ("tag", &self.tag),
+            ("state", &self.state),
+            ("paused", &self.paused),
+            ("favorite", &self.favorite),
+        ]
     }
 
     /// The list with another value of one of these.
@@ -94,8 +102,11 @@ impl Wanted {
         self.pairs().iter().all(|(_, value)| value.is_empty())
     }
 
-    fn filter(&self) -> DagFilter {
+    fn filter(&self, favorites: &BTreeSet<DagId>) -> DagFilter {
         let mut filter = DagFilter::default().order_by(DagColumn::DagId, Direction::Ascending);
+        if let Ok(wanted) = self.favorite.parse() {
+            filter = filter.favorite(wanted, favorites);
+        }
         if !self.q.is_empty() {
             filter = filter.with(DagColumn::DagId, Test::Contains(self.q.clone()));
         }
@@ -119,12 +130,15 @@ impl Frame for DagsPage {
 pub(crate) async fn show(
     State(app): State<App>,
     Extension(sight): Extension<Sight>,
+    Extension(by): Extension<By>,
     Query(wanted): Query<Wanted>,
     OriginalUri(uri): OriginalUri,
 ) -> PageResult<DagsPage> {
     let mut conn = app.pool.acquire().await?;
     let part = Part { limit: DAGS, offset: wanted.offset.max(0) };
-    let listed = page::list(&mut conn, &wanted.filter().seen_by(&sight, DagColumn::DagId), part).await?;
+    let favorites = favorites::of(&mut conn, by.user.as_deref()).await?;
+    let filter = wanted.filter(&favorites).seen_by(&sight, DagColumn::DagId);
+    let listed = page::list(&mut conn, &filter, part).await?;
     let now = store::now(&mut conn).await?;
     let ids: Vec<_> = listed.rows.iter().map(|dag| dag.dag_id.as_str().to_owned()).collect();
     let mut recent: HashMap<DagId, Vec<RecentRun>> = HashMap::new();
@@ -134,7 +148,9 @@ pub(crate) async fn show(
     let mut rows = Vec::new();
     for dag in listed.rows {
         let graph = app.graphs.get(&mut conn, dag.version).await?;
-        rows.push(row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, now));
+        let is_favorite = favorites.contains(&dag.dag_id);
+        let row = row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, now);
+        rows.push(Row { is_favorite, ..row });
     }
     Ok(Page(DagsPage {
         tags: match sight {
@@ -167,6 +183,7 @@ fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed,
         owner: graph.owner().to_owned(),
         tags,
         is_paused: dag.is_paused,
+        is_favorite: false,
         schedule: graph.schedule().in_words(),
         next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), away(at, now))),
         success: (!ended.is_empty()).then(|| (succeeded * 100 / ended.len()) as i64),
@@ -192,5 +209,27 @@ pub(crate) async fn pause(
     let mut conn = app.pool.acquire().await?;
     commands::set_paused(&mut conn, &app.graphs, &dag_id, form.paused, &by).await?;
     app.wake.everybody();
+    Ok(Redirect::to(&local(&form.back)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Favorite {
+    favorite: bool,
+    #[serde(default)]
+    back: String,
+}
+
+pub(crate) async fn favorite(
+    State(app): State<App>,
+    Extension(by): Extension<By>,
+    Path(dag_id): Path<DagId>,
+    Form(form): Form<Favorite>,
+) -> Result<Redirect, PageError> {
+    let mut conn = app.pool.acquire().await?;
+    if form.favorite {
+        favorites::insert(&mut conn, by.user.as_deref(), &dag_id).await?;
+    } else {
+        favorites::delete(&mut conn, by.user.as_deref(), &dag_id).await?;
+    }
     Ok(Redirect::to(&local(&form.back)))
 }

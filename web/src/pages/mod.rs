@@ -99,6 +99,7 @@ fn of_dag() -> Router<App> {
         .route("/details", get(dag::details::show))
         .route("/delete", get(dag::delete::ask).post(dag::delete::act))
         .route("/pause", post(dags::pause))
+        .route("/favorite", post(dags::favorite))
         .route("/trigger", get(trigger::ask).post(trigger::trigger))
 }
 

@@ -210,6 +210,41 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn everybody_has_favorites_of_their_own(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let (admin, viewer) = (world.bearer("admin").await, world.bearer("viewer").await);
+    let post = async |who: &str, path: &str| world.call_as(who, Method::POST, path, "").await.0;
+    let listed = async |who: &str, wanted: bool| {
+        let path = format!("/api/v2/dags?is_favorite={wanted}");
+        let (status, list) = world.call_as(who, Method::GET, &path, "").await;
+        assert_eq!(status, 200, "{list}");
+        list["dags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|dag| dag["dag_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(post(&viewer, "/api/v2/dags/typed/favorite").await, 204);
+    assert_eq!(post(&viewer, "/api/v2/dags/typed/favorite").await, 204, "it is one already");
+    assert_eq!(post(&viewer, "/api/v2/dags/none/favorite").await, 404);
+    assert_eq!((listed(&viewer, true).await, listed(&admin, true).await), (vec!["typed".to_owned()], vec![]));
+    assert_eq!(listed(&viewer, false).await, ["consumer", "example"]);
+    let details = async |who: &str| {
+        world.call_as(who, Method::GET, "/api/v2/dags/typed/details", "").await.1["is_favorite"].clone()
+    };
+    assert_eq!((details(&viewer).await, details(&admin).await), (json!(true), json!(false)));
+    assert_eq!(post(&admin, "/api/v2/dags/typed/unfavorite").await, 409);
+    assert_eq!(post(&viewer, "/api/v2/dags/typed/unfavorite").await, 204);
+    assert!(listed(&viewer, true).await.is_empty());
+    // They go with whom they were of.
+    assert_eq!(post(&viewer, "/api/v2/dags/typed/favorite").await, 204);
+    assert_eq!(world.call_as(&admin, Method::DELETE, "/api/users/viewer", "").await.0, 204);
+    let left: i64 = sqlx::query_scalar("select count(*) from dag_favorite").fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_granted_run_does_not_tell_of_the_dag_that_caused_it(pool: PgPool) {
     let world = with_users(&pool).await;
     let (admin, public) = (world.bearer("admin").await, world.bearer("public").await);
@@ -441,6 +476,9 @@ async fn a_page_offers_what_one_may_do(pool: PgPool) {
             let (status, page) = world.send(get).await;
             assert_eq!(status, 200, "{path}");
             let offers = [r#"method="post""#, "/act/", "/trigger\"", "/delete\"", "/chosen", r#"name="run" "#];
+            // Everybody has favorites.
+            let favorite = |dag| format!(r#"method="post" action="/dags/{dag}/favorite""#);
+            let page = ["example", "typed", "consumer"].iter().fold(page, |page, dag| page.replace(&favorite(dag), ""));
             let offered: Vec<_> = offers.into_iter().filter(|offer| page.contains(offer)).collect();
             assert_eq!(!offered.is_empty(), may, "{role} at {path}: {offered:?}");
             assert!(!path.ends_with("/one") || page.contains("look here"), "a note may be read");

@@ -1,11 +1,13 @@
 //! The list of DAGs, and one DAG.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{
     Listed, Page,
-    select::{self, Column, Selection, Source, Sql},
+    select::{self, Column, Selection, Source, Sql, Test},
 };
 use crate::{
     ids::{DagId, RunId, VersionId},
@@ -82,6 +84,15 @@ impl Column for DagColumn {
 
 /// Which DAGs.
 pub type DagFilter = Selection<DagColumn>;
+
+impl DagFilter {
+    /// Those that are among somebody's favorites, or those that are not.
+    #[must_use]
+    pub fn favorite(self, wanted: bool, favorites: &BTreeSet<DagId>) -> Self {
+        let ids = favorites.iter().map(|dag| dag.as_str().to_owned()).collect();
+        self.with(DagColumn::DagId, if wanted { Test::OneOf(ids) } else { Test::NoneOf(ids) })
+    }
+}
 
 const DAGS: Source = Source {
     columns: "d.dag_id, d.is_paused, d.current_version_id as version, v.number as version_number, d.next_run_at,

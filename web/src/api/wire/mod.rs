@@ -49,7 +49,7 @@ pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
 }
 
 /// Airflow's `DAGDetailsResponse`: the DAG, and more.
-pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -> Value {
+pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64, is_favorite: bool) -> Value {
     let mut details = dag(listed, graph);
     let more = json!({
         "catchup": graph.window().catchup, "dag_run_timeout": graph.dagrun_timeout().map(time_delta), "asset_expression": null, "doc_md": null,
@@ -57,7 +57,7 @@ pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64) -
         "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": params(graph),
         "render_template_as_native_obj": false, "template_search_path": null, "timezone": "UTC",
         "last_parsed": instant(listed.last_registered_at), "default_args": null, "rerun_with_latest_version": null,
-        "owner_links": {}, "is_favorite": false, "active_runs_count": active_runs, "concurrency": 16,
+        "owner_links": {}, "is_favorite": is_favorite, "active_runs_count": active_runs, "concurrency": 16,
         "latest_dag_version":
             version(listed.version, listed.version_number, listed.dag_id.as_str(), listed.last_registered_at),
     });
