@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, Uri},
 };
 use orchestrator::{
+    accounts::Role,
     commands::{self, Backfill, By, OnVersion},
     ids::{BackfillId, DagId},
     store::{
@@ -23,7 +24,10 @@ use super::{
     query::{Params, listed},
     wire,
 };
-use crate::App;
+use crate::{
+    App,
+    auth::{needs, sees_dag},
+};
 
 const ALLOWED: [&str; 8] = [
     "dag_id",
@@ -41,6 +45,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let dag = params.one("dag_id").map(DagId::from);
     let page = params.page()?;
     let mut all = backfills::list(&mut *app.pool.acquire().await?, dag.as_ref(), None).await?;
+    all.retain(|backfill| sees_dag(&backfill.dag_id));
     for (_, direction) in params.order(&[("id", ())])? {
         all.sort_by_key(|backfill| backfill.backfill_id);
         if direction == Direction::Descending {
@@ -53,7 +58,8 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(id): Path<i64>) -> ApiResult {
-    show(&app, BackfillId(id)).await
+    let row = find(&app, BackfillId(id), Role::Viewer).await?;
+    Ok(Json(write(&row)))
 }
 
 pub(crate) async fn create(
@@ -63,6 +69,7 @@ pub(crate) async fn create(
     body: Bytes,
 ) -> ApiResult {
     let backfill = read(&Body::read(&headers, &body, &["dag_id", "from_date", "to_date"], &ALLOWED)?)?;
+    needs(Role::User, &backfill.dag_id)?;
     let mut conn = app.pool.acquire().await?;
     let id = commands::create_backfill(&mut conn, &app.graphs, &backfill, &by).await?;
     drop(conn);
@@ -73,6 +80,7 @@ pub(crate) async fn create(
 /// What it would make, without making it.
 pub(crate) async fn dry_run(State(app): State<App>, headers: HeaderMap, body: Bytes) -> ApiResult {
     let backfill = read(&Body::read(&headers, &body, &["dag_id", "from_date", "to_date"], &ALLOWED)?)?;
+    needs(Role::User, &backfill.dag_id)?;
     let dates = commands::preview_backfill(&mut *app.pool.acquire().await?, &app.graphs, &backfill).await?;
     let row = |date| json!({ "logical_date": wire::instant(date), "partition_key": null, "partition_date": null });
     let rows: Vec<_> = dates.into_iter().map(row).collect();
@@ -81,26 +89,34 @@ pub(crate) async fn dry_run(State(app): State<App>, headers: HeaderMap, body: By
 }
 
 pub(crate) async fn pause(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
-    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), true, &by).await?;
-    show(&app, BackfillId(id)).await
+    let id = find(&app, BackfillId(id), Role::User).await?.backfill_id;
+    commands::pause_backfill(&mut *app.pool.acquire().await?, id, true, &by).await?;
+    show(&app, id).await
 }
 
 pub(crate) async fn unpause(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
-    commands::pause_backfill(&mut *app.pool.acquire().await?, BackfillId(id), false, &by).await?;
+    let id = find(&app, BackfillId(id), Role::User).await?.backfill_id;
+    commands::pause_backfill(&mut *app.pool.acquire().await?, id, false, &by).await?;
     app.wake.everybody();
-    show(&app, BackfillId(id)).await
+    show(&app, id).await
 }
 
 pub(crate) async fn cancel(State(app): State<App>, Extension(by): Extension<By>, Path(id): Path<i64>) -> ApiResult {
-    let mut conn = app.pool.acquire().await?;
-    commands::cancel_backfill(&mut conn, &app.graphs, BackfillId(id), &by).await?;
-    drop(conn);
-    show(&app, BackfillId(id)).await
+    let id = find(&app, BackfillId(id), Role::User).await?.backfill_id;
+    commands::cancel_backfill(&mut *app.pool.acquire().await?, &app.graphs, id, &by).await?;
+    show(&app, id).await
 }
 
 async fn show(app: &App, id: BackfillId) -> ApiResult {
     let row = commands::find_backfill(&mut *app.pool.acquire().await?, id).await?;
     Ok(Json(write(&row)))
+}
+
+/// One that whoever asks may do this with.
+async fn find(app: &App, id: BackfillId, role: Role) -> ApiResult<BackfillRow> {
+    let row = commands::find_backfill(&mut *app.pool.acquire().await?, id).await?;
+    needs(role, &row.dag_id)?;
+    Ok(row)
 }
 
 fn read(body: &Body) -> ApiResult<Backfill> {

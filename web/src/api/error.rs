@@ -11,6 +11,8 @@ use orchestrator::{
 };
 use serde_json::{Value, json};
 
+use crate::auth::Lacking;
+
 /// An answer that is an error.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -68,6 +70,12 @@ impl IntoResponse for ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         Self::from(anyhow::Error::from(error))
+    }
+}
+
+impl From<Lacking> for ApiError {
+    fn from(lacking: Lacking) -> Self {
+        Self::new(StatusCode::FORBIDDEN, lacking.to_string())
     }
 }
 

@@ -32,7 +32,7 @@ pub use access::{Access, AccessError};
 pub(crate) use bearer::Signer;
 pub(crate) use guard::secured;
 pub use oidc::Provider;
-pub(crate) use permit::{is_at_least, permit, sees, sees_dag, works_on};
+pub(crate) use permit::{Lacking, is_at_least, needs, permit, sees, sees_dag, works_on};
 pub use proxies::Proxies;
 pub(crate) use visitor::Visitor;
 

@@ -7,6 +7,7 @@ use axum::{
     response::Redirect,
 };
 use orchestrator::{
+    accounts::Role,
     commands::{self, By},
     ids::{BackfillId, DagId},
     state::RunState,
@@ -24,7 +25,7 @@ use super::{
     pager::Pager,
     words,
 };
-use crate::App;
+use crate::{App, auth::needs};
 
 /// Backfills on a page.
 const ROWS: i64 = 50;
@@ -110,6 +111,7 @@ pub(crate) async fn act(
     Form(Back { back }): Form<Back>,
 ) -> Result<Redirect, PageError> {
     let (mut conn, id) = (app.pool.acquire().await?, BackfillId(id));
+    needs(Role::User, &commands::find_backfill(&mut conn, id).await?.dag_id)?;
     match deed {
         Deed::Pause => commands::pause_backfill(&mut conn, id, true, &by).await?,
         Deed::Unpause => commands::pause_backfill(&mut conn, id, false, &by).await?,

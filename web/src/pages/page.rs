@@ -13,7 +13,7 @@ use orchestrator::{
     store::pages::select::cursor::NotTurned,
 };
 
-use crate::auth;
+use crate::auth::{self, Lacking};
 
 /// An entry of the navigation.
 pub(crate) struct Entry {
@@ -131,6 +131,12 @@ impl PageError {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, message: message.into() }
+    }
+}
+
+impl From<Lacking> for PageError {
+    fn from(lacking: Lacking) -> Self {
+        Self::new(StatusCode::FORBIDDEN, lacking.to_string())
     }
 }
 

@@ -5,9 +5,11 @@ use axum::{
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+use chrono::DateTime;
 use orchestrator::{
     accounts::{Identity, Password, Role},
     commands::{self, By},
+    store::backfills::{self, NewBackfill, Reprocess},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -180,7 +182,6 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
         "/api/v2/dagSources/typed",
         "/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries",
         "/api/v2/eventLogs",
-        "/api/v2/backfills?dag_id=example",
         "/audit",
         "/health",
         "/assets",
@@ -200,6 +201,7 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
     assert_eq!((pause("example").await, pause("typed").await), (200, 403));
     let all = world.call_as(&public, Method::PATCH, "/api/v2/dags?dag_id_pattern=~", r#"{"is_paused": true}"#).await;
     assert_eq!(all.0, 403);
+    backfills_are_those_of_the_granted_dag(&world, &pool, &public).await;
 
     assert_eq!(world.call_as(&admin, Method::DELETE, grant, "").await.0, 204);
     assert_eq!(world.call_as(&admin, Method::DELETE, grant, "").await.0, 404);
@@ -207,6 +209,41 @@ async fn what_is_granted_of_one_dag_is_granted_of_no_other(pool: PgPool) {
     let (_, log) = world.call_as(&admin, Method::GET, "/api/v2/eventLogs?dag_id=example&order_by=-when", "").await;
     let told: Vec<_> = log["event_logs"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
     assert!(told.contains(&json!("grant_dag")) && told.contains(&json!("revoke_dag")), "{log}");
+}
+
+/// They name their DAG in the body, or by their number.
+async fn backfills_are_those_of_the_granted_dag(world: &World, pool: &PgPool, public: &str) {
+    let wanted = |dag: &str| {
+        json!({ "dag_id": dag, "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-02T00:00:00Z" }).to_string()
+    };
+    let make = async |who: &str, path: &str, dag: &str| world.call_as(who, Method::POST, path, &wanted(dag)).await;
+    for path in ["/api/v2/backfills", "/api/v2/backfills/dry_run"] {
+        assert_eq!(make(public, path, "typed").await.0, 403, "{path}");
+    }
+    let others = NewBackfill {
+        dag_id: &"typed".into(),
+        from_date: DateTime::UNIX_EPOCH,
+        to_date: DateTime::UNIX_EPOCH,
+        conf: &json!({}),
+        reprocess: Reprocess::None,
+        max_active_runs: 1,
+    };
+    let others = backfills::insert_if_alone(&mut pool.acquire().await.unwrap(), &others).await.unwrap().unwrap();
+    let (status, mine) = make(public, "/api/v2/backfills", "example").await;
+    assert_eq!(status, 200, "{mine}");
+    let (_, seen) = world.call_as(public, Method::GET, "/api/v2/backfills", "").await;
+    assert_eq!((&seen["total_entries"], &seen["backfills"][0]["id"]), (&json!(1), &mine["id"]), "{seen}");
+    for (method, deed) in
+        [(Method::GET, ""), (Method::PUT, "/pause"), (Method::PUT, "/unpause"), (Method::PUT, "/cancel")]
+    {
+        for (backfill, status) in [(&json!(others), 403), (&mine["id"], 200)] {
+            let path = format!("/api/v2/backfills/{backfill}{deed}");
+            assert_eq!(world.call_as(public, method.clone(), &path, "").await.0, status, "{method} {path}");
+        }
+    }
+    let pause = request(Method::POST, &format!("/backfills/{}/pause", json!(others))).header("authorization", public);
+    let pause = pause.header("content-type", "application/x-www-form-urlencoded").body(Body::from("back=/dags"));
+    assert_eq!(world.send(pause.unwrap()).await.0, 403, "nor on the page");
 }
 
 #[sqlx::test(migrations = "../migrations")]
