@@ -201,6 +201,7 @@ impl Services {
         let registered = process::stay_registered(
             self.pool.clone(),
             ProcessKind::Web,
+            None,
             Lease::default(),
             Steadiness::default(),
             self.stop.clone(),

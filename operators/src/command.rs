@@ -74,7 +74,8 @@ impl Command {
         // Whoever waits for it no more stops it: the try's end, or the body's own timeout.
         let stop = context.cancelled().child_token();
         let _stopped_with_body = stop.clone().drop_guard();
-        let (last, status) = context.see_through(to_its_end(child, stop)).await?;
+        let ended = context.see_through(to_its_end(child, stop)).await?;
+        let (last, status) = ended.with_context(|| format!("{} did not end when it was to stop", self.program))?;
         let status = status?;
         anyhow::ensure!(status.success(), "{} ended with {status}\n{}", self.program, last.join("\n"));
         Ok(())
@@ -109,9 +110,9 @@ async fn to_its_end(mut child: Child, stop: CancellationToken) -> (Vec<String>, 
         ended = &mut ending => return ended,
         () = stop.cancelled() => {}
     }
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+    for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, GRACE / 2)] {
         group.send(signal);
-        if let Ok(ended) = tokio::time::timeout(GRACE, &mut ending).await {
+        if let Ok(ended) = tokio::time::timeout(patience, &mut ending).await {
             return ended;
         }
     }
@@ -221,10 +222,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_stopped_may_clean_up() {
-        let (said, status) = stopped("trap 'echo cleaned up; exit 3' TERM; touch ready; sleep 1000 & wait").await;
-        assert_eq!((said, status.code()), (vec!["cleaned up".to_owned()], Some(3)));
-        // What it has started gets the signal, too, and what does not listen is killed.
-        let (_, status) = stopped("trap '' TERM; touch ready; sleep 1000 & wait").await;
+        let inner = "sh -c 'trap \"echo inner; exit\" TERM; touch ready; sleep 1000 & wait' &";
+        let outer = "trap 'wait; echo outer; exit 3' TERM;";
+        let (said, status) = stopped(&format!("{outer} {inner} wait")).await;
+        assert_eq!((said.join(" ").as_str(), status.code()), ("inner outer", Some(3)), "what it started is told, too");
+        // What does not listen is killed, with what it has started: that held the pipe open.
+        let (_, status) = stopped("trap '' TERM; sleep 1000 & touch ready; wait").await;
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     }
 

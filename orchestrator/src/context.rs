@@ -1,6 +1,6 @@
 //! What a running task sees.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -32,6 +32,9 @@ pub struct FailWithoutRetry(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Skip(pub String);
+
+/// How long what a body leaves to [`Context::see_through`] may go on after the try was stopped.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// The try that runs, and its run. Cheap to clone.
 #[derive(Clone)]
@@ -305,13 +308,24 @@ impl Context {
         &self.cancelled
     }
 
-    /// Work that is not just dropped when the try is stopped: it is told so by [`Self::cancelled`], and no other try begins
-    /// before it has ended. What it says is in this try's log.
-    pub fn see_through<W>(&self, work: W) -> JoinHandle<W::Output>
+    /// Work that is not just dropped when the body ends or the try is stopped: it is told so by [`Self::cancelled`], and has
+    /// [`STOP_PATIENCE`] to end; until then the try's end is not told, and no retry begins. None: it took longer. What it
+    /// says is in this try's log.
+    pub fn see_through<W>(&self, work: W) -> JoinHandle<Option<W::Output>>
     where
         W: Future<Output: Send> + Send + 'static,
     {
-        self.endings.spawn(task_log::with_current(work))
+        let cancelled = self.cancelled.clone();
+        let too_long = async move {
+            cancelled.cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        self.endings.spawn(task_log::with_current(async move {
+            tokio::select! {
+                done = work => Some(done),
+                () = too_long => None,
+            }
+        }))
     }
 
     /// What another task of this run returned: Airflow's `xcom_pull`. Handles do the same with the compiler's help. What was

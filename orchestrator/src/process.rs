@@ -125,13 +125,14 @@ impl Heard {
 pub async fn stay_registered(
     pool: PgPool,
     kind: ProcessKind,
+    build: Option<String>,
     lease: Lease,
     steadiness: Steadiness,
     stop: CancellationToken,
 ) {
     let mut registered: Option<ProcessId> = None;
     loop {
-        match beat(&pool, kind, lease, registered).await {
+        match beat(&pool, kind, build.as_deref(), lease, registered).await {
             Ok(id) => {
                 registered = Some(id);
                 steadiness.lock().hear(lease, Instant::now());
@@ -151,6 +152,7 @@ pub async fn stay_registered(
 async fn beat(
     pool: &PgPool,
     kind: ProcessKind,
+    build: Option<&str>,
     lease: Lease,
     registered: Option<ProcessId>,
 ) -> sqlx::Result<ProcessId> {
@@ -159,7 +161,7 @@ async fn beat(
     {
         return Ok(id);
     }
-    register(pool, kind, 0, lease, None).await
+    register(pool, kind, 0, lease, build).await
 }
 
 /// The name of this machine, for people.

@@ -299,6 +299,13 @@ fn a_teardown_makes_setups_and_leaves_are_what_only_teardowns_come_after() {
     dag.chain(make.as_setup() >> work >> end);
     let built = dag.build().unwrap();
     assert_eq!(named(built.graph(), built.graph().setups(node(built.graph(), "end"))), ["make"]);
+
+    // One may need another, also where there is nothing else.
+    let dag = Dag::new("d");
+    let [first, second] = ["first", "second"].map(|task| dag.task(task, nothing).as_setup());
+    dag.chain(first >> second);
+    let built = dag.build().unwrap();
+    assert_eq!(named(built.graph(), built.graph().setups(node(built.graph(), "second"))), ["first"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
@@ -18,6 +18,9 @@ use crate::{
 /// Slots of one DAG in one pass, so that a long catchup does not keep the other DAGs waiting (Airflow's
 /// `max_dagruns_to_create_per_loop`).
 const SLOTS_PER_PASS: usize = 10;
+
+/// How old the slot that is shown as the next one may be while its DAG has no room for a run: less than makes it late.
+const NEXT_RUN_IS_NEWS: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) async fn run_once(
     conn: &mut PgConnection,
@@ -59,10 +62,10 @@ async fn create_due(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: 
         last = Some(slot);
         next = timetable.next_slot(graph.window(), last, now);
     }
-    // A DAG at its max_active_runs stays due: there is nothing to be told of that.
+    // A DAG at its max_active_runs stays due; to write that down again and again tells nobody anything.
     let is_due = |slot: Option<DateTime<Utc>>| slot.is_some_and(|slot| slot <= now);
-    let stays_due = is_due(next) && is_due(row.next_run_at);
-    if last != row.last_slot || (next != row.next_run_at && !stays_due) {
+    let was_due_lately = is_due(row.next_run_at) && row.next_run_at > Some(now - NEXT_RUN_IS_NEWS);
+    if last != row.last_slot || (next != row.next_run_at && !(is_due(next) && was_due_lately)) {
         dags::set_slots(&mut tx, dag, last, next).await?;
     }
     tx.commit().await?;

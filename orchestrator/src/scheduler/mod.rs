@@ -95,6 +95,7 @@ impl Scheduler {
         let beats = tokio::spawn(process::stay_registered(
             self.pool.clone(),
             ProcessKind::Scheduler,
+            Some(self.registry.fingerprint()),
             self.lease,
             steadiness.clone(),
             stop.clone(),

@@ -1,9 +1,13 @@
-//! Duty: give up tasks that a deploy has taken out of a DAG, or with their DAG, while runs of it were under way. As long as
-//! a worker of another build lives, it may be the one that has them; after that nobody ever will, and they are `removed`.
-//! A run of which nothing is left has failed. One that has not started holds nothing, and waits: its DAG may come back.
+//! Duty: give up tasks that a deploy has taken out of a DAG while runs of the older version were under way. As long as a
+//! worker of another build lives, it may be the one that has them; after that nobody ever will, and they are `removed`.
+//!
+//! A DAG that is gone as a whole may be another program's, or come back: only when no scheduler or worker of another build
+//! has been heard for a while, what its runs still wait for fails, and can be cleared when it is there again. Runs that
+//! have not started hold nothing, and wait.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection};
 
 use crate::{
@@ -12,14 +16,17 @@ use crate::{
     ids::{Node, RunKey},
     state::{RunState, TaskState},
     store::{
-        nodes,
+        self, nodes,
         overrides::{self, Chosen, Verdict},
-        processes, run_locks, run_states, runs,
+        processes, run_locks, runs,
     },
 };
 
 /// A deploy is a matter of minutes.
 pub(super) const EVERY: Duration = Duration::from_secs(10);
+
+/// How long after the last sign of another program its DAGs are not given up: it may be on its way, or only restarting.
+const OTHERS_MAY_COME_BACK: TimeDelta = TimeDelta::minutes(5);
 
 /// Runs of a version in one pass; the rest is the next pass's.
 const BATCH: i64 = 100;
@@ -32,16 +39,23 @@ pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &
     if !processes::all_workers_are_of(conn, &registry.fingerprint()).await? {
         return Ok(0);
     }
+    let others_since = store::now(conn).await? - OTHERS_MAY_COME_BACK;
+    let is_alone = processes::all_have_been_of(conn, &registry.fingerprint(), others_since).await?;
     let mut removed = 0;
     for older in runs::older_versions(conn, &registry.dag_ids()).await? {
+        let definition = registry.get(&older.dag_id);
+        if definition.is_none() && !is_alone {
+            continue;
+        }
         // One of a newer binary is not ours to judge.
         if !graphs.can_read(conn, older.version).await? {
             continue;
         }
         let graph = graphs.get(conn, older.version).await?;
-        let gone = gone(&graph, registry.get(&older.dag_id));
+        let gone = gone(&graph, definition);
+        let end = if definition.is_some() { TaskState::Removed } else { TaskState::Failed };
         for run in runs::waiting_at(conn, &older, &gone, BATCH).await? {
-            match remove(conn, graphs, &graph, run, &gone).await {
+            match end_without_worker(conn, graphs, &graph, run, &gone, end).await {
                 Ok(more) => removed += more,
                 Err(error) => tracing::error!(%run, error = format!("{error:#}"), "cannot remove what is gone"),
             }
@@ -57,15 +71,18 @@ fn gone(graph: &Graph, definition: Option<&Definition>) -> Vec<Node> {
     tasks.filter(|(_, task)| is_gone(task)).map(|(node, _)| node).collect()
 }
 
-async fn remove(
+async fn end_without_worker(
     conn: &mut PgConnection,
     graphs: &Graphs,
     graph: &Graph,
     run: RunKey,
     gone: &[Node],
+    end: TaskState,
 ) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await? else { return Ok(0) };
+    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await?.filter(|run| run.state == RunState::Running) else {
+        return Ok(0);
+    };
     let mut instances = overrides::lock_of_run(&mut tx, run).await?;
     // What still counts as running is rescued first: its worker is gone.
     let runs_on = |state| matches!(state, TaskState::Running | TaskState::Restarting);
@@ -74,15 +91,12 @@ async fn remove(
     if instances.is_empty() {
         return Ok(0);
     }
-    let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Removed };
+    let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: end };
     let verdicts: Vec<_> = instances.iter().map(verdict).collect();
     overrides::force(&mut tx, &verdicts, "no worker has this task any more: a deploy took it out").await?;
     nodes::recount(&mut tx, run, graph.edges()).await?;
-    if gone.len() == graph.tasks().len() {
-        run_states::mark_as(&mut tx, run, Some(RunState::Failed)).await?;
-    }
     move_on(&mut tx, graphs, &[locked], Freed::by(graph, &instances)).await?;
     tx.commit().await?;
-    tracing::warn!(%run, dag = %graph.dag_id(), tasks = instances.len(), "removed: no binary has these tasks any more");
+    tracing::warn!(%run, dag = %graph.dag_id(), tasks = instances.len(), %end, "no worker has these tasks any more");
     Ok(instances.len() as u64)
 }

@@ -77,6 +77,22 @@ pub async fn all_workers_are_of(conn: &mut PgConnection, build: &str) -> sqlx::R
     .await
 }
 
+/// Whether no scheduler or worker of another build has been heard since then.
+///
+/// # Errors
+/// The database is down.
+pub async fn all_have_been_of(conn: &mut PgConnection, build: &str, since: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select not exists (select from process
+                              where kind in ('scheduler', 'worker') and build is distinct from $1
+                                and (state = 'alive' or heartbeat_at > $2)) as "all!""#,
+        build,
+        since
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Renews the lease of an incarnation; false if it is not alive any more.
 ///
 /// # Errors

@@ -21,10 +21,14 @@ pub async fn start_if_queued(
     timeout: Option<Duration>,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        // The history of one that starts for the first time is of this day, however long it stood in line: the partitions of
-        // the day on which it was made may be gone.
+        // The history of one that has none yet is of this day, however long it stood in line: the partitions of the day on
+        // which it was made may be gone.
         "update dag_run set state = 'running', start_date = $2, timeout_at = $2::timestamptz + make_interval(secs => $3),
-                            run_day = case when clear_number = 0 then ($2 at time zone 'utc')::date else run_day end
+                            run_day = case when run_day < ($2 at time zone 'utc')::date
+                                                and not exists (select from task_instance t
+                                                                where t.run_key = dag_run.run_key and t.try_number > 0)
+                                                and not exists (select from xcom x where x.run_key = dag_run.run_key)
+                                           then ($2 at time zone 'utc')::date else run_day end
          where run_key = $1 and state = 'queued'",
         run.0,
         now,

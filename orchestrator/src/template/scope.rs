@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use minijinja::{
     Error, ErrorKind, State, Value,
-    value::{Kwargs, Object, ObjectRepr, Serde, from_args, merge_maps},
+    value::{Kwargs, Object, ObjectRepr, Serde, from_args},
 };
 use serde::Serialize;
 
@@ -46,16 +46,6 @@ impl Scope {
         let run = self.lookups.get(Lookup::PreviousSuccess)?;
         if run.is_none() { Some(run) } else { run.get_attr(date).ok() }
     }
-
-    fn dag_run(&self) -> Value {
-        let own = Value::from_pairs([
-            ("dag_id", Value::from(self.facts.dag_id.as_str())),
-            ("run_id", Value::from(self.facts.run_id.as_str())),
-            ("conf", json(&self.facts.conf)),
-            ("logical_date", self.date().map_or(Value::from(()), Value::from_object)),
-        ]);
-        merge_maps([own, self.lookups.get(Lookup::Run).unwrap_or_default()])
-    }
 }
 
 impl Object for Scope {
@@ -79,7 +69,7 @@ impl Object for Scope {
             "task" => Some(Value::from_pairs([("task_id", facts.task_id.as_str())])),
             "params" => Some(json(&facts.params)),
             "conf" => Some(json(&facts.conf)),
-            "dag_run" => Some(self.dag_run()),
+            "dag_run" => Some(Value::from_object(Run { facts: Arc::clone(facts), lookups: Arc::clone(&self.lookups) })),
             "ti" | "task_instance" => {
                 Some(Value::from_object(Instance { facts: Arc::clone(facts), lookups: Arc::clone(&self.lookups) }))
             }
@@ -94,6 +84,25 @@ impl Object for Scope {
             "conn" => Some(Value::from_object(Connections(Arc::clone(&self.lookups)))),
             "macros" => Some(Value::from_object(Macros)),
             _ => None,
+        }
+    }
+}
+
+/// The run: Airflow's `dag_run`.
+#[derive(Debug)]
+struct Run {
+    facts: Arc<Facts>,
+    lookups: Arc<Lookups>,
+}
+
+impl Object for Run {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "dag_id" => Some(Value::from(self.facts.dag_id.as_str())),
+            "run_id" => Some(Value::from(self.facts.run_id.as_str())),
+            "conf" => Some(json(&self.facts.conf)),
+            "logical_date" => Some(self.facts.logical_date.map_or(Value::from(()), Time::value)),
+            other => self.lookups.get(Lookup::Run)?.get_attr(other).ok().filter(|found| !found.is_undefined()),
         }
     }
 }

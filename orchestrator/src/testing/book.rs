@@ -27,12 +27,13 @@ pub(super) struct Book {
     instances: BTreeMap<At, TaskState>,
     skips: BTreeMap<At, Vec<Node>>,
     returned: Arc<Mutex<BTreeMap<At, Value>>>,
+    dates: RunDates,
 }
 
 impl Book {
-    pub(super) fn new(graph: Arc<Graph>) -> Self {
+    pub(super) fn new(graph: Arc<Graph>, dates: RunDates) -> Self {
         let instances = graph.nodes().map(|node| ((node, -1), TaskState::None)).collect();
-        Self { graph, instances, skips: BTreeMap::new(), returned: Arc::default() }
+        Self { graph, instances, skips: BTreeMap::new(), returned: Arc::default(), dates }
     }
 
     pub(super) fn set(&mut self, instance: At, state: TaskState) {
@@ -48,7 +49,8 @@ impl Book {
 
     /// What a try of that instance may read.
     pub(super) fn results(&self, (node, map_index): At) -> ReadsBook {
-        ReadsBook { graph: Arc::clone(&self.graph), node, map_index, returned: Arc::clone(&self.returned) }
+        let (returned, dates) = (Arc::clone(&self.returned), self.dates.clone());
+        ReadsBook { graph: Arc::clone(&self.graph), node, map_index, returned, dates }
     }
 
     /// What may run now, after everything that ends without running has been written down; says what that was.
@@ -132,6 +134,7 @@ pub(super) struct ReadsBook {
     node: Node,
     map_index: i32,
     returned: Arc<Mutex<BTreeMap<At, Value>>>,
+    dates: RunDates,
 }
 
 impl ReadsBook {
@@ -181,7 +184,7 @@ impl Reads for ReadsBook {
     }
 
     async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
-        Ok(None)
+        Ok(Some(self.dates.clone()))
     }
 
     async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {

@@ -12,10 +12,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::book::{Book, ReadsBook};
 use crate::{
-    context::{Context, Facts, FailWithoutRetry, Skip},
-    dag::{self, Definition, Returned},
+    context::{Context, Facts, FailWithoutRetry, Skip, TaskResult},
+    dag::{self, Body, Definition, Returned},
     ids::{InstanceKey, Node, RunId, TaskId},
-    state::TaskState,
+    state::{RunType, TaskState},
+    store::run_dates::RunDates,
     task_log::{self, LogLine, LogOf, LogSink},
 };
 
@@ -53,7 +54,8 @@ impl TestRun {
 /// Runs the tasks of a DAG one after the other, in an order that its edges allow.
 pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut tell: impl FnMut(Progress)) -> TestRun {
     let graph = definition.graph();
-    let mut book = Book::new(Arc::clone(graph));
+    let dates = dates_of(at);
+    let mut book = Book::new(Arc::clone(graph), dates.clone());
     loop {
         let (ready, ended) = book.advance();
         for (node, state) in ended {
@@ -62,7 +64,7 @@ pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut te
         let Some((node, map_index)) = ready.first().copied() else { break };
         let facts = Facts {
             dag_id: graph.dag_id().clone(),
-            run_id: RunId::from(format!("test__{}", at.to_rfc3339())),
+            run_id: dates.run_id.clone(),
             task_id: graph.tasks()[node.0 as usize].task_id.clone(),
             try_number: 1,
             map_index,
@@ -85,6 +87,19 @@ pub async fn run(definition: &Definition, at: DateTime<Utc>, conf: Value, mut te
     }
 }
 
+/// Those of a manual run that starts now.
+fn dates_of(at: DateTime<Utc>) -> RunDates {
+    RunDates {
+        run_id: RunId::from(format!("test__{}", at.to_rfc3339())),
+        run_type: RunType::Manual,
+        run_after: at,
+        start_date: Some(Utc::now()),
+        end_date: None,
+        data_interval_start: Some(at),
+        data_interval_end: Some(at),
+    }
+}
+
 async fn run_task(
     definition: &Definition,
     node: Node,
@@ -97,9 +112,7 @@ async fn run_task(
     let Some(body) = definition.body(&task.task_id) else { return (TaskState::Removed, None) };
     loop {
         tell(Progress::Started(task.task_id.clone(), facts.try_number));
-        let results: Arc<ReadsBook> = Arc::clone(results);
-        let context = Context::new(facts.clone(), results, CancellationToken::new(), TaskTracker::new());
-        let (end, said) = with_log(body(context)).await;
+        let (end, said) = run_body(body, facts.clone(), results).await;
         for line in said {
             tell(Progress::Said(task.task_id.clone(), line.level.to_owned(), line.message));
         }
@@ -143,6 +156,21 @@ async fn run_task(
 
 /// Lines that a try may say in a test run before the rest is left out.
 const LINES_MAX: usize = 10_000;
+
+/// One try of it, with what it has left to be seen through, and what it said.
+async fn run_body(body: &Body, facts: Facts, results: &Arc<ReadsBook>) -> (TaskResult<Returned>, Vec<LogLine>) {
+    let (results, cancelled, endings) =
+        (Arc::<ReadsBook>::clone(results), CancellationToken::new(), TaskTracker::new());
+    let context = Context::new(facts, results, cancelled.clone(), endings.clone());
+    with_log(async {
+        let end = body(context).await;
+        cancelled.cancel();
+        endings.close();
+        endings.wait().await;
+        end
+    })
+    .await
+}
 
 async fn with_log<F: Future>(body: F) -> (F::Output, Vec<LogLine>) {
     let (sender, mut lines) = mpsc::channel(LINES_MAX);

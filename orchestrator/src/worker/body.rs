@@ -42,8 +42,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Waits until nothing of the attempt goes on any more.
+    /// Stops what the body has left behind, and waits until nothing of the attempt goes on any more.
     pub(super) async fn at_rest(&self) {
+        self.cancelled.cancel();
         self.endings.close();
         self.endings.wait().await;
     }

@@ -46,6 +46,9 @@ const BATCH: usize = 256;
 /// Log lines that may wait for the writer.
 const LOG_LINES_MAX: usize = 65_536;
 
+/// How long what runs may take to stop when the worker must end.
+const HAND_BACK_PATIENCE: Duration = isolated::GRACE.saturating_add(Duration::from_secs(1));
+
 /// The longest pause between two tries to reach a database that is down.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -108,7 +111,10 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let give_up = CancellationToken::new();
         let ending = tokio::spawn(end_after(stop.clone(), self.settings.drain, give_up.clone()));
-        let (lines, writer) = log_writer::start(self.pool.clone(), LOG_LINES_MAX, give_up.clone());
+        // What is stopped then may say something about it.
+        let (no_more, until) = (CancellationToken::new(), self.settings.drain + HAND_BACK_PATIENCE);
+        let silence = tokio::spawn(end_after(stop.clone(), until, no_more.clone()));
+        let (lines, writer) = log_writer::start(self.pool.clone(), LOG_LINES_MAX, no_more);
         while !stop.is_cancelled() {
             let Some(id) = self.register(&stop).await else { break };
             tracing::info!(worker = %id, slots = self.settings.slots, "worker is ready");
@@ -117,6 +123,7 @@ impl Worker {
         drop(lines);
         writer.await.ok();
         ending.abort();
+        silence.abort();
     }
 
     async fn register(&self, stop: &CancellationToken) -> Option<ProcessId> {
@@ -239,7 +246,7 @@ impl Desk<'_> {
     async fn hand_back(&mut self, outcomes: &mut mpsc::Receiver<Outcome>) {
         let mut stopped = self.running.stop_all();
         // Nothing of a try goes on beside the same try elsewhere; but a body that does not listen cannot be waited for.
-        let patience = Instant::now() + isolated::GRACE * 2;
+        let patience = Instant::now() + HAND_BACK_PATIENCE;
         let mut done = Vec::new();
         for _ in 0..stopped.len() {
             let Ok(Some(outcome)) = tokio::time::timeout_at(patience, outcomes.recv()).await else { break };

@@ -59,6 +59,30 @@ async fn a_branch_runs_what_it_chose_and_a_clear_finds_its_choice_again(pool: Pg
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_branch_runs_the_group_that_it_chose(pool: PgPool) {
+    let dag = Dag::new("d");
+    let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["full"])));
+    let [full, fast] = ["full", "fast"].map(|group| dag.group(group));
+    for group in [full, fast] {
+        dag.chain(group.task("first", nothing) >> group.task("then", nothing));
+        group.task("beside", nothing);
+        dag.chain(choose >> group);
+    }
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    let of = |group: &str| ["first", "then", "beside"].map(|task| format!("{group}.{task}"));
+    for (group, expected) in [("full", TaskState::Success), ("fast", TaskState::Skipped)] {
+        let names = of(group);
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(states(&world, &run, &names).await, [expected; 3], "{group}");
+    }
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_branch_to_a_task_that_does_not_follow_it_fails_with_the_names(pool: PgPool) {
     let dag = Dag::new("d");
     let choose = dag.task("choose", async |_: Context| TaskResult::Ok(Branch::to(["elsewhere"])));

@@ -77,8 +77,8 @@ pub async fn run(
         end = end => end,
         () = cancelled.cancelled() => Err(Failure::Cancelled),
     };
+    setting.at_rest().await;
     if matches!(end, Err(Failure::Cancelled)) {
-        setting.at_rest().await;
         children_end().await;
     }
     if let Some(told) = Report::of(end, &sink) {

@@ -42,8 +42,9 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// How long a body that is stopped may take to clean up; then its process group is killed.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// How long a body that is stopped may take to clean up; then its process group is killed. What it has left to
+/// [`Context::see_through`](crate::context::Context::see_through) has ended before.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// What the child says at once: the biggest result that may be kept, and what is around it.
 const FRAME_BYTES_MAX: usize = overflow::BYTES_MAX + 64 * 1024;
