@@ -94,6 +94,9 @@ pub(crate) struct Figures {
     hop_ms_p50: f64,
     hop_ms_p95: f64,
     hop_ms_p99: f64,
+    hop_ms_max: f64,
+    /// The slowest round.
+    wall_max_s: f64,
     commit_ms_p50: f64,
     /// The hop's median over the commit's.
     ratio_p50: f64,
@@ -221,6 +224,8 @@ impl Samples {
             hop_ms_p50: hop_ms,
             hop_ms_p95: quantile_ms(&self.hops, 0.95),
             hop_ms_p99: quantile_ms(&self.hops, 0.99),
+            hop_ms_max: quantile_ms(&self.hops, 1.0),
+            wall_max_s: quantile_ms(&self.walls, 1.0) / 1_000.0,
             commit_ms_p50: commit_ms,
             ratio_p50: hop_ms / commit_ms,
             throughput_ratio: tasks_per_s * commit_ms / 1_000.0,
