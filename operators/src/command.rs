@@ -212,9 +212,12 @@ mod tests {
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let command = Command::new("sh").arg("-c").arg(script).current_dir(folder.path());
         let ending = tokio::spawn(to_its_end(command.start().unwrap(), stop.clone()));
-        while !folder.path().join("ready").exists() {
-            tokio::task::yield_now().await;
-        }
+        let ready = async {
+            while !folder.path().join("ready").exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("it is never ready");
         stop.cancel();
         let (said, status) = ending.await.unwrap();
         (said, status.unwrap())

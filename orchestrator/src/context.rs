@@ -251,7 +251,7 @@ impl Context {
         Ok(dates.and_then(|dates| dates.data_interval_start.zip(dates.data_interval_end)))
     }
 
-    /// When the run was made and started, and why: Airflow's `dag_run`. None in `dags test`.
+    /// When the run was made and started, and why: Airflow's `dag_run`.
     ///
     /// # Errors
     /// It cannot be read.
