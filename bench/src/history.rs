@@ -29,6 +29,14 @@ pub(crate) async fn write(pool: &PgPool, instances: i64) -> anyhow::Result<()> {
     .bind(PER_RUN)
     .execute(pool)
     .await?;
+    sqlx::query(
+        "insert into run_node (run_key, node, upstream, success)
+         select r.run_key, n, least(n, 1), least(n, 1)
+         from dag_run r, generate_series(0, $1::int - 1) as n where r.run_id like 'old\\_%'",
+    )
+    .bind(PER_RUN as i32)
+    .execute(pool)
+    .await?;
     sqlx::query("vacuum analyze").execute(pool).await?;
     // What was written just now is not to reach the disk while something is measured.
     sqlx::query("checkpoint").execute(pool).await?;

@@ -162,19 +162,22 @@ pub async fn record_if_current(
                update run_node n
                set success = n.success + d.success, skipped = n.skipped + d.skipped, failed = n.failed + d.failed
                from (
-                   select e.run_key, x.node, m.lane,
+                   select m.ctid,
                           count(*) filter (where e.state = 'success') as success,
                           count(*) filter (where e.state = 'skipped') as skipped,
                           count(*) filter (where e.state = 'failed') as failed
                    from ended e
                    join unnest($8::bigint[], $9::int[], $11::bool[]) as x(instance_key, node, within_lane)
                         using (instance_key)
-                   join run_node m on m.run_key = e.run_key and m.node = x.node
-                                   and (not x.within_lane or m.lane = e.map_index)
+                   -- One by one (`offset 0`): a plan of a table that was empty once would read all of it.
+                   cross join lateral (select ctid from run_node
+                                       where run_key = e.run_key and node = x.node
+                                         and (not x.within_lane or lane = e.map_index) offset 0) m
                    where e.finished
-                   group by e.run_key, x.node, m.lane
+                   group by m.ctid
                ) d
-               where n.run_key = d.run_key and n.node = d.node and n.lane = d.lane
+               -- The row stays in its place while its run is locked.
+               where n.ctid = d.ctid
                returning n.*
            ), closed as (
                update dag_run r set unfinished = r.unfinished - d.finished

@@ -22,6 +22,7 @@ mod lookups;
 mod mapping;
 mod model;
 mod pausing;
+mod plans;
 mod races;
 mod redeploying;
 mod runs;
