@@ -10,8 +10,10 @@ use std::{
 
 use orchestrator::{
     commands::ManualRun,
+    ids::{DagId, RunId},
     prelude::*,
     state::{RunState, TaskState},
+    store::pages::runs,
     worker::Settings,
 };
 use serde_json::json;
@@ -175,4 +177,25 @@ async fn a_result_that_cannot_be_stored_fails_its_task_and_no_other(pool: PgPool
     assert!(cause(world.tries("d", &run, "huge").await).contains("STREAMCOMMERCE_BUCKET"));
     assert_eq!(world.state("d", &run, "after").await, TaskState::Success);
     world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn around_a_run_are_the_latest_or_those_up_to_it(pool: PgPool) {
+    let dag = Dag::new("d");
+    dag.task("t", async |_: Context| Ok(()));
+    let world = World::new(pool, vec![dag]).await;
+    let mut made = Vec::new();
+    for _ in 0..6 {
+        made.push(world.start("d").await);
+    }
+    let around = async |run: &RunId| -> Vec<RunId> {
+        let mut conn = world.pool.acquire().await.unwrap();
+        let run = runs::get(&mut conn, &DagId::from("d"), run).await.unwrap().unwrap();
+        let found = runs::around(&mut conn, &run.dag_id, run.run_key, run.run_after, 3).await.unwrap();
+        found.into_iter().rev().map(|run| run.run_id).collect()
+    };
+    assert_eq!(around(&made[5]).await, made[3..=5]);
+    assert_eq!(around(&made[3]).await, made[3..=5]);
+    assert_eq!(around(&made[2]).await, made[..=2]);
+    assert_eq!(around(&made[0]).await, made[..=0]);
 }

@@ -100,6 +100,13 @@ async fn walks_and_leaves(browser: &Browser) {
     assert_eq!(browser.run("return document.activeElement.className").await, "cell success");
     browser.keys("\u{e007}").await;
     browser.see("h1", "greet").await;
+    // Beside a task is the grid, and in it where we are; it is walked, too.
+    browser.run("document.querySelector('.pane .cell[aria-current]').focus()").await;
+    browser.keys("\u{e015}\u{e007}").await;
+    browser.see("h1", "count").await;
+    assert_eq!(browser.run("return document.querySelectorAll('.pane tr.here .cell[aria-current]').length").await, 1);
+    browser.click(".pane th.here a").await;
+    browser.see("h1", "manual__").await;
     browser.open("/dags/nothing").await;
     assert!(browser.text("h1").await.contains("Not found"));
     browser.open("/account").await;

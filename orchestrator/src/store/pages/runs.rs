@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     Listed, Page,
     select::{
-        self, Column, Direction, Selection, Source, Sql,
+        self, Column, Comparison, Direction, Selection, Source, Sql, Test,
         cursor::{self, NotTurned, Turn, Turned},
     },
 };
@@ -147,6 +147,28 @@ pub async fn turn(
 pub async fn latest(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option<RunListed>> {
     let filter = RunFilter::default().only(RunColumn::DagId, dag).order_by(RunColumn::RunAfter, Direction::Descending);
     Ok(select::rows(conn, RUNS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
+}
+
+/// The latest runs of a DAG if that one, which may run from this instant, is among them, else the latest up to it; at
+/// most `limit`, the latest first.
+///
+/// # Errors
+/// The database is down.
+pub async fn around(
+    conn: &mut PgConnection,
+    dag: &DagId,
+    run: RunKey,
+    run_after: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<RunListed>> {
+    let latest = RunFilter::default().only(RunColumn::DagId, dag).order_by(RunColumn::RunAfter, Direction::Descending);
+    let page = Page { limit, offset: 0 };
+    let listed: Vec<RunListed> = select::rows(conn, RUNS, &latest, page).await?;
+    if listed.iter().any(|one| one.run_key == run) {
+        return Ok(listed);
+    }
+    let up_to = latest.with(RunColumn::RunAfter, Test::Instant(Comparison::AtMost, run_after));
+    select::rows(conn, RUNS, &up_to, page).await
 }
 
 /// The runs of a DAG before and after one, by the instant from which they may run.

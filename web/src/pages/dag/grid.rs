@@ -1,17 +1,15 @@
 //! The grid: a column a run, a row a task.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use orchestrator::{
     dag::Graph,
-    ids::{DagId, Node, RunKey},
-    state::{RunState, RunType, TaskState},
+    ids::DagId,
+    state::{RunState, RunType},
     store::{
         self,
         pages::{
-            Page as Part, instances,
+            Page as Part,
             runs::{self, RunColumn, RunFilter, RunListed},
             select::Direction,
         },
@@ -21,6 +19,7 @@ use serde::Deserialize;
 
 use super::{
     Head,
+    cells::{self, Cell, States},
     rows::{self, Row},
 };
 use crate::{
@@ -116,13 +115,6 @@ struct Shown {
     cells: Vec<Option<Cell>>,
 }
 
-struct Cell {
-    link: String,
-    state: TaskState,
-    /// Of a mapped task or a group: how many instances it stands for.
-    instances: Option<i64>,
-}
-
 impl Frame for GridPage {
     const SECTION: &'static str = "dags";
 
@@ -149,7 +141,7 @@ pub(crate) async fn show(
     let part = Part { limit: ROWS, offset: wanted.offset.max(0) };
     let pager = Pager::new(part, rows.len() as i64, &wanted.pairs());
     let rows: Vec<_> = rows.into_iter().skip(part.offset as usize).take(ROWS as usize).collect();
-    let states = states(&app, &mut conn, &listed, &graph, &rows).await?;
+    let states = cells::states(&app, &mut conn, &listed, &graph, &rows).await?;
     let now = store::now(&mut conn).await?;
     Ok(Page(GridPage {
         is_running: listed.iter().any(|run| !run.state.is_finished()),
@@ -162,60 +154,9 @@ pub(crate) async fn show(
     }))
 }
 
-type States = HashMap<(RunKey, Node), (TaskState, i64)>;
-
-/// The states of what is shown, and of nothing else. A run of another version has other nodes: a task is known by its name.
-async fn states(
-    app: &App,
-    conn: &mut sqlx::PgConnection,
-    listed: &[RunListed],
-    graph: &Graph,
-    rows: &[Row],
-) -> anyhow::Result<States> {
-    let shown = || rows.iter().flat_map(|row| &row.nodes).filter_map(|node| graph.task(*node));
-    let mut by_version: HashMap<_, Vec<_>> = HashMap::new();
-    for run in listed {
-        by_version.entry(run.version).or_default().push(run.run_key);
-    }
-    let mut states = States::new();
-    for (version, runs) in by_version {
-        let theirs = app.graphs.get(conn, version).await?;
-        let nodes: Vec<_> = shown().filter_map(|task| theirs.node(&task.task_id)).collect();
-        let cells = instances::cells(conn, &runs, &nodes).await?.into_iter();
-        states.extend(
-            cells.filter_map(|cell| Some(((cell.run_key, graph.node(&cell.task_id)?), (cell.state, cell.instances)))),
-        );
-    }
-    Ok(states)
-}
-
 fn shown(row: Row, graph: &Graph, listed: &[RunListed], states: &States, wanted: &Wanted) -> Shown {
-    let rank = |state: TaskState| TaskState::MOST_TELLING.iter().position(|known| *known == state);
-    let cell = |run: &RunListed| {
-        let found: Vec<_> = row.nodes.iter().filter_map(|node| states.get(&(run.run_key, *node))).collect();
-        let state = found.iter().map(|(state, _)| *state).min_by_key(|state| rank(*state))?;
-        let task = row.nodes.first().filter(|_| row.folded.is_none());
-        let is_mapped = task.is_some_and(|node| graph.mapped(*node).is_some());
-        let link = match (task, is_mapped) {
-            (Some(_), false) => links::task(&run.dag_id, &run.run_id, &row.id, -1),
-            _ => format!("{}{}", links::run(&run.dag_id, &run.run_id), links::query(&[("q", row.id.as_str())])),
-        };
-        let instances = (is_mapped || task.is_none()).then(|| found.iter().map(|(_, count)| count).sum());
-        Some(Cell { link, state, instances })
-    };
-    let cells = listed.iter().map(cell).collect();
     let toggle = if row.folded.is_some() { wanted.toggling(row.id.as_str()) } else { String::new() };
-    Shown { toggle, cells, row }
-}
-
-impl Shown {
-    /// What a cell says when asked.
-    fn label(&self, cell: &Cell) -> String {
-        match cell.instances {
-            Some(count) => format!("{} ({count}): {}", self.row.id, cell.state),
-            None => format!("{}: {}", self.row.id, cell.state),
-        }
-    }
+    Shown { toggle, cells: cells::of_row(&row, graph, listed, states), row }
 }
 
 impl GridPage {

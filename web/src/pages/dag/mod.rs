@@ -2,6 +2,7 @@
 
 pub(crate) mod backfills;
 pub(crate) mod calendar;
+mod cells;
 pub(crate) mod chosen;
 pub(crate) mod code;
 pub(crate) mod delete;
@@ -10,6 +11,7 @@ mod difference;
 pub(crate) mod graph;
 pub(crate) mod grid;
 mod highlight;
+pub(crate) mod pane;
 mod rows;
 pub(crate) mod runs;
 pub(crate) mod tasks;

@@ -9,20 +9,20 @@ use orchestrator::{
 
 /// A row.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Row {
+pub(in crate::pages) struct Row {
     /// The whole name.
-    pub(super) id: TaskId,
+    pub(in crate::pages) id: TaskId,
     /// In how many groups it is.
-    pub(super) depth: usize,
+    pub(in crate::pages) depth: usize,
     /// The tasks that it stands for.
-    pub(super) nodes: Vec<Node>,
+    pub(in crate::pages) nodes: Vec<Node>,
     /// Of a group: whether its rows are hidden.
-    pub(super) folded: Option<bool>,
+    pub(in crate::pages) folded: Option<bool>,
 }
 
 impl Row {
     /// Its name within its group.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::pages) fn name(&self) -> &str {
         let id = self.id.as_str();
         if self.depth == 0 { id } else { id.rsplit('.').next().unwrap_or(id) }
     }

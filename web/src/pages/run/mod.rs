@@ -32,6 +32,7 @@ use sqlx::PgConnection;
 use self::gantt::Gantt;
 use super::{
     act::Done,
+    dag::pane::Pane,
     links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
@@ -54,6 +55,7 @@ pub(crate) struct RunPage {
     dag_link: String,
     link: String,
     beside: Beside,
+    pane: Pane,
     why: Option<Why>,
     told: Option<String>,
     took: String,
@@ -148,6 +150,7 @@ pub(crate) async fn show(
     let beside = runs::beside(&mut conn, &dag_id, run.run_key).await?;
     Ok(Page(RunPage {
         beside: Beside::of(&beside, |run| links::run(&dag_id, run)),
+        pane: Pane::of_run(&app, &mut conn, &graph, &run).await?,
         why: waits::of_run(&mut conn, &run, now).await?,
         causes: match run.run_type {
             RunType::AssetTriggered => assets::causes(&mut conn, run.run_key).await?,

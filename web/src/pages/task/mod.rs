@@ -31,6 +31,7 @@ use sqlx::PgConnection;
 pub(crate) use self::log::download;
 use self::{log::Log, values::Values};
 use super::{
+    dag::pane::Pane,
     links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
     waits::{self, Why},
@@ -46,6 +47,7 @@ pub(crate) struct TaskPage {
     run_link: String,
     link: String,
     beside: Beside,
+    pane: Pane,
     why: Option<Why>,
     operator: String,
     took: String,
@@ -160,6 +162,7 @@ pub(crate) async fn show(
     let beside = runs::beside(&mut conn, &dag_id, instance.run_key).await?;
     Ok(Page(TaskPage {
         beside: Beside::of(&beside, |run| links::task(&dag_id, run, &task_id, wanted.map_index)),
+        pane: Pane::of_task(&app, &mut conn, &graph, &instance).await?,
         why: waits::of_instance(&mut conn, &instance, now).await?,
         operator: operator(&graph, &instance),
         took: took(instance.start_date, end, now),
