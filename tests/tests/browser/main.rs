@@ -8,7 +8,7 @@ mod settings;
 use serde_json::json;
 use tests::server::Server;
 
-use crate::browser::{Browser, DARK, DESK, PHONE, PLAIN};
+use crate::browser::{Browser, DARK, DESK, Kind, PHONE, PLAIN};
 
 #[tokio::test]
 async fn a_person_finds_runs_and_reruns_a_task() {
@@ -186,6 +186,7 @@ async fn every_page_is_fit_for_everybody() {
     for kind in [DESK, DARK, PHONE] {
         let browser = Browser::start(&server, kind).await;
         browser.sign_in(&server).await;
+        goes_by_the_menu(&browser, kind).await;
         for (name, path) in PAGES {
             browser.open(path).await;
             browser.text("h1").await;
@@ -201,6 +202,19 @@ async fn every_page_is_fit_for_everybody() {
     }
     server.stop().await;
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// A phone has a button for what a desk has room for.
+async fn goes_by_the_menu(browser: &Browser, kind: Kind) {
+    browser.open("/dags").await;
+    if kind.name == PHONE.name {
+        browser.click("header .menu").await;
+        browser.shot("menu").await;
+        let wrong = browser.violations().await;
+        assert!(wrong.is_empty(), "the menu: {wrong:?}");
+    }
+    browser.click("header nav a[href='/pools']").await;
+    browser.see("h1", "Pools").await;
 }
 
 #[tokio::test]
