@@ -1,5 +1,7 @@
 //! HTTPS of its own.
 
+use std::time::Duration;
+
 use orchestrator::{
     accounts::{Password, Role},
     commands::{self, By},
@@ -42,13 +44,16 @@ async fn it_is_served_encrypted(pool: PgPool) {
     let client = reqwest::Client::builder().tls_certs_only([root]).redirect(reqwest::redirect::Policy::none());
     let client = client.build().unwrap();
     let url = format!("https://localhost:{}", bind.port());
-    let answer = loop {
-        match client.get(format!("{url}/api/v2/version")).send().await {
-            Ok(answer) => break answer,
-            Err(error) if error.is_connect() && !serving.is_finished() => tokio::task::yield_now().await,
-            Err(error) => panic!("{error:?}"),
+    let served = async {
+        loop {
+            match client.get(format!("{url}/api/v2/version")).send().await {
+                Ok(answer) => break answer,
+                Err(error) if error.is_connect() && !serving.is_finished() => tokio::task::yield_now().await,
+                Err(error) => panic!("{error:?}"),
+            }
         }
     };
+    let answer = tokio::time::timeout(Duration::from_secs(60), served).await.expect("it is served");
     assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
 
     // In HTTP/2 there is no Host: a page of this server is told from another one's all the same.
