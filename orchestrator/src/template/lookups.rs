@@ -46,6 +46,8 @@ pub(super) struct Lookups(Mutex<Known>);
 struct Known {
     found: BTreeMap<Lookup, Option<Value>>,
     wanted: BTreeSet<Lookup>,
+    /// What only runs that are about some time have.
+    timeless: BTreeSet<&'static str>,
 }
 
 impl Lookups {
@@ -71,9 +73,16 @@ impl Lookups {
         self.known().found.insert(lookup, found);
     }
 
+    /// What a run is asked for that is about no time.
+    pub(super) fn put_timeless(&self, what: &'static str) {
+        self.known().timeless.insert(what);
+    }
+
     /// What was looked up in vain.
     pub(super) fn missing(&self) -> Vec<String> {
         let known = self.known();
-        known.found.iter().filter(|(_, found)| found.is_none()).map(|(lookup, _)| lookup.to_string()).collect()
+        let found = known.found.iter().filter(|(_, found)| found.is_none()).map(|(lookup, _)| lookup.to_string());
+        let timeless = known.timeless.iter().map(|what| format!("{what} (trigger the run with a logical date)"));
+        found.chain(timeless).collect()
     }
 }

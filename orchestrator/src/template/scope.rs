@@ -32,13 +32,22 @@ impl Scope {
         Self { facts: Arc::new(facts), lookups }
     }
 
+    /// None if the run is about no time.
     fn date(&self) -> Option<Time> {
-        self.facts.logical_date.map(Time::from)
+        let date = self.facts.logical_date.map(Time::from);
+        if date.is_none() {
+            self.lookups.put_timeless("logical date");
+        }
+        date
     }
 
     /// None if the run is about no time.
     fn interval(&self, end: &str) -> Option<Value> {
-        self.lookups.get(Lookup::Run)?.get_attr(end).ok().filter(|end| !end.is_none())
+        let interval = self.lookups.get(Lookup::Run)?.get_attr(end).ok().filter(|end| !end.is_none());
+        if interval.is_none() {
+            self.lookups.put_timeless("data interval");
+        }
+        interval
     }
 
     /// None, as a value, if no run has succeeded yet.

@@ -58,8 +58,8 @@ impl Reads for Shelf {
             run_after: at("2024-02-29T00:00:00Z").unwrap_or_default(),
             start_date: at("2024-02-29T00:00:01Z"),
             end_date: None,
-            data_interval_start: at("2024-02-28T00:00:00Z"),
-            data_interval_end: at("2024-02-29T00:00:00Z"),
+            data_interval_start: at("2024-02-28T00:00:00Z").filter(|_| !self.0.contains_key("about_no_time")),
+            data_interval_end: at("2024-02-29T00:00:00Z").filter(|_| !self.0.contains_key("about_no_time")),
         }))
     }
 
@@ -165,9 +165,23 @@ async fn before_the_first_success_there_is_none_and_that_is_no_fault() {
 }
 
 #[tokio::test]
+async fn what_a_run_about_no_time_lacks_is_told_with_what_to_do() {
+    let timeless = with(Shelf([("about_no_time", "")].into()), None);
+    for (source, expected) in [
+        ("{{ ds }}", "there is no logical date (trigger the run with a logical date)"),
+        ("{{ task_instance_key_str }}", "there is no logical date"),
+        ("{{ data_interval_end | ds }}", "there is no data interval (trigger the run with a logical date)"),
+    ] {
+        let told = timeless.render(source).await.unwrap_err().to_string();
+        assert!(told.contains(expected), "{source}: {told}");
+    }
+    assert_eq!(timeless.render("{{ ds | default('never') }}").await.unwrap(), "never");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_told_by_name() {
     for (source, expected) in [
-        ("{{ ds }}", "undefined value"),
+        ("{{ nothing }}", "undefined value"),
         ("{{ var.value.nowhere }}", "there is no variable nowhere"),
         ("{{ conn.nowhere.host }}", "there is no connection nowhere"),
         ("{{ var.json.broken.rows }}", "the variable broken"),
