@@ -180,7 +180,7 @@ async fn a_result_that_cannot_be_stored_fails_its_task_and_no_other(pool: PgPool
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn around_a_run_are_the_latest_or_those_up_to_it(pool: PgPool) {
+async fn around_a_run_are_the_latest_or_those_before_and_after_it(pool: PgPool) {
     let dag = Dag::new("d");
     dag.task("t", async |_: Context| Ok(()));
     let world = World::new(pool, vec![dag]).await;
@@ -196,6 +196,6 @@ async fn around_a_run_are_the_latest_or_those_up_to_it(pool: PgPool) {
     };
     assert_eq!(around(&made[5]).await, made[3..=5]);
     assert_eq!(around(&made[3]).await, made[3..=5]);
-    assert_eq!(around(&made[2]).await, made[..=2]);
-    assert_eq!(around(&made[0]).await, made[..=0]);
+    assert_eq!(around(&made[2]).await, made[1..=3]);
+    assert_eq!(around(&made[0]).await, made[..=1]);
 }

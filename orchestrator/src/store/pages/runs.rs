@@ -149,8 +149,8 @@ pub async fn latest(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Option
     Ok(select::rows(conn, RUNS, &filter, Page { limit: 1, offset: 0 }).await?.pop())
 }
 
-/// The latest runs of a DAG if that one, which may run from this instant, is among them, else the latest up to it; at
-/// most `limit`, the latest first.
+/// The latest runs of a DAG if that one, which may run from this instant, is among them, else some of those before and after
+/// it; at most `limit`, the latest first.
 ///
 /// # Errors
 /// The database is down.
@@ -161,14 +161,20 @@ pub async fn around(
     run_after: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<RunListed>> {
-    let latest = RunFilter::default().only(RunColumn::DagId, dag).order_by(RunColumn::RunAfter, Direction::Descending);
-    let page = Page { limit, offset: 0 };
-    let listed: Vec<RunListed> = select::rows(conn, RUNS, &latest, page).await?;
+    let of_dag = |way| RunFilter::default().only(RunColumn::DagId, dag).order_by(RunColumn::RunAfter, way);
+    let latest = of_dag(Direction::Descending);
+    let listed: Vec<RunListed> = select::rows(conn, RUNS, &latest, Page { limit, offset: 0 }).await?;
     if listed.iter().any(|one| one.run_key == run) {
         return Ok(listed);
     }
-    let up_to = latest.with(RunColumn::RunAfter, Test::Instant(Comparison::AtMost, run_after));
-    select::rows(conn, RUNS, &up_to, page).await
+    let than = |comparison| Test::Instant(comparison, run_after);
+    let later = of_dag(Direction::Ascending).with(RunColumn::RunAfter, than(Comparison::Above));
+    let mut around: Vec<RunListed> = select::rows(conn, RUNS, &later, Page { limit: limit / 2, offset: 0 }).await?;
+    around.reverse();
+    let up_to = latest.with(RunColumn::RunAfter, than(Comparison::AtMost));
+    let page = Page { limit: limit - around.len() as i64, offset: 0 };
+    around.extend(select::rows::<_, RunListed>(conn, RUNS, &up_to, page).await?);
+    Ok(around)
 }
 
 /// The runs of a DAG before and after one, by the instant from which they may run.
