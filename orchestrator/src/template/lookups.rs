@@ -82,7 +82,8 @@ impl Lookups {
     pub(super) fn missing(&self) -> Vec<String> {
         let known = self.known();
         let found = known.found.iter().filter(|(_, found)| found.is_none()).map(|(lookup, _)| lookup.to_string());
-        let timeless = known.timeless.iter().map(|what| format!("{what} (trigger the run with a logical date)"));
+        let timeless =
+            known.timeless.iter().map(|what| format!("{what} (only a run that was made with a logical date has one)"));
         found.chain(timeless).collect()
     }
 }

@@ -168,9 +168,12 @@ async fn before_the_first_success_there_is_none_and_that_is_no_fault() {
 async fn what_a_run_about_no_time_lacks_is_told_with_what_to_do() {
     let timeless = with(Shelf([("about_no_time", "")].into()), None);
     for (source, expected) in [
-        ("{{ ds }}", "there is no logical date (trigger the run with a logical date)"),
+        ("{{ ds }}", "there is no logical date (only a run that was made with a logical date has one)"),
         ("{{ task_instance_key_str }}", "there is no logical date"),
-        ("{{ data_interval_end | ds }}", "there is no data interval (trigger the run with a logical date)"),
+        (
+            "{{ data_interval_end | ds }}",
+            "there is no data interval (only a run that was made with a logical date has one)",
+        ),
     ] {
         let told = timeless.render(source).await.unwrap_err().to_string();
         assert!(told.contains(expected), "{source}: {told}");

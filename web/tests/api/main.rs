@@ -9,6 +9,7 @@ mod deletes;
 mod lists;
 mod logs;
 mod openapi;
+mod pane;
 mod patience;
 mod resources;
 mod streaming;

@@ -31,19 +31,24 @@ pub(super) async fn states(
     graph: &Graph,
     rows: &[Row],
 ) -> anyhow::Result<States> {
-    let shown = || rows.iter().flat_map(|row| &row.nodes).filter_map(|node| graph.task(*node));
+    let shown = rows.iter().flat_map(|row| &row.nodes);
+    let shown: HashMap<_, _> = shown.filter_map(|node| Some((&graph.task(*node)?.task_id, *node))).collect();
     let mut by_version: HashMap<_, Vec<_>> = HashMap::new();
     for run in listed {
         by_version.entry(run.version).or_default().push(run.run_key);
     }
     let mut states = States::new();
     for (version, runs) in by_version {
+        // Beside what was asked for may be a run of a newer program: its column stays empty.
+        if !app.graphs.can_read(conn, version).await? {
+            continue;
+        }
         let theirs = app.graphs.get(conn, version).await?;
-        let nodes: Vec<_> = shown().filter_map(|task| theirs.node(&task.task_id)).collect();
+        let nodes: Vec<_> = shown.keys().filter_map(|task| theirs.node(task)).collect();
         let cells = instances::cells(conn, &runs, &nodes).await?.into_iter();
-        states.extend(
-            cells.filter_map(|cell| Some(((cell.run_key, graph.node(&cell.task_id)?), (cell.state, cell.instances)))),
-        );
+        let known =
+            |cell: instances::Cell| Some(((cell.run_key, *shown.get(&cell.task_id)?), (cell.state, cell.instances)));
+        states.extend(cells.filter_map(known));
     }
     Ok(states)
 }

@@ -84,7 +84,9 @@ impl Pane {
         let shown = window(rows.len(), here);
         let left_out = rows.len() - shown.len();
         let here = here.map(|here| here - shown.start);
-        let rows: Vec<_> = rows.drain(shown).collect();
+        let mut rows: Vec<_> = rows.drain(shown).collect();
+        // A group stands for all tasks in it, of which few may be here: it is a heading only.
+        rows.iter_mut().filter(|row| row.folded.is_some()).for_each(|row| row.nodes.clear());
         let states = cells::states(app, conn, &listed, graph, &rows).await?;
         let line = |(at, row): (usize, Row)| Line {
             cells: cells::of_row(&row, graph, &listed, &states),
