@@ -1,6 +1,6 @@
 //! What two do to one run, or one DAG, at the same instant: either may be first, and both are whole.
 
-use chrono::TimeDelta;
+use chrono::{DurationRound, TimeDelta};
 use orchestrator::{
     commands::{self, By, Choice, Clear, ManualRun, RunChoice, TaskChoice},
     engine::settle,
@@ -69,10 +69,11 @@ async fn a_clear_that_meets_the_end_of_a_run_leads_to_one_more_try(pool: PgPool)
 #[sqlx::test(migrations = "../migrations")]
 async fn a_pause_that_meets_a_fire_leaves_no_slot_out_and_fires_none_twice(pool: PgPool) {
     let dag = Dag::new("d").schedule(Schedule::cron("@hourly")).catchup(true).max_active_runs(ROUNDS as u32 + 2);
-    let dag = dag.start_date(chrono::Utc::now() - TimeDelta::minutes(1));
+    // Between two slots, whatever the time of day is: as many slots are due after so many hours as there are rounds.
+    let start = chrono::Utc::now().duration_trunc(TimeDelta::hours(1)).unwrap() + TimeDelta::minutes(30);
+    let dag = dag.start_date(start);
     dag.task("only", nothing);
     let world = World::new(pool, vec![dag]).await;
-    let start = world.now().await;
     for hour in 1..=ROUNDS as i64 {
         world.unpause("d").await;
         let (barrier, at) = (Barrier::new(2), start + TimeDelta::hours(hour));
