@@ -83,8 +83,8 @@ fn patient<A>(
     server
 }
 
-/// A request that is not answered in time is given up, and with it its turn and its transaction; Postgres ends the statement
-/// that it is at.
+/// A request that is not answered in time is given up, and with it its turn and its transaction. Postgres goes on with the
+/// statement that it is at, and its connection is free after it.
 async fn in_time(State(Patience { answer, .. }): State<Patience>, request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
     let Ok(answered) = tokio::time::timeout(answer, next.run(request)).await else {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use axum_server::tls_rustls::RustlsConfig;
 
-/// A certificate that was renewed counts after so long, without a restart.
+/// How long a certificate that was renewed waits for its turn, if nobody says otherwise.
 const RELOAD: Duration = Duration::from_secs(3_600);
 
 /// The files of a certificate.
@@ -15,6 +15,8 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Its key, in PEM.
     pub key: PathBuf,
+    /// The files are read again after so long, without a restart.
+    pub reload: Duration,
 }
 
 impl Tls {
@@ -26,7 +28,7 @@ impl Tls {
         let setting = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         match (setting("STREAMCOMMERCE_TLS_CERT"), setting("STREAMCOMMERCE_TLS_KEY")) {
             (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key, reload: RELOAD })),
             _ => bail!("STREAMCOMMERCE_TLS_CERT and STREAMCOMMERCE_TLS_KEY belong together: set both, or none"),
         }
     }
@@ -39,7 +41,7 @@ impl Tls {
     /// Reads the files again and again.
     pub(crate) async fn reload(&self, config: RustlsConfig) {
         loop {
-            tokio::time::sleep(RELOAD).await;
+            tokio::time::sleep(self.reload).await;
             if let Err(error) = config.reload_from_pem_file(&self.cert, &self.key).await {
                 tracing::error!(%error, cert = %self.cert.display(), "the certificate cannot be read again; the one before stays");
             }

@@ -9,6 +9,7 @@ mod lookup;
 mod mark;
 mod pause;
 mod pools;
+mod sign_in;
 mod signal;
 mod trigger;
 mod users;
@@ -33,11 +34,11 @@ pub use self::{
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note, set_task_note},
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
+    sign_in::{NotSignedIn, sign_in, sign_in_as, wait_after},
     signal::post_signal,
     trigger::{ManualRun, trigger},
     users::{
-        GRANTABLE, NotSignedIn, create_token, create_user, delete_user, grant_dag, revoke_dag, revoke_token,
-        set_password, set_role, sign_in, sign_in_as, wait_after,
+        GRANTABLE, create_token, create_user, delete_user, grant_dag, revoke_dag, revoke_token, set_password, set_role,
     },
     xcom::{delete_xcom, put_xcom},
 };

@@ -74,18 +74,18 @@ fn serde_html_form(body: &Bytes) -> Option<Credentials> {
 
 fn told(refused: &NotSignedIn) -> Response {
     let detail = |status: StatusCode, text: String| (status, Json(json!({ "detail": text }))).into_response();
-    match refused {
+    let mut response = match refused {
         NotSignedIn::Wrong => detail(StatusCode::UNAUTHORIZED, refused.to_string()),
-        NotSignedIn::TooOften(left) => {
-            let mut response = detail(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(left.as_secs() + 1));
-            response
-        }
+        NotSignedIn::TooOften(_) | NotSignedIn::Crowd => detail(StatusCode::TOO_MANY_REQUESTS, refused.to_string()),
         NotSignedIn::Failed(error) => {
             tracing::error!(error = format!("{error:#}"), "nobody can sign in");
             detail(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again in a moment".to_owned())
         }
+    };
+    if let Some(wait) = refused.wait() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
+    response
 }
 
 /// `GET /auth/token`: for anybody, where everybody is an admin; Airflow's `simple_auth_manager_all_admins`.
@@ -143,9 +143,9 @@ pub(crate) async fn submit(
         Ok(user) => user,
         Err(NotSignedIn::Failed(error)) => return Err(error.into()),
         Err(refused) => {
-            let status = match refused {
-                NotSignedIn::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
-                _ => StatusCode::UNAUTHORIZED,
+            let status = match refused.wait() {
+                Some(_) => StatusCode::TOO_MANY_REQUESTS,
+                None => StatusCode::UNAUTHORIZED,
             };
             return Ok((status, Page(LoginPage::of(&gate, next, Some(refused.to_string())))).into_response());
         }

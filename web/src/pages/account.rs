@@ -107,8 +107,8 @@ pub(crate) async fn change_password(
         Err(NotSignedIn::Wrong) => {
             return Err(PageError::new(StatusCode::FORBIDDEN, "That is not the password of now."));
         }
-        Err(often @ NotSignedIn::TooOften(_)) => {
-            return Err(PageError::new(StatusCode::TOO_MANY_REQUESTS, often.to_string()));
+        Err(later @ (NotSignedIn::TooOften(_) | NotSignedIn::Crowd)) => {
+            return Err(PageError::new(StatusCode::TOO_MANY_REQUESTS, later.to_string()));
         }
     }
     commands::set_password(&mut *app.pool.acquire().await?, &name, &Password::from(change.new), &by).await?;
