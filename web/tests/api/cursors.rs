@@ -112,6 +112,42 @@ async fn the_pages_of_a_cursor_are_the_list(pool: PgPool) {
     }
 }
 
+/// Of long lists the second half is read from the end.
+#[sqlx::test(migrations = "../migrations")]
+async fn pages_by_offset_are_the_list_wherever_they_begin(pool: PgPool) {
+    let world = seven_runs(pool.clone()).await;
+    let made = sqlx::query(
+        "insert into dag_run (dag_id, run_id, version_id, run_type, state, logical_date, run_after, triggered_by, queued_at,
+                              start_date, end_date, run_day, unfinished)
+         select dag_id, 'old_' || n, version_id, 'manual', 'success', case when n % 2 = 0 then at end, at, 'test', at, at,
+                at + (n % 5) * interval '1 minute', at::date, 0
+         from (select dag_id, version_id from dag_run limit 1) as of, generate_series(1, 2338) as n,
+              lateral (select now() - n * interval '1 hour' as at) as t",
+    );
+    made.execute(&pool).await.unwrap();
+    let runs = List { world: &world, path: "/dags/~/dagRuns", plural: "dag_runs", id: run_id };
+    for order in
+        ["order_by=id", "order_by=-run_after", "order_by=logical_date", "order_by=-end_date", "order_by=-duration"]
+    {
+        let query = format!("{order}&limit=100");
+        let pages = runs.walk(&query, String::new(), "next_cursor").await;
+        let all: Vec<_> = pages.into_iter().flat_map(|(rows, _)| rows).collect();
+        for at in
+            [0, 1_000, 1_001, 1_170, 1_172, 1_173, 1_300, 2_244, 2_245, 2_246, 2_344, 2_345, 9_999, usize::MAX >> 1]
+        {
+            let (page, answer) = runs.page(&format!("{query}&offset={at}")).await;
+            let expected: Vec<_> = all.iter().skip(at).take(100).collect();
+            assert_eq!(
+                (page.iter().collect(), &answer["total_entries"]),
+                (expected, &json!(2_345)),
+                "{order} from {at}"
+            );
+        }
+    }
+    let (none, answer) = runs.page("state=queued&offset=5000").await;
+    assert_eq!((none.len(), answer["total_entries"].as_i64()), (0, Some(4)));
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn what_is_new_moves_no_row_to_another_page(pool: PgPool) {
     let world = seven_runs(pool).await;

@@ -3,7 +3,7 @@
 
 use sqlx::{FromRow, PgConnection, QueryBuilder, Row, postgres::PgRow};
 
-use super::{Column, Cut, Order, Selection, Source, choose, read};
+use super::{Column, Cut, End, Order, Selection, Source, choose, read};
 use crate::store::pages::Page;
 
 /// How far rows are counted (Airflow's `EXACT_COUNT_LIMIT`): to count them all would cost what the cursor saves.
@@ -90,8 +90,10 @@ where
         Turn::After(place) => (order, Some(place.clone())),
         Turn::Before(place) => (order.reversed(), Some(place.clone())),
     };
-    let cut = Cut { order, after, page };
-    let rows = read(source, &columns, selection, &cut).build_query_as().fetch_all(conn).await;
+    let cut = Cut { order, after, page, from: End::Beginning };
+    let mut query = QueryBuilder::new("");
+    read(&mut query, source, &columns, selection, &cut);
+    let rows = query.build_query_as().fetch_all(conn).await;
     let mut rows: Vec<Placed<R>> = rows.map_err(|error| told(error, &cut))?;
     let goes_on = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -7,7 +7,7 @@ mod order;
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, postgres::PgRow};
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row, postgres::PgRow};
 
 pub use self::order::Direction;
 use self::{cursor::Place, order::Order};
@@ -179,9 +179,32 @@ struct Cut {
     /// Only those that come after this place.
     after: Option<Place>,
     page: Page,
+    from: End,
 }
 
-/// The rows of a page, and how many there are in all.
+/// From which end of a list a page is found.
+enum End {
+    Beginning,
+    /// As `counted` says: what lies before a page is read to be left out.
+    Nearer,
+}
+
+/// Pages that begin later than this are read from whichever end of the list is nearer.
+const DEEP: i64 = 1_000;
+
+/// A row, and how many there are in all.
+struct Counted<R> {
+    row: R,
+    total: i64,
+}
+
+impl<'r, R: FromRow<'r, PgRow>> FromRow<'r, PgRow> for Counted<R> {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        Ok(Self { row: R::from_row(row)?, total: row.try_get("total")? })
+    }
+}
+
+/// The rows of a page, and how many there are in all: of one instant, in one statement.
 pub(super) async fn list<C, R>(
     conn: &mut PgConnection,
     source: Source,
@@ -192,12 +215,28 @@ where
     C: Column,
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let mut count = QueryBuilder::new("select count(*) from ");
-    count.push(source.chosen_from(selection));
-    choose(&mut count, selection);
-    let total = count.build_query_scalar().fetch_one(&mut *conn).await?;
-    let rows = rows(conn, source, selection, page).await?;
-    Ok(Listed { rows, total })
+    let mut query = QueryBuilder::new("with counted as materialized (");
+    count(&mut query, source, selection);
+    query.push(") ");
+    let columns = format!("{}, (select total from counted) as total", source.columns);
+    let from = if page.offset > DEEP { End::Nearer } else { End::Beginning };
+    let cut = Cut { order: Order::of(source, selection), after: None, page, from };
+    read(&mut query, source, &columns, selection, &cut);
+    let rows: Vec<Counted<R>> = query.build_query_as().fetch_all(&mut *conn).await?;
+    let total = match rows.first() {
+        Some(first) => first.total,
+        None => {
+            let mut query = QueryBuilder::new("");
+            count(&mut query, source, selection);
+            query.build_query_scalar().fetch_one(conn).await?
+        }
+    };
+    Ok(Listed { rows: rows.into_iter().map(|counted| counted.row).collect(), total })
+}
+
+fn count<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selection: &Selection<C>) {
+    query.push("select count(*) as total from ").push(source.chosen_from(selection));
+    choose(query, selection);
 }
 
 /// The rows of a page.
@@ -211,20 +250,26 @@ where
     C: Column,
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let cut = Cut { order: Order::of(source, selection), after: None, page };
-    read(source, source.columns, selection, &cut).build_query_as().fetch_all(conn).await
+    let cut = Cut { order: Order::of(source, selection), after: None, page, from: End::Beginning };
+    let mut query = QueryBuilder::new("");
+    read(&mut query, source, source.columns, selection, &cut);
+    query.build_query_as().fetch_all(conn).await
 }
 
-fn read<C: Column>(source: Source, columns: &str, selection: &Selection<C>, cut: &Cut) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new("select ");
-    query.push(columns).push(" from ");
+fn read<C: Column>(
+    query: &mut QueryBuilder<Postgres>,
+    source: Source,
+    columns: &str,
+    selection: &Selection<C>,
+    cut: &Cut,
+) {
+    query.push("select ").push(columns).push(" from ");
     if source.joins.is_empty() {
         query.push(source.from);
-        choose_page(&mut query, selection, cut);
+        choose_page(query, selection, cut);
     } else {
-        joined(&mut query, source, selection, cut);
+        joined(query, source, selection, cut);
     }
-    query
 }
 
 /// First which rows, from as little as may be, an index if one has it all; then, row by row, what belongs to them.
@@ -232,8 +277,12 @@ fn joined<C: Column>(query: &mut QueryBuilder<Postgres>, source: Source, selecti
     let keys = source.key.iter().map(|key| key.expression).enumerate();
     let (named, equal): (Vec<_>, Vec<_>) =
         keys.map(|(at, key)| (format!("{key} as k{at}"), format!("{key} = page.k{at}"))).unzip();
-    query.push("(select ").push(named.join(", ")).push(" from ").push(source.chosen_from(selection));
-    choose_page(query, selection, cut);
+    let keys = format!("select {} from {}", named.join(", "), source.chosen_from(selection));
+    query.push("(");
+    match cut.from {
+        End::Beginning => choose_page(query.push(keys), selection, cut),
+        End::Nearer => choose_page_from_nearer_end(query, &keys, selection, cut),
+    }
     let alias = source.from.rsplit(' ').next().unwrap_or_default();
     // Lateral and limited: an index is asked for each row, whatever whoever plans thinks of their number.
     query.push(") page cross join lateral (select * from ").push(source.from).push(" where ");
@@ -249,6 +298,25 @@ fn choose_page<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Select
     cut.order.write(query);
     // Not bound: whoever plans must know that it is a page.
     query.push(format!(" limit {}", cut.page.limit)).push(" offset ").push_bind(cut.page.offset);
+}
+
+/// One of two selects, the other of which reads nothing.
+fn choose_page_from_nearer_end<C: Column>(
+    query: &mut QueryBuilder<Postgres>,
+    keys: &str,
+    selection: &Selection<C>,
+    Cut { order, page: Page { limit, offset }, .. }: &Cut,
+) {
+    choose(query.push("(").push(keys), selection);
+    query.push(" and (select total from counted) - ").push_bind(*offset).push(" >= ").push_bind(*offset);
+    order.write(query);
+    query.push(format!(" limit {limit}")).push(" offset ").push_bind(*offset);
+    choose(query.push(") union all (").push(keys), selection);
+    query.push(" and (select total from counted) - ").push_bind(*offset).push(" < ").push_bind(*offset);
+    order.reversed().write(query);
+    query.push(" limit (select greatest(least(total - ").push_bind(*offset);
+    query.push(format!(", {limit}), 0) from counted) offset (select greatest(total - ")).push_bind(*offset);
+    query.push(format!(", {limit}) - {limit} from counted))"));
 }
 
 fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C>) {

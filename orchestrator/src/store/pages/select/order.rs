@@ -70,8 +70,8 @@ impl Order {
     }
 
     /// The same from its other end.
-    pub(super) fn reversed(self) -> Self {
-        let terms = self.terms.into_iter().map(|(term, way)| (term, way.reversed())).collect();
+    pub(super) fn reversed(&self) -> Self {
+        let terms = self.terms.iter().map(|(term, way)| (*term, way.reversed())).collect();
         let nulls = if self.nulls == Nulls::Last { Nulls::First } else { Nulls::Last };
         Self { terms, nulls }
     }
