@@ -4,10 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::{By, Refused};
-use crate::{
-    ids::DagId,
-    store::{assets, events, pages},
-};
+use crate::store::{assets, events, pages};
 
 /// Says that an asset was updated: DAGs that wait for it run. Airflow's `create_asset_event`.
 ///
@@ -24,21 +21,20 @@ pub async fn update_asset(conn: &mut PgConnection, asset: &str, extra: &Value, b
     Ok(made)
 }
 
-/// Forgets updates for which a DAG, or any DAG, has not run yet; says how many.
+/// Forgets updates for which DAGs have not run yet; says how many.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn forget_updates(
     conn: &mut PgConnection,
-    dag: Option<&DagId>,
-    asset_id: Option<i32>,
+    which: &pages::assets::QueueFilter,
     by: &By,
 ) -> Result<u64, Refused> {
     let mut tx = conn.begin().await?;
-    let forgotten = pages::assets::forget_queued(&mut tx, dag, asset_id).await?;
-    let extra = json!({ "asset_id": asset_id, "forgotten": forgotten });
-    let (event, by) = ("delete_queued_asset_events", by);
-    events::append(&mut tx, &events::Event { event, dag_id: dag, run_id: None, by, extra }).await?;
+    let forgotten = pages::assets::forget_queued(&mut tx, which).await?;
+    let extra = json!({ "asset_id": which.asset_id, "before": which.before, "forgotten": forgotten });
+    let (event, dag_id) = ("delete_queued_asset_events", which.dag_id.as_ref());
+    events::append(&mut tx, &events::Event { event, dag_id, run_id: None, by, extra }).await?;
     tx.commit().await?;
     Ok(forgotten)
 }

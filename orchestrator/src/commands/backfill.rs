@@ -125,6 +125,7 @@ fn trigger(backfill: &Backfill, date: DateTime<Utc>, by: &By) -> Trigger {
         run_id: RunId::from(format!("backfill__{}", date.to_rfc3339_opts(SecondsFormat::AutoSi, false))),
         run_type: RunType::Backfill,
         logical_date: Some(date),
+        data_interval: None,
         run_after: date,
         conf: backfill.conf.clone(),
         note: None,

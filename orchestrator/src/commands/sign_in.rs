@@ -88,6 +88,9 @@ impl From<sqlx::Error> for NotSignedIn {
 /// [`NotSignedIn`].
 pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
     let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    if check_name(name).is_err() {
+        return Err(NotSignedIn::Wrong); // as nobody can be called; it may be a password, or what Postgres has no text for
+    }
     let _place = LINE.try_acquire().map_err(|_| NotSignedIn::Crowd)?;
     let _turn = TRIES.acquire().await.map_err(anyhow::Error::from)?;
     let kept = begin_try(pool, name, &from).await?;

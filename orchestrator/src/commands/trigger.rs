@@ -19,6 +19,8 @@ pub struct ManualRun {
     pub run_id: Option<RunId>,
     /// The date that it stands for, if any.
     pub logical_date: Option<DateTime<Utc>>,
+    /// The data that it is about, from and to; none: the instant that it stands for.
+    pub data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Not before this instant.
     pub run_after: Option<DateTime<Utc>>,
     /// For its tasks to read: a JSON object.
@@ -42,6 +44,9 @@ pub async fn trigger(
     if !conf.is_object() {
         return Err(Refused::Invalid(format!("conf must be a JSON object, not {conf}")));
     }
+    if let Some((start, end)) = run.data_interval.filter(|(start, end)| start > end) {
+        return Err(Refused::Invalid(format!("the data interval ends at {end}, before it starts at {start}")));
+    }
     let mut tx = conn.begin().await?;
     let now = store::now(&mut tx).await?;
     let version = dags::current_version(&mut tx, dag).await?.ok_or_else(|| Refused::NoDag(dag.clone()))?;
@@ -57,6 +62,7 @@ pub async fn trigger(
         run_id: run_id.clone(),
         run_type: RunType::Manual,
         logical_date: run.logical_date,
+        data_interval: run.data_interval,
         run_after: run.run_after.unwrap_or(now),
         conf,
         note: run.note,

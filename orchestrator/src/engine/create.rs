@@ -28,6 +28,8 @@ pub struct Trigger {
     pub run_type: RunType,
     /// The date that it stands for.
     pub logical_date: Option<DateTime<Utc>>,
+    /// The data that it is about, from and to; none: the instant that it stands for.
+    pub data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Not before this instant.
     pub run_after: DateTime<Utc>,
     /// For its tasks to read.
@@ -58,6 +60,7 @@ pub async fn create_run(
         version,
         run_type: trigger.run_type,
         logical_date: trigger.logical_date,
+        data_interval: trigger.data_interval.or(trigger.logical_date.map(|date| (date, date))),
         run_after: trigger.run_after,
         conf: &trigger.conf,
         note: trigger.note.as_deref(),

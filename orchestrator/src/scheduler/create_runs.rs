@@ -78,6 +78,7 @@ fn scheduled(graph: &Graph, slot: DateTime<Utc>) -> Trigger {
         run_id: RunId::from(format!("scheduled__{}", slot.to_rfc3339_opts(SecondsFormat::AutoSi, false))),
         run_type: RunType::Scheduled,
         logical_date: Some(slot),
+        data_interval: None,
         run_after: slot + graph.jitter().map_or(Duration::ZERO, |jitter| delay_within(jitter, graph.dag_id(), slot)),
         conf: json!({}),
         note: None,

@@ -52,6 +52,7 @@ async fn create(conn: &mut PgConnection, graphs: &Graphs, dag: &DagId, now: Date
         run_id: RunId::from(format!("asset_triggered__{}", now.to_rfc3339_opts(SecondsFormat::Micros, false))),
         run_type: RunType::AssetTriggered,
         logical_date: None,
+        data_interval: None,
         run_after: now,
         conf: json!({}),
         note: None,

@@ -23,6 +23,8 @@ pub struct NewRun<'a> {
     pub run_type: RunType,
     /// The date that it stands for, unique in the DAG.
     pub logical_date: Option<DateTime<Utc>>,
+    /// The data that it is about, from and to.
+    pub data_interval: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Not before this instant.
     pub run_after: DateTime<Utc>,
     /// What it was triggered with.
@@ -48,7 +50,7 @@ pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::R
         r#"insert into dag_run (dag_id, run_id, version_id, run_type, logical_date, data_interval_start,
                                 data_interval_end, run_after, conf, note, triggered_by, queued_at, run_day, unfinished,
                                 triggering_user)
-           values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, ($10::timestamptz at time zone 'utc')::date, $11,
+           values ($1, $2, $3, $4, $5, $13, $14, $6, $7, $8, $9, $10, ($10::timestamptz at time zone 'utc')::date, $11,
                    $12)
            on conflict do nothing
            returning run_key as "run_key: RunKey""#,
@@ -63,7 +65,9 @@ pub async fn insert_if_new(conn: &mut PgConnection, run: &NewRun<'_>) -> sqlx::R
         run.triggered_by,
         run.now,
         run.tasks,
-        run.triggering_user
+        run.triggering_user,
+        run.data_interval.map(|(start, _)| start),
+        run.data_interval.map(|(_, end)| end)
     )
     .fetch_optional(conn)
     .await

@@ -30,6 +30,12 @@ pub(crate) async fn providers() -> Json<Value> {
     Json(listed("providers", vec![], 0))
 }
 
+/// Refused as Airflow does unless `[core] test_connection` is enabled.
+pub(crate) async fn connection_test() -> ApiResult {
+    let text = "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
+    Err(ApiError::new(StatusCode::FORBIDDEN, text))
+}
+
 /// Refused as Airflow does unless `[api] expose_config` is set.
 pub(crate) async fn config() -> ApiResult {
     let text = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons.";

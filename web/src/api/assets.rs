@@ -13,7 +13,9 @@ use orchestrator::{
     ids::{DagId, RunId},
     store::pages::{
         Page,
-        assets::{self as page, AssetColumn, AssetFilter, AssetListed, EventColumn, EventFilter, EventListed},
+        assets::{
+            self as page, AssetColumn, AssetFilter, AssetListed, EventColumn, EventFilter, EventListed, QueueFilter,
+        },
         runs,
         select::Test,
     },
@@ -186,6 +188,12 @@ pub(crate) struct OfQueue {
 }
 
 impl OfQueue {
+    /// Of these, those that happened before the instant that the query names.
+    fn which(&self, uri: &Uri) -> ApiResult<QueueFilter> {
+        let before = Params::of(uri)?.instant("before")?;
+        Ok(QueueFilter { dag_id: self.dag_id.clone(), asset_id: self.asset_id, before })
+    }
+
     fn gone(&self) -> ApiError {
         let named = [
             self.dag_id.as_ref().map(|dag| format!("dag_id: `{dag}`")),
@@ -196,8 +204,9 @@ impl OfQueue {
     }
 }
 
-pub(crate) async fn queued(State(app): State<App>, Path(of): Path<OfQueue>) -> ApiResult {
-    let found = page::queued(&mut *app.pool.acquire().await?, of.dag_id.as_ref(), of.asset_id).await?;
+pub(crate) async fn queued(State(app): State<App>, Path(of): Path<OfQueue>, uri: Uri) -> ApiResult {
+    let which = of.which(&uri)?;
+    let found = page::queued(&mut *app.pool.acquire().await?, &which).await?;
     if found.is_empty() {
         return Err(of.gone());
     }
@@ -207,8 +216,9 @@ pub(crate) async fn queued(State(app): State<App>, Path(of): Path<OfQueue>) -> A
 }
 
 /// The one queued update of an asset for a DAG.
-pub(crate) async fn queued_one(State(app): State<App>, Path(of): Path<OfQueue>) -> ApiResult {
-    let found = page::queued(&mut *app.pool.acquire().await?, of.dag_id.as_ref(), of.asset_id).await?;
+pub(crate) async fn queued_one(State(app): State<App>, Path(of): Path<OfQueue>, uri: Uri) -> ApiResult {
+    let which = of.which(&uri)?;
+    let found = page::queued(&mut *app.pool.acquire().await?, &which).await?;
     found.first().map(|event| Json(wire::queued_event(event))).ok_or_else(|| of.gone())
 }
 
@@ -216,9 +226,11 @@ pub(crate) async fn forget(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(of): Path<OfQueue>,
+    uri: Uri,
 ) -> ApiResult<StatusCode> {
+    let which = of.which(&uri)?;
     let mut conn = app.pool.acquire().await?;
-    match commands::forget_updates(&mut conn, of.dag_id.as_ref(), of.asset_id, &by).await? {
+    match commands::forget_updates(&mut conn, &which, &by).await? {
         0 => Err(of.gone()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

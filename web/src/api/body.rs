@@ -6,13 +6,17 @@ use axum::{
     http::{HeaderMap, request},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{
     error::{ApiError, ApiResult, fault},
+    filters::YEARS,
     query::Params,
 };
+
+/// The longest remark.
+const NOTE_MAX: usize = 1_000;
 
 fn not_an_object(input: Value) -> ApiError {
     let message = "Input should be a valid dictionary or object to extract fields from";
@@ -116,6 +120,18 @@ impl Body {
         })
     }
 
+    /// A remark, as long as Airflow's may be.
+    pub(crate) fn note(&self) -> ApiResult<Option<String>> {
+        let note = self.text("note")?;
+        match note {
+            Some(note) if note.chars().count() > NOTE_MAX => {
+                let message = format!("String should have at most {NOTE_MAX} characters");
+                Err(ApiError::invalid("string_too_long", json!(["body", "note"]), message, note.into()))
+            }
+            fit => Ok(fit),
+        }
+    }
+
     pub(crate) fn object(&self, key: &str) -> ApiResult<Option<Value>> {
         self.read_as(key, "dict_type", "Input should be a valid dictionary", |value| {
             value.is_object().then(|| value.clone())
@@ -149,7 +165,8 @@ impl Body {
     /// An instant with a zone.
     pub(crate) fn instant(&self, key: &str) -> ApiResult<Option<DateTime<Utc>>> {
         self.read_as(key, "timezone_aware", "Input should be a valid datetime with timezone info", |value| {
-            DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|at| at.with_timezone(&Utc))
+            let at = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.with_timezone(&Utc);
+            YEARS.contains(&at.year()).then_some(at)
         })
     }
 

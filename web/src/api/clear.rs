@@ -14,7 +14,7 @@ use super::{
     bulk::Resource,
     dags,
     error::{ApiError, ApiResult},
-    instances::{now_of, rows_of, together},
+    instances::{all_now, now_of, rows_of, together},
     many::{RunName, Runs},
     path::Path,
     query::listed,
@@ -51,12 +51,16 @@ pub(crate) async fn clear(
     let is_dry_run = body.flag("dry_run", true)?;
     let mut conn = app.pool.acquire().await?;
     let dag_id = dags::find(&mut conn, dag_id).await?.dag_id;
-    let clear = read(&mut conn, &dag_id, &body).await?;
+    let (clear, note) = (read(&mut conn, &dag_id, &body).await?, body.note()?);
     let chosen = if is_dry_run {
         commands::preview_clear(&mut conn, &app.graphs, &clear).await?
     } else {
         let chosen = commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
         app.wake.everybody();
+        if note.is_some() {
+            let cleared = all_now(&mut conn, &dag_id, &chosen).await?;
+            commands::set_task_note(&mut conn, &cleared, note.as_deref(), &by).await?;
+        }
         chosen
     };
     now_of(&app, &mut conn, &dag_id, &chosen).await
@@ -73,6 +77,7 @@ pub(crate) async fn clear_run(
     const ALLOWED: [&str; 5] = ["dry_run", "only_failed", "only_new", "run_on_latest_version", "note"];
     let body = Body::read(&headers, &body, &[], &ALLOWED)?;
     refuse_only_new(&body)?;
+    let note = body.note()?;
     let mut conn = app.pool.acquire().await?;
     let found = runs::get(&mut conn, &dag_id, &run_id).await?;
     found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
@@ -83,7 +88,7 @@ pub(crate) async fn clear_run(
     }
     commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
     if body.has("note") {
-        commands::set_note(&mut conn, &dag_id, &run_id, body.text("note")?.as_deref(), &by).await?;
+        commands::set_note(&mut conn, &dag_id, &run_id, note.as_deref(), &by).await?;
     }
     app.wake.everybody();
     let run = runs::get(&mut conn, &dag_id, &run_id).await?.ok_or(Refused::NoRun(dag_id, run_id))?;
@@ -122,6 +127,7 @@ pub(crate) async fn clear_runs(
     if ["partition_key", "partition_date_start", "partition_date_end"].iter().any(|key| body.value(key).is_some()) {
         return Err(ApiError::bad_request("there are no partitions here: name the dag_runs"));
     }
+    let note = body.note()?;
     let named = body.list("dag_runs")?.iter().map(|run| Runs::key(&path, run)).collect::<ApiResult<Vec<_>>>()?;
     let mut conn = app.pool.acquire().await?;
     for RunName { dag_id, run_id } in &named {
@@ -138,7 +144,7 @@ pub(crate) async fn clear_runs(
         }
         commands::clear(&mut conn, &app.graphs, &clear, &by).await?;
         if body.has("note") {
-            commands::set_note(&mut conn, dag_id, run_id, body.text("note")?.as_deref(), &by).await?;
+            commands::set_note(&mut conn, dag_id, run_id, note.as_deref(), &by).await?;
         }
         rows.extend(runs::get(&mut conn, dag_id, run_id).await?.map(|run| wire::run(&run)));
     }

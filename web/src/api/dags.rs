@@ -82,7 +82,7 @@ fn read(params: &Params) -> ApiResult<DagFilter> {
         .any("owners", DagColumn::Owner)
         .flag("paused", DagColumn::IsPaused)?
         .flag("has_asset_schedule", DagColumn::WaitsForAssets)?
-        .known("last_dag_run_state", "state", &RunState::ALL.map(RunState::as_str), DagColumn::LastRunState)?
+        .known("last_dag_run_state", "state", (&RunState::ALL.map(RunState::as_str), &[]), DagColumn::LastRunState)?
         .instants("dag_run_start_date", DagColumn::LastRunStart)?
         .instants("dag_run_end_date", DagColumn::LastRunEnd)?
         .when(DagColumn::Tags, tags)

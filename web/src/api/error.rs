@@ -2,7 +2,10 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{
+        StatusCode,
+        header::{ALLOW, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use orchestrator::{
@@ -65,6 +68,22 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({ "detail": self.detail }))).into_response()
     }
+}
+
+/// What the router and its extractors refuse by themselves, a method or a body that is too long, as Airflow says it.
+pub(crate) async fn in_airflows_shape(response: Response) -> Response {
+    let is_json =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let status = response.status();
+    if is_json || !matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::PAYLOAD_TOO_LARGE) {
+        return response;
+    }
+    let allowed = response.headers().get(ALLOW).cloned();
+    let mut told = ApiError::new(status, status.canonical_reason().unwrap_or_default()).into_response();
+    if let Some(allowed) = allowed {
+        told.headers_mut().insert(ALLOW, allowed);
+    }
+    told
 }
 
 impl From<sqlx::Error> for ApiError {

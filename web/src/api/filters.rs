@@ -7,7 +7,7 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, StatusCode},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use orchestrator::store::pages::select::{Comparison, Direction, Selection, Test};
 use serde_json::json;
 
@@ -39,9 +39,20 @@ impl<'p, C: Copy> Filters<'p, C> {
     }
 
     /// The column is one of the values of a parameter, which knows no others than these.
-    pub(crate) fn known(mut self, name: &str, what: &str, known: &[&str], column: C) -> ApiResult<Self> {
-        let known: Vec<_> = known.iter().map(|name| (*name, *name)).collect();
-        self.selection = self.selection.one_of(column, self.params.states(name, what, &known)?);
+    pub(crate) fn known(
+        mut self,
+        name: &str,
+        what: &str,
+        (ours, foreign): (&[&'static str], &[&'static str]),
+        column: C,
+    ) -> ApiResult<Self> {
+        let known = ours.iter().map(|name| (*name, Some(*name)));
+        let known: Vec<_> = known.chain(foreign.iter().map(|name| (*name, None))).collect();
+        let chosen = self.params.states(name, what, &known)?;
+        if !chosen.is_empty() {
+            let chosen = chosen.into_iter().flatten().map(str::to_owned).collect();
+            self.selection = self.selection.with(column, Test::OneOf(chosen));
+        }
         Ok(self)
     }
 
@@ -195,7 +206,14 @@ impl Params {
     }
 }
 
+/// The years that Airflow's dates have; Postgres refuses others.
+pub(crate) const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
 fn read_instant(text: &str) -> Option<DateTime<Utc>> {
+    read_any_instant(text).filter(|at| YEARS.contains(&at.year()))
+}
+
+fn read_any_instant(text: &str) -> Option<DateTime<Utc>> {
     // In a query string, a `+` that nobody escaped is a space.
     let text = text.replace(' ', "+");
     if let Ok(at) = DateTime::parse_from_rfc3339(&text) {

@@ -17,9 +17,9 @@ use orchestrator::{
         pages::{
             Page,
             instances::{self as page, InstanceColumn, InstanceFilter, InstanceListed},
-            runs,
             select::{Comparison, Test},
         },
+        runs,
     },
     told::Kind,
 };
@@ -67,8 +67,8 @@ pub(crate) async fn list(
 }
 
 async fn find_run(conn: &mut PgConnection, dag_id: DagId, run_id: RunId) -> ApiResult<RunKey> {
-    if let Some(run) = runs::get(conn, &dag_id, &run_id).await? {
-        return Ok(run.run_key);
+    if let Some(run) = runs::key(conn, &dag_id, &run_id).await? {
+        return Ok(run);
     }
     let text = format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found");
     match dag_id.as_str() {
@@ -144,7 +144,7 @@ fn read(params: &Params) -> ApiResult<InstanceFilter> {
         .any("task_id", InstanceColumn::TaskId)
         .any("pool", InstanceColumn::Pool)
         .any("queue", InstanceColumn::Queue)
-        .known("state", "state", &TaskState::ALL.map(TaskState::as_str), InstanceColumn::State)?
+        .known("state", "state", (&TaskState::ALL.map(TaskState::as_str), &["awaiting_input"]), InstanceColumn::State)?
         .integers("map_index", InstanceColumn::MapIndex)?
         .integers("try_number", InstanceColumn::TryNumber)?
         .integers("version_number", InstanceColumn::Version)?
@@ -259,7 +259,7 @@ async fn written_tries(app: &App, of: &OfInstance) -> ApiResult<Vec<Value>> {
     Ok(rows)
 }
 
-/// What a command was about, as it is now.
+/// The list of what a command was about, as it is now.
 pub(crate) async fn now_of(app: &App, conn: &mut PgConnection, dag: &DagId, chosen: &[Chosen]) -> ApiResult {
     Ok(Json(together(rows_of(app, conn, dag, chosen).await?)))
 }
@@ -277,17 +277,22 @@ pub(crate) async fn rows_of(
     dag: &DagId,
     chosen: &[Chosen],
 ) -> ApiResult<Vec<Value>> {
+    let now = all_now(conn, dag, chosen).await?;
+    write(app, conn, &now).await
+}
+
+/// What a command was about, as it is now.
+pub(crate) async fn all_now(conn: &mut PgConnection, dag: &DagId, chosen: &[Chosen]) -> ApiResult<Vec<InstanceListed>> {
     let keys: std::collections::HashSet<_> = chosen.iter().map(|instance| instance.instance).collect();
     let mut run_ids: Vec<_> = chosen.iter().map(|instance| &instance.run_id).collect();
     run_ids.dedup();
-    let mut written = Vec::with_capacity(chosen.len());
+    let mut now = Vec::with_capacity(chosen.len());
     for run_id in run_ids {
         let filter = InstanceFilter::of_run(dag, run_id);
-        let mut rows = page::list(conn, &filter, WHOLE_RUN).await?.rows;
-        rows.retain(|row| keys.contains(&row.instance));
-        written.extend(write(app, conn, &rows).await?);
+        let rows = page::list(conn, &filter, WHOLE_RUN).await?.rows;
+        now.extend(rows.into_iter().filter(|row| keys.contains(&row.instance)));
     }
-    Ok(written)
+    Ok(now)
 }
 
 /// A page of a list, written as it goes.

@@ -135,7 +135,7 @@ impl Named {
             false => Some(self.mark(body)?),
         };
         if body.has("note") {
-            commands::set_task_note(conn, &self.found, body.text("note")?.as_deref(), by).await?;
+            commands::set_task_note(conn, &self.found, body.note()?.as_deref(), by).await?;
         }
         let Some(mark) = mark else {
             let filter = InstanceFilter::of_run(&self.dag_id, &self.run_id);
@@ -225,7 +225,7 @@ pub(crate) async fn change_run(
         app.wake.everybody();
     }
     if body.has("note") {
-        commands::set_note(conn, dag_id, run_id, body.text("note")?.as_deref(), by).await?;
+        commands::set_note(conn, dag_id, run_id, body.note()?.as_deref(), by).await?;
     }
     Ok(())
 }

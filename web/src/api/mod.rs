@@ -44,6 +44,7 @@ pub(crate) use self::{
 use axum::{
     Json, Router,
     http::StatusCode,
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{get, patch, post, put},
 };
@@ -64,6 +65,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(settings())
         .merge(records())
         .fallback(no_route)
+        .layer(map_response(error::in_airflows_shape))
 }
 
 fn dags() -> Router<App> {
@@ -146,6 +148,7 @@ fn settings() -> Router<App> {
             "/connections",
             get(connections::list).post(connections::create).patch(bulk::patch::<connections::Connections>),
         )
+        .route("/connections/test", post(absent::connection_test))
         .route("/connections/{id}", get(connections::get).patch(connections::patch).delete(connections::delete))
         .route("/pools", get(pools::list).post(pools::create).patch(bulk::patch::<pools::Pools>))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
@@ -172,7 +175,10 @@ fn records() -> Router<App> {
 
 /// The routes that Airflow does not have, below `/api`.
 pub(crate) fn own_router() -> Router<App> {
-    Router::new().route("/signals/{key}", put(signals::put)).route("/streaming/reports", post(streaming::report))
+    Router::new()
+        .route("/signals/{key}", put(signals::put))
+        .route("/streaming/reports", post(streaming::report))
+        .layer(map_response(error::in_airflows_shape))
 }
 
 async fn no_route() -> Response {

@@ -80,12 +80,16 @@ impl Resource for Pools {
     /// What the entity does not name stays as it is.
     async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let now = find(app, key).await?;
-        let description = entity.text("description")?.or(now.description);
+        let description = if entity.has("description") { entity.text("description")? } else { now.description };
+        let include_deferred = match entity.value("include_deferred") {
+            Some(_) => entity.flag("include_deferred", false)?,
+            None => now.include_deferred,
+        };
         let pool = NewPool {
             name: key,
             slots: slots(&entity)?.unwrap_or(now.slots),
             description: description.as_deref(),
-            include_deferred: entity.flag("include_deferred", now.include_deferred)?,
+            include_deferred,
         };
         Ok(commands::update_pool(&mut *app.pool.acquire().await?, &pool, by).await?)
     }

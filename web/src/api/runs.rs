@@ -101,13 +101,16 @@ const INSTANTS: [(&str, RunColumn); 4] = [
     ("end_date", RunColumn::EndDate),
 ];
 
+/// Airflow's types of runs that nothing here makes.
+const FOREIGN_TYPES: [&str; 2] = ["operator_triggered", "asset_materialization"];
+
 fn read(params: &Params) -> ApiResult<RunFilter> {
     let types = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::AssetTriggered];
     let conf = params.one("conf_contains").map(|text| Test::Contains(text.to_owned()));
     Filters::new(params)
         .any("dag_id", RunColumn::DagId)
-        .known("state", "state", &RunState::ALL.map(RunState::as_str), RunColumn::State)?
-        .known("run_type", "run type", &types.map(RunType::as_str), RunColumn::RunType)?
+        .known("state", "state", (&RunState::ALL.map(RunState::as_str), &[]), RunColumn::State)?
+        .known("run_type", "run type", (&types.map(RunType::as_str), &FOREIGN_TYPES), RunColumn::RunType)?
         .integers("dag_version", RunColumn::Version)?
         .pattern("run_id", RunColumn::RunId)
         .pattern("dag_id", RunColumn::DagId)
@@ -173,12 +176,19 @@ pub(crate) fn read_run(dag_id: &DagId, headers: &HeaderMap, body: &Bytes, requir
             "Dag '{dag_id}' is not a partitioned Dag and does not accept a partition_key."
         )));
     }
+    let (start, end) = (body.instant("data_interval_start")?, body.instant("data_interval_end")?);
+    if start.is_some() != end.is_some() {
+        let text =
+            "Value error, Either both data_interval_start and data_interval_end must be provided or both must be None";
+        return Err(ApiError::invalid("value_error", json!(["body"]), text, body.whole()));
+    }
     Ok(ManualRun {
         run_id: body.text("dag_run_id")?.filter(|text| !text.is_empty()).map(RunId::from),
         logical_date: body.instant("logical_date")?,
+        data_interval: start.zip(end),
         run_after: body.instant("run_after")?,
         conf: body.object("conf")?,
-        note: body.text("note")?,
+        note: body.note()?,
     })
 }
 

@@ -31,7 +31,9 @@ fn is_batch(method: &Method, path: &str) -> bool {
 
 /// What somebody remembers for themselves changes nothing for others.
 fn is_favorite(method: &Method, path: &str) -> bool {
-    *method == Method::POST && (path.ends_with("/favorite") || path.ends_with("/unfavorite"))
+    let of_dag = path.strip_prefix("/api/v2").unwrap_or(path).strip_prefix("/dags/");
+    let what = of_dag.and_then(|rest| rest.split_once('/')).map(|(_, what)| what);
+    *method == Method::POST && matches!(what, Some("favorite" | "unfavorite"))
 }
 
 fn of_resource(resource: &str, reads: bool) -> Role {
@@ -82,6 +84,10 @@ mod tests {
             (Some(Role::Op), Some(Role::Op), Some(Role::Viewer))
         );
         assert_eq!(post("/api/v2/assets/events"), Some(Role::Op));
+        for path in ["/pools/favorite", "/api/v2/pools/favorite", "/assets/unfavorite"] {
+            assert_eq!(post(path), Some(Role::Op), "{path}: something else is called so");
+        }
+        assert_eq!(post("/dags/favorite"), Some(Role::User));
         assert_eq!((get("/streaming"), post("/api/streaming/reports")), (Some(Role::Viewer), Some(Role::Op)));
         assert_eq!((get("/users"), post("/users")), (Some(Role::Admin), Some(Role::Admin)));
         assert_eq!((get("/variables"), get("/connections")), (Some(Role::Op), Some(Role::Op)));

@@ -183,7 +183,7 @@ fn run_of(graph: &Graph, given: &HashMap<String, String>) -> Result<ManualRun, S
         logical_date: logical_date.transpose()?,
         note: text("note").map(ToOwned::to_owned),
         conf: Some(conf),
-        run_after: None,
+        ..ManualRun::default()
     })
 }
 

@@ -66,6 +66,11 @@ async fn what_a_dag_has_not_run_for_is_listed_and_forgotten(pool: PgPool) {
     assert_eq!(world.get(&format!("/assets/{id}/queuedEvents")).await.1["total_entries"], 1);
     let one = format!("/dags/consumer/assets/{id}/queuedEvents");
     assert_eq!(world.get(&one).await.1["dag_id"], "consumer");
+    for (before, status) in [("2001-01-01T00:00:00Z", 404), ("2101-01-01T00:00:00Z", 200), ("soon", 422)] {
+        assert_eq!(world.get(&format!("{one}?before={before}")).await.0, status, "before {before}");
+    }
+    let none = format!("{one}?before=2001-01-01T00:00:00Z");
+    assert_eq!(world.call(Method::DELETE, &none, "").await.0, 404, "what is later stays");
     assert_eq!(world.call(Method::DELETE, &one, "").await.0, 204);
     assert_eq!(world.call(Method::DELETE, &one, "").await.0, 404);
 }

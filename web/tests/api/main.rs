@@ -11,6 +11,7 @@ mod logs;
 mod openapi;
 mod pane;
 mod patience;
+mod refusals;
 mod resources;
 mod streaming;
 mod tls;

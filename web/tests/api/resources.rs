@@ -241,3 +241,57 @@ async fn one_whose_key_is_lost_hides_no_other(pool: PgPool) {
     assert_eq!((status, &set["value"]), (200, &json!("set anew")));
     assert_eq!(world.call(Method::DELETE, "/connections/gone", "").await.0, 204);
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_run_is_about_the_data_that_was_asked_for(pool: PgPool) {
+    let world = World::new(pool).await;
+    let trigger =
+        async |run: serde_json::Value| world.call(Method::POST, "/dags/typed/dagRuns", &run.to_string()).await;
+    let (start, end) = ("2026-01-01T00:00:00Z", "2026-01-31T12:00:00Z");
+    let run = json!({ "logical_date": "2026-02-01T00:00:00Z", "data_interval_start": start, "data_interval_end": end });
+    let (status, made) = trigger(run).await;
+    assert_eq!(
+        (status, &made["data_interval_start"], &made["data_interval_end"], &made["logical_date"]),
+        (200, &json!(start), &json!(end), &json!("2026-02-01T00:00:00Z")),
+        "{made}"
+    );
+    let (_, made) = trigger(json!({ "logical_date": "2026-03-01T00:00:00Z" })).await;
+    assert_eq!(
+        (&made["data_interval_start"], &made["data_interval_end"]),
+        (&made["logical_date"], &made["logical_date"])
+    );
+    assert_eq!(trigger(json!({ "logical_date": null, "data_interval_start": start })).await.0, 422, "half of one");
+    let backward = json!({ "logical_date": null, "data_interval_start": end, "data_interval_end": start });
+    assert_eq!(trigger(backward).await.0, 400);
+    for (types, total) in [("manual", 2), ("operator_triggered", 0), ("asset_materialization&run_type=manual", 2)] {
+        let (_, listed) = world.get(&format!("/dags/typed/dagRuns?run_type={types}")).await;
+        assert_eq!(listed["total_entries"], total, "{types}");
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_makes_a_dag_run_is_told(pool: PgPool) {
+    let world = World::new(pool).await;
+    let expected = json!({ "any": [{ "asset": { "uri": "orders", "name": "orders", "group": "asset" } }] });
+    for (dag, expression, is_periodic) in
+        [("consumer", &expected, false), ("example", &json!(null), true), ("typed", &json!(null), false)]
+    {
+        let (_, details) = world.get(&format!("/dags/{dag}/details")).await;
+        assert_eq!(
+            [&details["asset_expression"], &details["timetable_periodic"], &details["is_backfillable"]],
+            [expression, &json!(is_periodic), &json!(is_periodic)],
+            "{dag}"
+        );
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn of_a_pool_what_is_null_is_taken_away_if_it_can_be(pool: PgPool) {
+    let world = World::new(pool).await;
+    let made = json!({ "name": "p", "slots": 2, "description": "two", "include_deferred": true });
+    assert_eq!(world.call(Method::POST, "/pools", &made.to_string()).await.0, 201);
+    let (status, same) = world.call(Method::PATCH, "/pools/p", r#"{"slots": 3, "include_deferred": null}"#).await;
+    assert_eq!((status, &same["description"], &same["include_deferred"]), (200, &json!("two"), &json!(true)), "{same}");
+    let (_, without) = world.call(Method::PATCH, "/pools/p", r#"{"description": null}"#).await;
+    assert_eq!((&without["description"], &without["slots"]), (&json!(null), &json!(3)));
+}

@@ -267,23 +267,32 @@ pub struct QueuedListed {
     pub happened_at: DateTime<Utc>,
 }
 
-/// The updates for which a DAG, or all DAGs, have not run yet; of one asset, or of all.
+/// Which updates, of those for which a DAG has not run yet.
+#[derive(Clone, Debug, Default)]
+pub struct QueueFilter {
+    /// For this DAG; none: for any.
+    pub dag_id: Option<DagId>,
+    /// Of this asset; none: of any.
+    pub asset_id: Option<i32>,
+    /// That happened before this instant; none: whenever.
+    pub before: Option<DateTime<Utc>>,
+}
+
+/// The updates for which DAGs have not run yet, the latest of each asset.
 ///
 /// # Errors
 /// The database is down.
-pub async fn queued(
-    conn: &mut PgConnection,
-    dag: Option<&DagId>,
-    asset_id: Option<i32>,
-) -> sqlx::Result<Vec<QueuedListed>> {
+pub async fn queued(conn: &mut PgConnection, which: &QueueFilter) -> sqlx::Result<Vec<QueuedListed>> {
     sqlx::query_as!(
         QueuedListed,
         r#"select distinct on (q.dag_id, a.asset_id) q.dag_id as "dag_id: DagId", a.asset_id, e.happened_at
            from asset_queue q join asset_event e using (event_id) join asset a on a.name = q.asset
            where ($1::text is null or q.dag_id = $1) and ($2::int is null or a.asset_id = $2)
+             and ($3::timestamptz is null or e.happened_at < $3)
            order by q.dag_id, a.asset_id, q.event_id desc"#,
-        dag.map(DagId::as_str),
-        asset_id
+        which.dag_id.as_ref().map(DagId::as_str),
+        which.asset_id,
+        which.before
     )
     .fetch_all(conn)
     .await
@@ -293,12 +302,15 @@ pub async fn queued(
 ///
 /// # Errors
 /// The database is down.
-pub async fn forget_queued(conn: &mut PgConnection, dag: Option<&DagId>, asset_id: Option<i32>) -> sqlx::Result<u64> {
+pub async fn forget_queued(conn: &mut PgConnection, which: &QueueFilter) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "delete from asset_queue q using asset a
-         where a.name = q.asset and ($1::text is null or q.dag_id = $1) and ($2::int is null or a.asset_id = $2)",
-        dag.map(DagId::as_str),
-        asset_id
+         where a.name = q.asset and ($1::text is null or q.dag_id = $1) and ($2::int is null or a.asset_id = $2)
+           and ($3::timestamptz is null
+                or not exists (select from asset_event e where e.event_id = q.event_id and e.happened_at >= $3))",
+        which.dag_id.as_ref().map(DagId::as_str),
+        which.asset_id,
+        which.before
     );
     Ok(done.execute(conn).await?.rows_affected())
 }

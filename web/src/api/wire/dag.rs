@@ -55,6 +55,8 @@ impl<'d> Dag<'d> {
         let mut tags: Vec<_> = graph.tags().iter().map(|name| Tag { name, dag_id: id, dag_display_name: id }).collect();
         tags.sort_by_key(|tag| tag.name);
         let has_schedule = !matches!(graph.schedule(), Schedule::None);
+        let is_periodic =
+            matches!(graph.schedule(), Schedule::Cron { .. } | Schedule::Crons { .. } | Schedule::Interval { .. });
         let summary = has_schedule.then(|| graph.schedule().summary());
         Self {
             dag_id: id,
@@ -72,7 +74,7 @@ impl<'d> Dag<'d> {
             timetable_summary: summary.clone(),
             timetable_description: summary,
             timetable_partitioned: false,
-            timetable_periodic: has_schedule,
+            timetable_periodic: is_periodic,
             tags,
             max_active_tasks: graph.max_active_tasks(),
             max_active_runs: graph.max_active_runs(),
@@ -85,7 +87,7 @@ impl<'d> Dag<'d> {
             next_dagrun_run_after: next,
             allowed_run_types: (),
             owners: [graph.owner()],
-            is_backfillable: has_schedule,
+            is_backfillable: is_periodic,
             file_token: id,
         }
     }

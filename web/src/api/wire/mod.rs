@@ -11,6 +11,7 @@ use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use orchestrator::{
     dag::{Graph, Past, TaskSpec},
     ids::{DagId, Node, VersionId},
+    schedule::Schedule,
     store::pages::{
         assets::{AssetListed, EventListed as AssetEventListed, MadeRun, Producer, QueuedListed},
         dags::DagListed,
@@ -52,12 +53,12 @@ pub(crate) fn dag(dag: &DagListed, graph: &Graph) -> Value {
 pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64, is_favorite: bool) -> Value {
     let mut details = dag(listed, graph);
     let more = json!({
-        "catchup": graph.window().catchup, "dag_run_timeout": graph.dagrun_timeout().map(time_delta), "asset_expression": null, "doc_md": null,
+        "catchup": graph.window().catchup, "dag_run_timeout": graph.dagrun_timeout().map(time_delta), "asset_expression": asset_expression(graph.schedule()), "doc_md": null,
         "start_date": maybe(graph.window().start), "end_date": maybe(graph.window().end),
         "is_paused_upon_creation": graph.is_paused_upon_creation(), "params": params(graph),
         "render_template_as_native_obj": false, "template_search_path": null, "timezone": "UTC",
         "last_parsed": instant(listed.last_registered_at), "default_args": null, "rerun_with_latest_version": null,
-        "owner_links": {}, "is_favorite": is_favorite, "active_runs_count": active_runs, "concurrency": 16,
+        "owner_links": {}, "is_favorite": is_favorite, "active_runs_count": active_runs, "concurrency": graph.max_active_tasks(),
         "latest_dag_version":
             version(listed.version, listed.version_number, listed.dag_id.as_str(), listed.last_registered_at),
     });
@@ -65,6 +66,19 @@ pub(crate) fn dag_details(listed: &DagListed, graph: &Graph, active_runs: i64, i
         details.extend(more);
     }
     details
+}
+
+/// The assets that a DAG runs on, in Airflow's words; nothing, if it runs by the clock.
+fn asset_expression(schedule: &Schedule) -> Value {
+    let each = |assets: &[String]| {
+        let asset = |name: &String| json!({ "asset": { "uri": name, "name": name, "group": "asset" } });
+        assets.iter().map(asset).collect::<Vec<_>>()
+    };
+    match schedule {
+        Schedule::AllAssets { assets } => json!({ "all": each(assets) }),
+        Schedule::AnyAsset { assets } => json!({ "any": each(assets) }),
+        _ => Value::Null,
+    }
 }
 
 /// Each param with its schema, as Airflow serialises its `Param`s.
