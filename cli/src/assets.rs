@@ -1,10 +1,12 @@
 //! `assets`.
 
+use anyhow::Context as _;
+
 use crate::{
     Exit,
-    api::Api,
+    api::{Api, Verb, part},
     arguments::{AssetsCommand, OutputFormat},
-    output,
+    output::{self, say},
 };
 
 pub(crate) async fn dispatch(api: &Api, command: AssetsCommand, format: OutputFormat) -> anyhow::Result<Exit> {
@@ -12,6 +14,14 @@ pub(crate) async fn dispatch(api: &Api, command: AssetsCommand, format: OutputFo
         AssetsCommand::List => {
             let columns = [("id", "id"), ("asset", "name"), ("since", "created_at")];
             output::rows(format, &columns, &api.all("/assets", "assets", usize::MAX).await?)?;
+        }
+        AssetsCommand::Materialize { name } => {
+            let found = api.all(&format!("/assets?name_pattern={}", part(&name)), "assets", usize::MAX).await?;
+            let asset = found.iter().find(|asset| asset["name"] == *name);
+            let asset = asset.with_context(|| format!("there is no asset {name}"))?;
+            let made = api.send(Verb::Post, &format!("/assets/{}/materialize", asset["id"]), None).await?;
+            let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
+            say(&format!("{} of {} is queued", text("dag_run_id"), text("dag_id")));
         }
         AssetsCommand::Events { limit } => {
             let columns = [

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::{
     Exit,
     api::{Api, Verb, part},
-    arguments::{DagsCommand, OutputFormat},
+    arguments::{DagsCommand, OutputFormat, RUNS_LISTED, RunsCommand},
     output::{self, say},
+    runs,
 };
 
 pub(crate) async fn dispatch(api: &Api, command: DagsCommand, format: OutputFormat) -> anyhow::Result<Exit> {
@@ -27,6 +28,19 @@ pub(crate) async fn dispatch(api: &Api, command: DagsCommand, format: OutputForm
             let run = json!({ "dag_run_id": run_id, "logical_date": logical_date, "conf": conf });
             trigger(api, &dag_id, run, format).await?;
         }
+        DagsCommand::Details { dag_id } => {
+            let details = api.get(&format!("/dags/{}/details", part(&dag_id))).await?;
+            output::one(format, &details)?;
+        }
+        DagsCommand::ListRuns { dag_id, state } => {
+            let list = RunsCommand::List { dag_id: Some(dag_id), state, limit: RUNS_LISTED };
+            return runs::dispatch(api, list, format).await;
+        }
+        DagsCommand::State { dag_id, run_id } => {
+            let run = api.get(&format!("/dags/{}/dagRuns/{}", part(&dag_id), part(&run_id))).await?;
+            say(run["state"].as_str().unwrap_or_default());
+        }
+        DagsCommand::Delete { dag_id, yes } => delete(api, &dag_id, yes).await?,
         DagsCommand::Pause { dag_id } => pause(api, &dag_id, true).await?,
         DagsCommand::Unpause { dag_id } => pause(api, &dag_id, false).await?,
         // Answered by the binary alone, before.
@@ -96,6 +110,18 @@ async fn trigger(api: &Api, dag: &str, run: Value, format: OutputFormat) -> anyh
     match api.get(&path).await?["is_paused"].as_bool() {
         Some(true) => say(&format!("{run_id} is queued; it waits until `dags unpause {dag}`, for the dag is paused")),
         _ => say(&format!("{run_id} is queued")),
+    }
+    Ok(())
+}
+
+async fn delete(api: &Api, dag: &str, yes: bool) -> anyhow::Result<()> {
+    let path = format!("/dags/{}", part(dag));
+    let runs = api.get(&format!("{path}/dagRuns?limit=1")).await?["total_entries"].clone();
+    if yes {
+        api.send(Verb::Delete, &path, None).await?;
+        say(&format!("{dag} is deleted, with its {runs} runs"));
+    } else {
+        say(&format!("{dag} and its {runs} runs would be deleted; --yes deletes them"));
     }
     Ok(())
 }

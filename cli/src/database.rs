@@ -18,6 +18,10 @@ pub(crate) async fn dispatch(connection: &ConnectionOptions, command: &DbCommand
             orchestrator::store::migrate(&direct).await?;
             output::say("the schema is up to date");
         }
+        DbCommand::Check => {
+            let now = orchestrator::store::now(&mut *pool.acquire().await?).await?;
+            output::say(&format!("the database answers; its clock says {now}"));
+        }
         DbCommand::Clean { days } => {
             let cleaned = Retention::Days(*days).clean(&mut *pool.acquire().await?).await?;
             let (runs, days) = (cleaned.runs, cleaned.partitions.len());

@@ -25,7 +25,20 @@ const EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn dispatch(api: &Api, command: TasksCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
-        TasksCommand::List { dag_id, run_id } => {
+        TasksCommand::List { dag_id, run_id: None } => {
+            let columns = [("task_id", "task_id"), ("operator", "operator_name"), ("then", "downstream_task_ids")];
+            let found = api.get(&format!("/dags/{}/tasks", part(&dag_id))).await?;
+            output::rows(format, &columns, found["tasks"].as_array().map_or(&[], Vec::as_slice))?;
+            Ok(Exit::Done)
+        }
+        TasksCommand::State { dag_id, run_id, task_id, map_index } => {
+            let task = format!("/dags/{}/dagRuns/{}/taskInstances/{}", part(&dag_id), part(&run_id), part(&task_id));
+            let index = if map_index < 0 { String::new() } else { format!("/{map_index}") };
+            let found = api.get(&format!("{task}{index}")).await?;
+            say(found["state"].as_str().unwrap_or("none"));
+            Ok(Exit::Done)
+        }
+        TasksCommand::List { dag_id, run_id: Some(run_id) } => {
             let path = format!("/dags/{}/dagRuns/{}/taskInstances", part(&dag_id), part(&run_id));
             output::rows(format, &COLUMNS, &api.all(&path, "task_instances", usize::MAX).await?)?;
             Ok(Exit::Done)

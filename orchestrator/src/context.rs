@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ids::{DagId, RunId, TaskId},
     lookup::Connection,
-    secrets,
+    redact,
     state::{RunState, TaskState},
     store::{assets::AssetEvent, run_dates::RunDates},
     task_log, template, told,
@@ -189,7 +189,7 @@ impl Context {
         serde_json::from_value(self.facts.params.clone()).with_context(wrong)
     }
 
-    /// The value of a variable: Airflow's `Variable.get`. One whose name sounds secret is masked in the log from here on.
+    /// The value of a variable: Airflow's `Variable.get`. What sounds secret, by its name or in its JSON, is masked in the log from here on.
     ///
     /// # Errors
     /// There is no such variable, or it cannot be opened with the keys of this worker.
@@ -199,7 +199,8 @@ impl Context {
 
     pub(crate) async fn find_variable(&self, key: &str) -> TaskResult<Option<String>> {
         let value = self.reads.variable(key).await?;
-        value.iter().filter(|_| secrets::is_sensitive(key)).for_each(|value| task_log::mask(value));
+        let secrets = value.iter().flat_map(|value| redact::secrets_of_text(key, value));
+        secrets.for_each(|secret| task_log::mask(&secret));
         Ok(value)
     }
 
@@ -213,7 +214,7 @@ impl Context {
 
     pub(crate) async fn find_connection(&self, conn_id: &str) -> TaskResult<Option<Connection>> {
         let found = self.reads.connection(conn_id).await?;
-        found.iter().flat_map(Connection::secrets).for_each(task_log::mask);
+        found.iter().flat_map(Connection::secrets).for_each(|secret| task_log::mask(&secret));
         Ok(found)
     }
 

@@ -15,6 +15,7 @@ pub mod notify;
 pub mod overflow;
 pub mod process;
 pub mod readiness;
+pub mod redact;
 pub mod retention;
 pub mod retry;
 pub mod schedule;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::{
-    secrets::{Keys, MASK, Sealed, is_sensitive},
+    redact::{self, redacted, restored},
+    secrets::{Keys, Sealed},
     store::{
         connections::{self, ConnectionRow},
         variables,
@@ -48,26 +49,13 @@ impl Connection {
     /// Its extra, without secrets.
     #[must_use]
     pub fn masked_extra(&self) -> Option<Value> {
-        let mut extra = self.extra.clone();
-        for (name, value) in extra.as_mut().and_then(Value::as_object_mut).into_iter().flatten() {
-            if is_sensitive(name) {
-                *value = Value::from(MASK);
-            }
-        }
-        extra
+        self.extra.clone().map(redacted)
     }
 
     /// What somebody wrote who has seen [`Self::masked_extra`]: what they have not seen they do not overwrite with asterisks.
     #[must_use]
-    pub fn unmasked_extra(&self, mut new: Map<String, Value>) -> Value {
-        for (name, value) in &mut new {
-            if value == MASK
-                && let Some(kept) = self.extra.as_ref().and_then(|extra| extra.get(name))
-            {
-                *value = kept.clone();
-            }
-        }
-        Value::Object(new)
+    pub fn unmasked_extra(&self, new: Map<String, Value>) -> Value {
+        restored(Value::Object(new), self.extra.as_ref().unwrap_or(&Value::Null))
     }
 
     /// Opens a connection as it is stored.
@@ -122,10 +110,8 @@ impl Connection {
     }
 
     /// What must not be seen in a log.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let fields = self.extra.as_ref().and_then(Value::as_object).into_iter().flatten();
-        let sensitive = fields.filter(|(name, _)| crate::secrets::is_sensitive(name));
-        self.password.as_deref().into_iter().chain(sensitive.filter_map(|(_, value)| value.as_str()))
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        self.password.clone().into_iter().chain(self.extra.iter().flat_map(redact::secrets))
     }
 }
 

@@ -113,6 +113,33 @@ async fn a_server_does_what_the_database_does() {
 }
 
 #[tokio::test]
+async fn what_airflow_people_type_is_understood() {
+    let server = Server::start("typed", &["--examples"]).await.unwrap();
+    says(&server, &["dags", "unpause", "example_etl"]).await;
+    says(&server, &["dags", "trigger", "example_etl", "--run-id", "one"]).await;
+    says(&server, &["runs", "wait", "example_etl", "one"]).await;
+    for (typed, said) in [
+        (&["dags", "state", "example_etl", "one"][..], "success\n"),
+        (&["tasks", "state", "example_etl", "one", "load"], "success\n"),
+        (&["dags", "list-runs", "example_etl", "--state", "success"], "one"),
+        (&["dags", "details", "example_etl"], "max_active_runs"),
+        (&["tasks", "list", "example_etl"], "transform"),
+        (&["tasks", "states-for-dag-run", "example_etl", "one"], "extract"),
+        (&["dags", "delete", "example_etl"], "example_etl and its 1 runs would be deleted; --yes deletes them"),
+    ] {
+        let answer = says(&server, typed).await;
+        assert!(answer.contains(said), "{typed:?}: {answer}");
+    }
+    assert!(says(&server, &["db", "check"]).await.starts_with("the database answers"));
+    let made = says(&server, &["assets", "materialize", "warehouse/example_orders"]).await;
+    assert!(made.contains(" is queued"), "an asset is made by the DAG whose outlet it is: {made}");
+    assert!(fails(&server, &["assets", "materialize", "nothing"]).await.contains("there is no asset"));
+    says(&server, &["dags", "delete", "example_etl", "--yes"]).await;
+    assert!(!says(&server, &["runs", "list"]).await.contains("example_etl"), "its runs are gone with it");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_alone_tells_what_it_counts() {
     let server = Server::start("figures", &["--examples", "--queues", "elsewhere"]).await.unwrap();
     says(&server, &["dags", "unpause", "example_etl"]).await;

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod examples;
 mod resources;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -65,6 +66,7 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs scheduler, worker and web server in one process; brings the schema of the database up to date first.
+    #[command(after_help = examples::SERVE)]
     Standalone(StandaloneOptions),
     /// Runs a scheduler; any number may run.
     Scheduler(SchedulerOptions),
@@ -87,34 +89,34 @@ pub(crate) enum Command {
     #[command(hide = true)]
     RunBody(BucketOptions),
     /// The database.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::DB)]
     Db(DbCommand),
     /// DAGs: list, show, check, write, trigger, pause, test.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::DAGS)]
     Dags(DagsCommand),
     /// Runs of DAGs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::RUNS)]
     Runs(RunsCommand),
     /// Users, their roles and tokens.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::USERS)]
     Users(UsersCommand),
     /// Task instances: list, logs, clear.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TASKS)]
     Tasks(TasksCommand),
     /// Runs of past dates, many at once.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::BACKFILL)]
     Backfill(BackfillCommand),
     /// Assets and their updates.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::ASSETS)]
     Assets(AssetsCommand),
     /// Pools of slots.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::POOLS)]
     Pools(PoolsCommand),
     /// Variables.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::VARIABLES)]
     Variables(VariablesCommand),
     /// Connections to other systems.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::CONNECTIONS)]
     Connections(ConnectionsCommand),
     /// Every setting of this program, and what it is now.
     #[command(subcommand)]
@@ -216,6 +218,8 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum DbCommand {
     /// Brings the schema up to date.
     Migrate,
+    /// Says whether the database answers.
+    Check,
     /// Deletes ended runs with their logs and values, and the event log, from before so many days.
     Clean {
         /// What is younger stays.
@@ -228,6 +232,34 @@ pub(crate) enum DbCommand {
 pub(crate) enum DagsCommand {
     /// Lists the DAGs that the database knows.
     List,
+    /// Shows everything that the database knows of a DAG.
+    Details {
+        /// The DAG.
+        dag_id: String,
+    },
+    /// Lists the runs of a DAG, the latest first.
+    ListRuns {
+        /// The DAG.
+        dag_id: String,
+        /// Only in this state.
+        #[arg(long, value_parser = RUN_STATES)]
+        state: Option<String>,
+    },
+    /// Shows the state of a run.
+    State {
+        /// The DAG.
+        dag_id: String,
+        /// The run.
+        run_id: String,
+    },
+    /// Deletes everything that is stored of a DAG. One that is still deployed comes back, without its past.
+    Delete {
+        /// The DAG.
+        dag_id: String,
+        /// Do it; without this, it only says what would go.
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Shows the tasks of a DAG of this binary and the edges between them.
     Show {
         /// The DAG.
@@ -274,6 +306,12 @@ pub(crate) enum DagsCommand {
     },
 }
 
+/// Where a run can be.
+const RUN_STATES: [&str; 4] = ["queued", "running", "success", "failed"];
+
+/// How many runs are listed if nobody says.
+pub(crate) const RUNS_LISTED: u32 = 25;
+
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum RunsCommand {
     /// Lists runs, the latest first.
@@ -281,10 +319,10 @@ pub(crate) enum RunsCommand {
         /// Only of this DAG.
         dag_id: Option<String>,
         /// Only in this state.
-        #[arg(long, value_parser = ["queued", "running", "success", "failed"])]
+        #[arg(long, value_parser = RUN_STATES)]
         state: Option<String>,
         /// How many.
-        #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, default_value_t = RUNS_LISTED, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
     /// Follows a run until it has ended, and tells what its tasks do; fails if it fails.
@@ -298,12 +336,25 @@ pub(crate) enum RunsCommand {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TasksCommand {
-    /// Lists the task instances of a run.
+    /// Lists the task instances of a run; without one, the tasks of the DAG.
+    #[command(visible_alias = "states-for-dag-run")]
     List {
         /// The DAG.
         dag_id: String,
         /// The run.
+        run_id: Option<String>,
+    },
+    /// Shows the state of a task instance.
+    State {
+        /// The DAG.
+        dag_id: String,
+        /// The run.
         run_id: String,
+        /// The task.
+        task_id: String,
+        /// Of a mapped task: which instance.
+        #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
+        map_index: i32,
     },
     /// Shows the log of a task instance.
     Logs(LogsOptions),

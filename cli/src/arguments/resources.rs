@@ -7,8 +7,6 @@ use clap::{Args, Subcommand};
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum BackfillCommand {
     /// Makes a run for each date of the schedule from one date to another.
-    ///
-    /// Example: streamcommerce backfill create orders --from-date 2026-01-01 --to-date 2026-01-31 --dry-run
     Create(BackfillOptions),
     /// Lists backfills.
     List {
@@ -71,6 +69,11 @@ fn date(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
 pub(crate) enum AssetsCommand {
     /// Lists assets.
     List,
+    /// Makes a run of the DAG that makes an asset.
+    Materialize {
+        /// Its name.
+        name: String,
+    },
     /// Lists their updates.
     Events {
         /// How many, the latest first.

@@ -34,7 +34,7 @@ pub use self::{
     mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note, set_task_note},
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
-    sign_in::{NotSignedIn, sign_in, sign_in_as, wait_after},
+    sign_in::{NotSignedIn, sign_in, sign_in_as},
     signal::post_signal,
     trigger::{ManualRun, trigger},
     users::{

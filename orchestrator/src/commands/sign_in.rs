@@ -1,6 +1,9 @@
 //! Signing in: with a password, or by what a provider says.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -19,9 +22,6 @@ use crate::{
     },
 };
 
-/// So many wrong passwords in a row cost nothing.
-const FREE_FAILURES: i32 = 5;
-
 /// So many passwords are compared at once: each takes a core and 19 MiB.
 static HASHES: Semaphore = Semaphore::const_new(2);
 
@@ -34,16 +34,41 @@ static LINE: Semaphore = Semaphore::const_new(1_000);
 /// When one of those may try again.
 const CROWD_WAIT: Duration = Duration::from_secs(5);
 
-/// The longest that somebody waits after a wrong password.
-const WAIT_MAX: Duration = Duration::from_secs(900);
+/// How long whoever guesses must wait.
+#[derive(Clone, Copy, Debug)]
+struct Brake {
+    /// So many wrong passwords cost nothing.
+    free: i32,
+    /// The longest wait after one.
+    longest: Duration,
+}
 
-/// How long somebody who has failed so often must wait.
-#[must_use]
-pub fn wait_after(failures: Failures, now: DateTime<Utc>) -> Option<Duration> {
-    let beyond = u32::try_from(failures.failures - FREE_FAILURES).ok()?;
-    let wait = Duration::from_secs(1 << beyond.min(10)).min(WAIT_MAX);
-    let over = failures.last_at + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-    (over - now).to_std().ok().filter(|left| !left.is_zero())
+/// Of one name, from one address.
+const OF_NAME: Brake = Brake { free: 5, longest: Duration::from_secs(900) };
+
+/// Of all names, from one address: many may sit behind it, and none of them may shut out the others for long.
+const OF_ADDRESS: Brake = Brake { free: 50, longest: Duration::from_secs(16) };
+
+impl Brake {
+    /// How long somebody who has failed so often must still wait.
+    fn wait(self, failures: Failures, now: DateTime<Utc>) -> Option<Duration> {
+        let beyond = u32::try_from(failures.failures - self.free).ok()?;
+        let wait = Duration::from_secs(1 << beyond.min(10)).min(self.longest);
+        let over = failures.last_at + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+        (over - now).to_std().ok().filter(|left| !left.is_zero())
+    }
+}
+
+/// Whom the tries from an address are counted for: in IPv6 everybody has as many addresses as they like in their network.
+fn source(from: Option<IpAddr>) -> String {
+    match from {
+        None => String::new(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(address) => address.to_string(),
+            None => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        },
+    }
 }
 
 /// Why somebody may not come in.
@@ -87,7 +112,7 @@ impl From<sqlx::Error> for NotSignedIn {
 /// # Errors
 /// [`NotSignedIn`].
 pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> Result<UserRow, NotSignedIn> {
-    let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    let from = source(by.from);
     if check_name(name).is_err() {
         return Err(NotSignedIn::Wrong); // as nobody can be called; it may be a password, or what Postgres has no text for
     }
@@ -151,7 +176,7 @@ pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -
         write_down(&mut tx, "set_role", by, json!({ "username": name, "role": role })).await?;
         user.role = role;
     }
-    let from = by.from.map(|address| address.to_string()).unwrap_or_default();
+    let from = source(by.from);
     users::signed_in(&mut tx, user.user_id, &name, &from).await?;
     let by = By { user: Some(name), ..by.clone() };
     write_down(&mut tx, "sign_in", &by, json!({})).await?;
@@ -162,7 +187,9 @@ pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -
 async fn begin_try(pool: &PgPool, name: &str, from: &str) -> Result<Option<PasswordHash>, NotSignedIn> {
     let mut tx = pool.begin().await?;
     let now = store::now(&mut tx).await?;
-    if let Some(left) = wait_after(users::lock_failures(&mut tx, name, from).await?, now) {
+    let of_name = OF_NAME.wait(users::lock_failures(&mut tx, name, from).await?, now);
+    let of_address = OF_ADDRESS.wait(users::failures_from(&mut tx, from).await?, now);
+    if let Some(left) = of_name.max(of_address) {
         return Err(NotSignedIn::TooOften(left));
     }
     users::count_try(&mut tx, name, from).await?;
@@ -178,13 +205,13 @@ mod tests {
     #[test]
     fn whoever_guesses_waits_longer_each_time() {
         let at = DateTime::<Utc>::UNIX_EPOCH;
-        let wait = |failures| wait_after(Failures { failures, last_at: at }, at).map(|wait| wait.as_secs());
+        let wait = |failures| OF_NAME.wait(Failures { failures, last_at: at }, at).map(|wait| wait.as_secs());
         assert_eq!(
             [0, 4, 5, 6, 8, 20, i32::MAX].map(wait),
             [None, None, Some(1), Some(2), Some(8), Some(900), Some(900)]
         );
         let later = at + TimeDelta::seconds(1);
-        assert_eq!(wait_after(Failures { failures: 5, last_at: at }, later), None);
+        assert_eq!(OF_NAME.wait(Failures { failures: 5, last_at: at }, later), None);
     }
 
     #[sqlx::test(migrations = "../migrations")]
@@ -196,5 +223,29 @@ mod tests {
         assert_eq!(refused.wait(), Some(CROWD_WAIT));
         drop(full);
         assert!(matches!(try_in().await, Err(NotSignedIn::Wrong)), "and comes in when there is room");
+    }
+
+    #[test]
+    fn a_network_is_one_source() {
+        let of = |address: &str| source(Some(address.parse().unwrap()));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!((of("::ffff:192.0.2.7"), of("192.0.2.8").as_str()), (of("192.0.2.7"), "192.0.2.8"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn whoever_tries_many_names_waits_too(pool: PgPool) {
+        let tried = "insert into sign_in_failure (username, from_address, failures)
+                     select 'user' || n, '192.0.2.1', 1 from generate_series(1, 50) as n";
+        sqlx::query(tried).execute(&pool).await.unwrap();
+        let from = |address: &str| By { from: Some(address.parse().unwrap()), ..By::test() };
+        let try_in = async |by: By| sign_in(&pool, "another", Password::from("guess".to_owned()), &by).await;
+        let refused = try_in(from("192.0.2.1")).await.unwrap_err();
+        assert!(matches!(refused, NotSignedIn::TooOften(left) if left <= OF_ADDRESS.longest), "{refused:?}");
+        assert!(matches!(try_in(from("192.0.2.2")).await, Err(NotSignedIn::Wrong)), "nobody else does");
+        sqlx::query("update sign_in_failure set last_at = now() - interval '17 seconds'").execute(&pool).await.unwrap();
+        assert!(matches!(try_in(from("192.0.2.1")).await, Err(NotSignedIn::Wrong)), "and not for ever");
+        let again = try_in(from("192.0.2.1")).await.unwrap_err();
+        assert!(matches!(again, NotSignedIn::TooOften(_)), "{again:?}");
     }
 }

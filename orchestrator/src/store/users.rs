@@ -244,6 +244,21 @@ pub async fn lock_failures(conn: &mut PgConnection, name: &str, from: &str) -> s
     .await
 }
 
+/// How often anybody has tried in vain from an address.
+///
+/// # Errors
+/// The database is down.
+pub async fn failures_from(conn: &mut PgConnection, from: &str) -> sqlx::Result<Failures> {
+    sqlx::query_as!(
+        Failures,
+        r#"select coalesce(sum(failures), 0)::int as "failures!", coalesce(max(last_at), now()) as "last_at!"
+           from sign_in_failure where from_address = $1 and failures > 0"#,
+        from
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Counts a try, before it is known whether it is in vain. Hold the lock; what is older than an hour is forgotten.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, NewVariable, Refused},
+    redact::{redacted_text, restored_text},
     secrets::{MASK, Sealed, SecretError, is_sensitive},
     store::{
         pages::settings::{self as page, VariableColumn},
@@ -76,7 +77,11 @@ impl Resource for Variables {
     /// What the entity does not name stays as it is.
     async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let now = find(app, key).await?;
-        let value = if entity.has("value") { text_of(entity.value("value")) } else { open(app, &now)? };
+        let value = match entity.has("value").then(|| text_of(entity.value("value"))) {
+            Some(new) if new.contains(MASK) => restored_text(key, new, &open(app, &now)?),
+            Some(new) => new,
+            None => open(app, &now)?,
+        };
         let description = if entity.has("description") { entity.text("description")? } else { now.description };
         let new = NewVariable { key, value: &value, description: description.as_deref() };
         Ok(commands::update_variable(&mut *app.pool.acquire().await?, &app.keys, new, by).await?)
@@ -146,5 +151,6 @@ fn open(app: &App, row: &VariableRow) -> Result<String, SecretError> {
 fn wire(app: &App, row: &VariableRow) -> Value {
     let opened = || open(app, row).inspect_err(|error| tracing::warn!(%error, "cannot show a variable")).ok();
     let value = if is_sensitive(&row.key) { Some(MASK.to_owned()) } else { opened() };
+    let value = value.map(|value| redacted_text(&row.key, value));
     json!({ "key": row.key, "value": value, "description": row.description, "is_encrypted": true, "team_name": null })
 }

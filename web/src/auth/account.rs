@@ -15,6 +15,7 @@ use orchestrator::{
     store::users::{self, UserRow},
 };
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use super::Visitor;
 use crate::{
@@ -105,12 +106,14 @@ pub(crate) async fn patch_user(
     let body = Body::read(&headers, &body, &[], &["password", "role"])?;
     let (role, password) = (role(&body)?, body.text("password")?);
     let mut conn = app.pool.acquire().await?;
+    let mut tx = conn.begin().await?;
     if let Some(role) = role {
-        commands::set_role(&mut conn, &name, role, &by).await?;
+        commands::set_role(&mut tx, &name, role, &by).await?;
     }
     if let Some(password) = password {
-        commands::set_password(&mut conn, &name, &Password::from(password), &by).await?;
+        commands::set_password(&mut tx, &name, &Password::from(password), &by).await?;
     }
+    tx.commit().await?;
     let now = users::list(&mut conn, Some(&name)).await?;
     now.first().map(|user| Json(wire(user))).ok_or_else(|| Refused::NoUser(name).into())
 }

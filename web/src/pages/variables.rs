@@ -8,7 +8,8 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, NewVariable, Refused},
-    secrets::{Sealed, is_sensitive},
+    redact::{redacted_text, restored_text},
+    secrets::{MASK, Sealed, is_sensitive},
     store::{
         pages::{
             Page as Part,
@@ -76,7 +77,7 @@ fn row_of(app: &App, row: VariableRow) -> Row {
     let link = format!("/variables/{}", links::part(&row.key));
     let (value, lost) = match app.keys.open(Sealed::Variable(&row.key), &row.sealed) {
         Err(error) => (None, Some(error.to_string())),
-        Ok(value) => (Some(value).filter(|_| !is_sensitive(&row.key)), None),
+        Ok(value) => (Some(redacted_text(&row.key, value)).filter(|_| !is_sensitive(&row.key)), None),
     };
     Row { link, key: row.key, value, lost, description: row.description }
 }
@@ -109,13 +110,16 @@ pub(crate) async fn change(
     Form(said): Form<Said>,
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
-    let value = match said.value.is_empty() {
+    let value = match said.value.is_empty() || said.value.contains(MASK) {
         false => said.value,
         true => {
             let now = variables::list(&mut conn, Some(&key)).await?.pop();
             let now = now.ok_or_else(|| Refused::NoVariable(key.clone()))?;
             let kept = app.keys.open(Sealed::Variable(&key), &now.sealed)?;
-            if is_sensitive(&key) { kept } else { said.value }
+            match is_sensitive(&key) && said.value.is_empty() {
+                true => kept,
+                false => restored_text(&key, said.value, &kept),
+            }
         }
     };
     let new = NewVariable { key: &key, value: &value, description: filled(&said.description) };

@@ -94,6 +94,17 @@ async fn nobody_comes_in_without_a_password(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_change_of_a_user_is_made_whole_or_not_at_all(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let admin = world.bearer("admin").await;
+    let both = r#"{"role": "op", "password": "short"}"#;
+    assert_eq!(world.call_as(&admin, Method::PATCH, "/api/users/viewer", both).await.0, 400);
+    let (_, users) = world.call_as(&admin, Method::GET, "/api/users", "").await;
+    let viewer = users["users"].as_array().unwrap().iter().find(|user| user["username"] == "viewer").unwrap();
+    assert_eq!(viewer["role"], "viewer", "{users}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_role_may_do_what_it_may(pool: PgPool) {
     let world = with_users(&pool).await;
     let run = r#"{"logical_date": null, "dag_run_id": "mine"}"#;

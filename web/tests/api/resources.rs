@@ -295,3 +295,23 @@ async fn of_a_pool_what_is_null_is_taken_away_if_it_can_be(pool: PgPool) {
     let (_, without) = world.call(Method::PATCH, "/pools/p", r#"{"description": null}"#).await;
     assert_eq!((&without["description"], &without["slots"]), (&json!(null), &json!(3)));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_secret_within_a_variable_is_not_shown_and_not_lost(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    let value = json!({ "host": "h", "auth": [{ "password": "p4ssw0rd" }] });
+    let made = json!({ "key": "db", "value": value });
+    let (status, shown) = world.call(Method::POST, "/variables", &made.to_string()).await;
+    let shown = serde_json::from_str::<serde_json::Value>(shown["value"].as_str().unwrap()).unwrap();
+    assert_eq!((status, shown), (201, json!({ "host": "h", "auth": [{ "password": "***" }] })));
+    let (_, page) = world.page("/variables").await;
+    assert!(page.contains("auth") && !page.contains("p4ssw0rd"), "{page}");
+    let change = json!({ "value": { "host": "other", "auth": [{ "password": "***" }] } });
+    assert_eq!(world.call(Method::PATCH, "/variables/db", &change.to_string()).await.0, 200);
+    let mut conn = pool.acquire().await.unwrap();
+    let kept = orchestrator::lookup::variable(&mut conn, &world.keys, "db").await.unwrap().unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&kept).unwrap(),
+        json!({ "host": "other", "auth": [{ "password": "p4ssw0rd" }] })
+    );
+}
