@@ -29,6 +29,9 @@ use crate::App;
 /// Lines in one answer; a longer log goes on at its `continuation_token`.
 const LINES_MAX: i64 = 10_000;
 
+/// The same, if the whole log is asked for at once.
+const LINES_WHOLE: i64 = 200_000;
+
 /// How long to wait for more of a try that runs (Airflow's `STREAM_LOOP_SLEEP_SECONDS`).
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -49,7 +52,9 @@ pub(crate) async fn get(
         let message = "Input should be a valid integer, unable to parse string as an integer";
         ApiError::invalid("int_parsing", json!(["path", "try_number"]), message, try_number.clone().into())
     })?;
-    let after = match Params::of(&uri)?.one("token") {
+    let params = Params::of(&uri)?;
+    let lines_max = if params.flag("full_content")?.unwrap_or(false) { LINES_WHOLE } else { LINES_MAX };
+    let after = match params.one("token") {
         None => 0,
         Some(token) => token
             .parse()
@@ -58,16 +63,18 @@ pub(crate) async fn get(
     let mut conn = app.pool.acquire().await?;
     let instance = instances::find(&mut conn, &of).await?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    if accepted.starts_with("application/x-ndjson") {
-        drop(conn);
-        return Ok(followed(Tail { app, of, number, after, stage: Stage::Written }));
+    for form in [Form::Json, Form::Text] {
+        if accepted.starts_with(form.kind()) {
+            drop(conn);
+            return Ok(followed(Tail { app, of, number, after, form, stage: Stage::Written }));
+        }
     }
     if !accepted.starts_with("*/*") && !accepted.starts_with("application/json") {
-        let text = "Only application/json or application/x-ndjson is supported";
+        let text = "Only application/json, application/x-ndjson or text/plain is supported";
         return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, text));
     }
-    let lines = store::of_try(&mut conn, instance.instance, number, after, LINES_MAX).await?;
-    let is_whole = (lines.len() as i64) < LINES_MAX;
+    let lines = store::of_try(&mut conn, instance.instance, number, after, lines_max).await?;
+    let is_whole = (lines.len() as i64) < lines_max;
     let token = lines.last().filter(|_| !is_whole).map(|line| line.line.to_string());
     let content: Vec<_> = lines.iter().map(write).collect();
     Ok(Json(json!({ "content": content, "continuation_token": token })).into_response())
@@ -80,12 +87,45 @@ fn write(line: &LogRow) -> Value {
     })
 }
 
+/// How the lines of a log that is followed are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A line of JSON each.
+    Json,
+    /// As people read them; ours alone.
+    Text,
+}
+
+impl Form {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Json => "application/x-ndjson",
+            Self::Text => "text/plain",
+        }
+    }
+
+    fn write(self, lines: &[LogRow]) -> String {
+        let write = |line| match self {
+            Self::Json => format!("{}\n", write(line)),
+            Self::Text => text(line),
+        };
+        lines.iter().map(write).collect()
+    }
+}
+
+/// A line of a log as people read it, with its end.
+pub(crate) fn text(line: &LogRow) -> String {
+    let at = line.logged_at.format("%Y-%m-%dT%H:%M:%S%.6fZ");
+    format!("{at} {:<5} {}\n", line.level, line.message)
+}
+
 /// What comes of a log after a line.
 struct Tail {
     app: App,
     of: OfInstance,
     number: i32,
     after: i64,
+    form: Form,
     stage: Stage,
 }
 
@@ -102,8 +142,9 @@ enum Stage {
 
 fn followed(tail: Tail) -> Response {
     // Compression asks once more after the end.
+    let kind = tail.form.kind();
     let lines = stream::unfold(Some(tail), next).map(Ok::<_, Infallible>).fuse();
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
 }
 
 /// The next lines, and what comes after them: nothing, if the try has ended or cannot be read.
@@ -125,12 +166,12 @@ async fn next(tail: Option<Tail>) -> Option<(String, Option<Tail>)> {
             (Stage::Written | Stage::Ending, false) => None,
         };
         let Some(stage) = stage else {
-            return (!lines.is_empty()).then(|| (text_of(&lines), None));
+            return (!lines.is_empty()).then(|| (tail.form.write(&lines), None));
         };
         tail.stage = stage;
         if let Some(last) = lines.last() {
             tail.after = last.line;
-            return Some((text_of(&lines), Some(tail)));
+            return Some((tail.form.write(&lines), Some(tail)));
         }
     }
 }
@@ -145,8 +186,4 @@ impl Tail {
         let lines = store::of_try(&mut conn, instance.instance, self.number, self.after, LINES_MAX).await?;
         Ok((lines, is_running))
     }
-}
-
-fn text_of(lines: &[LogRow]) -> String {
-    lines.iter().map(|line| format!("{}\n", write(line))).collect()
 }

@@ -36,6 +36,7 @@ mod xcom;
 pub(crate) use self::{
     body::Body,
     error::{ApiError, ApiResult},
+    logs::text as line_text,
     path::Path,
     query::listed,
     wire::instant,

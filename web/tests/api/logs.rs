@@ -71,6 +71,38 @@ async fn lines_of_json_go_on_until_the_try_has_ended(pool: PgPool) {
     let (status, whole) = world.send(ask()).await;
     assert_eq!((status.as_u16(), events(whole.as_bytes())[..2].concat()), (200, "firstsecond".to_owned()));
     assert!(whole.contains("said at the end"));
+
+    let text = request(Method::GET, path).header("accept", "text/plain").body(Body::empty()).unwrap();
+    let (status, text) = world.send(text).await;
+    let first = text.lines().next().unwrap_or_default();
+    assert!(status.is_success() && first.ends_with("Z INFO  first"), "{text}");
+    assert_eq!(text.lines().count(), whole.lines().count());
+    let (_, all) = world.get(&format!("{}?full_content=true", path.trim_start_matches("/api/v2"))).await;
+    assert_eq!(all["content"].as_array().unwrap().len(), whole.lines().count());
+    let picture = request(Method::GET, path).header("accept", "image/png").body(Body::empty()).unwrap();
+    assert_eq!(world.send(picture).await.0.as_u16(), 406);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_long_log_comes_in_parts_or_whole(pool: PgPool) {
+    let dag = Dag::new("short");
+    dag.task("short", async |_: Context| TaskResult::Ok(()));
+    let world = World::of(pool.clone(), Access::Loopback, vec![dag]).await;
+    world.call(Method::PATCH, "/dags/short", r#"{"is_paused": false}"#).await;
+    world.call(Method::POST, "/dags/short/dagRuns", r#"{"logical_date": null, "dag_run_id": "one"}"#).await;
+    world.ends_of("short", "one").await;
+    let lines = "insert into task_log (instance_key, try_number, run_day, logged_at, level, logger, message)
+                 select t.instance_key, 1, r.run_day, now(), 'INFO', 'test', 'line ' || n
+                 from task_instance t join dag_run r using (run_key), generate_series(1, 10500) as n";
+    sqlx::query(lines).execute(&pool).await.unwrap();
+    let path = "/dags/short/dagRuns/one/taskInstances/short/logs/1";
+    let (_, part) = world.get(path).await;
+    let token = part["continuation_token"].as_str().unwrap();
+    let (_, rest) = world.get(&format!("{path}?token={token}")).await;
+    let count = |log: &Value| log["content"].as_array().unwrap().len();
+    assert_eq!((count(&part), rest["continuation_token"].as_str()), (10_000, None));
+    let (_, whole) = world.get(&format!("{path}?full_content=true")).await;
+    assert_eq!((count(&whole), whole["continuation_token"].as_str()), (10_000 + count(&rest), None));
 }
 
 const SECRET: &str = r#"pa"ss<b>word"#;

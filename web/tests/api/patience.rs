@@ -77,6 +77,27 @@ async fn an_answer_that_does_not_come_is_given_up(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn what_was_asked_before_the_end_is_answered(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    let (bind, stop) = served(&world, Patience::default()).await;
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("lock table asset in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let asked = tokio::spawn(reqwest::get(format!("http://{bind}/api/v2/assets")));
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() == 0 {
+        assert!(!asked.is_finished());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    while TcpStream::connect(bind).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    lock.rollback().await.unwrap();
+    let answer = timeout(LONG, asked).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.status(), 200, "nobody new is let in, but who is in is served");
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn health_is_told_soon_while_the_database_is_not_there(pool: PgPool) {
     let world = World::new(pool.clone()).await;
     let mut lock = pool.begin().await.unwrap();

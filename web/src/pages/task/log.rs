@@ -1,7 +1,5 @@
 //! The log of a try: its end first, for that is where one looks.
 
-use std::fmt::Write;
-
 use axum::{
     extract::{Path, Query, State},
     http::header,
@@ -17,7 +15,7 @@ use orchestrator::{
 use sqlx::PgConnection;
 
 use super::{PageError, Wanted, find};
-use crate::App;
+use crate::{App, api::line_text};
 
 /// Lines on a page.
 const LINES: i64 = 2_000;
@@ -89,10 +87,7 @@ pub(crate) async fn download(
     let (mut text, mut after) = (String::new(), 0);
     loop {
         let lines = logs::of_try(&mut conn, instance.instance, number, after, PART).await?;
-        for line in &lines {
-            let at = line.logged_at.format("%Y-%m-%dT%H:%M:%S%.6fZ");
-            writeln!(text, "{at} {:<5} {}", line.level, line.message).map_err(anyhow::Error::from)?;
-        }
+        text.extend(lines.iter().map(line_text));
         match lines.last() {
             Some(last) if lines.len() as i64 == PART => after = last.line,
             _ => break,
