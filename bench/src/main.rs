@@ -61,7 +61,11 @@ async fn bench() -> anyhow::Result<()> {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
-        Command::Web(options) => serde_json::to_string(&web::run(&options).await?)?,
+        Command::Web(options) => {
+            let figures = web::run(&options).await?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+            return figures.hold();
+        }
         Command::Streaming(options) => serde_json::to_string(&streaming::run(&options).await?)?,
         Command::StreamFaults(options) => serde_json::to_string(&Box::pin(stream_faults::run(&options)).await?)?,
         Command::StreamNode(options) => return stream_faults::work(*options).await,

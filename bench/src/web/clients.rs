@@ -15,14 +15,14 @@ pub(super) struct Figures {
     clients: usize,
     answers: usize,
     /// Answers other than 200, and those that never came.
-    errors: usize,
+    pub(super) errors: usize,
     answers_per_s: f64,
     p50_ms: f64,
     p95_ms: f64,
     resident_before_mb: f64,
     /// After a quarter of the time: all buffers are there.
-    resident_warm_mb: f64,
-    resident_after_mb: f64,
+    pub(super) resident_warm_mb: f64,
+    pub(super) resident_after_mb: f64,
 }
 
 /// Lets so many clients ask for everything, one thing after the other.
