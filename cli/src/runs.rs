@@ -1,6 +1,9 @@
 //! `runs`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -20,7 +23,7 @@ const COLUMNS: [(&str, &str); 6] = [
     ("end", "end_date"),
 ];
 
-/// How often a run is looked at.
+/// How often a run is looked at; one that takes long to look at, less often.
 const EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn dispatch(api: &Api, command: RunsCommand, format: OutputFormat) -> anyhow::Result<Exit> {
@@ -42,6 +45,7 @@ pub(crate) async fn dispatch(api: &Api, command: RunsCommand, format: OutputForm
 async fn wait(api: &Api, path: &str) -> anyhow::Result<Exit> {
     let mut told: HashMap<(String, i64), String> = HashMap::new();
     loop {
+        let began = Instant::now();
         let run = api.get(path).await?;
         let instances = api.all(&format!("{path}/taskInstances"), "task_instances", usize::MAX).await?;
         for instance in &instances {
@@ -61,7 +65,7 @@ async fn wait(api: &Api, path: &str) -> anyhow::Result<Exit> {
             say(&format!("{}: {state}", text(&run, "dag_run_id")));
             return Ok(if state == "success" { Exit::Done } else { Exit::No });
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(EVERY.max(4 * began.elapsed())).await;
     }
 }
 

@@ -83,6 +83,8 @@ fn read(params: &Params) -> ApiResult<DagFilter> {
         .flag("paused", DagColumn::IsPaused)?
         .flag("has_asset_schedule", DagColumn::WaitsForAssets)?
         .known("last_dag_run_state", "state", (&RunState::ALL.map(RunState::as_str), &[]), DagColumn::LastRunState)?
+        .known("dag_run_state", "state", (&RunState::ALL.map(RunState::as_str), &[]), DagColumn::LastRunState)?
+        .when(DagColumn::Assets, params.one("asset_dependency").map(|name| Test::Contains(name.to_owned())))
         .instants("dag_run_start_date", DagColumn::LastRunStart)?
         .instants("dag_run_end_date", DagColumn::LastRunEnd)?
         .when(DagColumn::Tags, tags)

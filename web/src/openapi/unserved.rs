@@ -10,10 +10,8 @@ pub(crate) struct Unserved {
     pub(crate) names: &'static [&'static str],
 }
 
-pub(crate) const DAGS: Unserved = Unserved {
-    path: "/api/v2/dags",
-    names: &["asset_dependency", "dag_run_state", "timetable_type", "bundle_name", "bundle_version"],
-};
+pub(crate) const DAGS: Unserved =
+    Unserved { path: "/api/v2/dags", names: &["timetable_type", "bundle_name", "bundle_version"] };
 
 pub(crate) const RUNS: Unserved = Unserved {
     path: "/api/v2/dags/{dag_id}/dagRuns",

@@ -116,6 +116,10 @@ async fn dags_are_chosen_and_ordered(pool: PgPool) {
         ("last_dag_run_state=failed", 0),
         ("has_import_errors=true", 0),
         ("has_asset_schedule=true", 1),
+        ("asset_dependency=rder", 1),
+        ("asset_dependency=none", 0),
+        ("dag_run_state=queued&dag_run_state=failed", 1),
+        ("dag_run_state=success", 0),
         ("dag_id_pattern=~", 3),
         ("order_by=-next_dagrun&order_by=last_run_state", 3),
     ] {

@@ -58,6 +58,8 @@ pub enum DagColumn {
     NextRun,
     /// Whether they wait for assets.
     WaitsForAssets,
+    /// The names of those assets, a line each.
+    Assets,
     /// The state of their latest run.
     LastRunState,
     /// When their latest run started.
@@ -75,6 +77,9 @@ impl Column for DagColumn {
             Self::Owner => Sql::of("(v.graph ->> 'owner')", "text").joined(),
             Self::NextRun => Sql::maybe("d.next_run_at", "timestamptz"),
             Self::WaitsForAssets => Sql::of("exists (select from dag_asset w where w.dag_id = d.dag_id)", "boolean"),
+            Self::Assets => {
+                Sql::maybe("(select string_agg(w.asset, E'\\n') from dag_asset w where w.dag_id = d.dag_id)", "text")
+            }
             Self::LastRunState => Sql::maybe(last_run!("state"), "run_state"),
             Self::LastRunStart => Sql::maybe(last_run!("start_date"), "timestamptz"),
             Self::LastRunEnd => Sql::maybe(last_run!("end_date"), "timestamptz"),
