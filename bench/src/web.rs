@@ -56,6 +56,8 @@ pub(crate) struct Figures {
     /// `select 1` through a pool like the server's.
     select_1_p50_ms: f64,
     select_1_p95_ms: f64,
+    /// The way to the server and back: an answer for which it asks neither who it is nor the database.
+    way_p50_ms: f64,
     lists: Vec<Figure>,
     many_clients: clients::Figures,
     /// The bars that were not reached.
@@ -79,9 +81,9 @@ struct Figure {
     what: String,
     p50_ms: f64,
     p95_ms: f64,
-    /// Of the medians.
+    /// What the server takes, without the way: of `select 1`, the medians.
     of_select_1: f64,
-    /// Of the 95th percentiles.
+    /// The same of the 95th percentiles.
     p95_of_select_1: f64,
     /// As it goes over the wire.
     kilobytes: f64,
@@ -98,6 +100,9 @@ const BUSY: (&str, i64) = ("busy", 8_000);
 
 /// Tasks of each other DAG.
 const TASKS: usize = 10;
+
+/// What is answered to anybody, without a question to the database.
+const WAY: &str = "/api/v2/version";
 
 /// What people and programs ask for.
 const QUESTIONS: [&str; 12] = [
@@ -152,9 +157,12 @@ async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Resu
     history::write(standalone.pool, options.finished).await?;
     let client = sign_in(standalone).await?;
     let select_1 = select_1(standalone.pool, options.times).await?;
+    let way = format!("{}{WAY}", standalone.address());
+    let way_p50_ms = quantile_ms(&timed(&reqwest::Client::new(), &way, options.times).await?.0, 0.5);
+    let baseline = Baseline { select_1: &select_1, way_p50_ms };
     let mut lists = Vec::new();
     for path in QUESTIONS {
-        lists.push(ask(&client, &standalone.address(), path, options.times, &select_1).await?);
+        lists.push(ask(&client, &standalone.address(), path, options.times, baseline).await?);
     }
     let length = Duration::from_secs(options.seconds);
     let many_clients = clients::storm(&client, &standalone.address(), &process, options.clients, length).await?;
@@ -165,6 +173,7 @@ async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Resu
         finished: options.finished,
         select_1_p50_ms: quantile_ms(&select_1, 0.5),
         select_1_p95_ms: quantile_ms(&select_1, 0.95),
+        way_p50_ms,
         lists,
         many_clients,
         missed,
@@ -214,25 +223,38 @@ async fn select_1(pool: &PgPool, times: usize) -> anyhow::Result<Vec<Duration>> 
     Ok(took)
 }
 
+/// Asks so many times: how long each took, the shortest first, and the bytes of an answer.
+async fn timed(client: &reqwest::Client, url: &str, times: usize) -> anyhow::Result<(Vec<Duration>, usize)> {
+    let (mut took, mut bytes) = (Vec::with_capacity(times), 0);
+    for _ in 0..times {
+        let began = Instant::now();
+        let answer = client.get(url).send().await?;
+        ensure!(answer.status().is_success(), "{url}: {}", answer.status());
+        bytes = answer.bytes().await?.len();
+        took.push(began.elapsed());
+    }
+    took.sort();
+    Ok((took, bytes))
+}
+
+/// What an answer is held against.
+#[derive(Clone, Copy)]
+struct Baseline<'b> {
+    select_1: &'b [Duration],
+    way_p50_ms: f64,
+}
+
 async fn ask(
     client: &reqwest::Client,
     address: &str,
     path: &str,
     times: usize,
-    select_1: &[Duration],
+    Baseline { select_1, way_p50_ms }: Baseline<'_>,
 ) -> anyhow::Result<Figure> {
-    let (mut took, mut bytes) = (Vec::with_capacity(times), 0);
-    for _ in 0..times {
-        let began = Instant::now();
-        let answer = client.get(format!("{address}{path}")).send().await?;
-        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
-        bytes = answer.bytes().await?.len();
-        took.push(began.elapsed());
-    }
-    took.sort();
+    let (took, bytes) = timed(client, &format!("{address}{path}"), times).await?;
     let [(p50_ms, of_select_1), (p95_ms, p95_of_select_1)] = [0.5, 0.95].map(|q| {
         let ms = quantile_ms(&took, q);
-        (ms, ms / quantile_ms(select_1, q))
+        (ms, (ms - way_p50_ms) / quantile_ms(select_1, q))
     });
     Ok(Figure {
         what: path.to_owned(),

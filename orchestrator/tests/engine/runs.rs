@@ -194,8 +194,12 @@ async fn around_a_run_are_the_latest_or_those_before_and_after_it(pool: PgPool) 
         let found = runs::around(&mut conn, &run.dag_id, run.run_key, run.run_after, 3).await.unwrap();
         found.into_iter().rev().map(|run| run.run_id).collect()
     };
-    assert_eq!(around(&made[5]).await, made[3..=5]);
-    assert_eq!(around(&made[3]).await, made[3..=5]);
-    assert_eq!(around(&made[2]).await, made[1..=3]);
-    assert_eq!(around(&made[0]).await, made[..=1]);
+    for _ in 0..2 {
+        assert_eq!(around(&made[5]).await, made[3..=5]);
+        assert_eq!(around(&made[3]).await, made[3..=5]);
+        assert_eq!(around(&made[2]).await, made[1..=3]);
+        assert_eq!(around(&made[0]).await, made[..=1]);
+        // And the same, if all of them may run from one and the same instant.
+        sqlx::query("update dag_run set run_after = now()").execute(&world.pool).await.unwrap();
+    }
 }

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use super::{
     Listed, Page,
     select::{
-        self, Column, Comparison, Direction, Selection, Source, Sql, Test,
-        cursor::{self, NotTurned, Turn, Turned},
+        self, Column, Direction, Selection, Source, Sql,
+        cursor::{self, NotTurned, Place, Turn, Turned},
     },
 };
 use crate::{
@@ -167,13 +167,15 @@ pub async fn around(
     if listed.iter().any(|one| one.run_key == run) {
         return Ok(listed);
     }
-    let than = |comparison| Test::Instant(comparison, run_after);
-    let later = of_dag(Direction::Ascending).with(RunColumn::RunAfter, than(Comparison::Above));
-    let mut around: Vec<RunListed> = select::rows(conn, RUNS, &later, Page { limit: limit / 2, offset: 0 }).await?;
+    let place =
+        |run_after: DateTime<Utc>, run: RunKey| Place(vec![Some(run_after.to_rfc3339()), Some(run.0.to_string())]);
+    let (later, page) = (of_dag(Direction::Ascending), Page { limit: limit / 2, offset: 0 });
+    let mut around: Vec<RunListed> = select::rows_after(conn, RUNS, &later, place(run_after, run), page).await?;
     around.reverse();
-    let up_to = latest.with(RunColumn::RunAfter, than(Comparison::AtMost));
-    let page = Page { limit: limit - around.len() as i64, offset: 0 };
-    around.extend(select::rows::<_, RunListed>(conn, RUNS, &up_to, page).await?);
+    // It is the first one before the one after it.
+    let Some(next) = around.last() else { return Ok(listed) };
+    let (next, page) = (place(next.run_after, next.run_key), Page { limit: limit - around.len() as i64, offset: 0 });
+    around.extend(select::rows_after::<_, RunListed>(conn, RUNS, &latest, next, page).await?);
     Ok(around)
 }
 

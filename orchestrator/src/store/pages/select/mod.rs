@@ -250,7 +250,36 @@ where
     C: Column,
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let cut = Cut { order: Order::of(source, selection), after: None, page, from: End::Beginning };
+    of_cut(conn, source, selection, None, page).await
+}
+
+/// The rows of a page that begins after a place.
+pub(super) async fn rows_after<C, R>(
+    conn: &mut PgConnection,
+    source: Source,
+    selection: &Selection<C>,
+    place: Place,
+    page: Page,
+) -> sqlx::Result<Vec<R>>
+where
+    C: Column,
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    of_cut(conn, source, selection, Some(place), page).await
+}
+
+async fn of_cut<C, R>(
+    conn: &mut PgConnection,
+    source: Source,
+    selection: &Selection<C>,
+    after: Option<Place>,
+    page: Page,
+) -> sqlx::Result<Vec<R>>
+where
+    C: Column,
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let cut = Cut { order: Order::of(source, selection), after, page, from: End::Beginning };
     let mut query = QueryBuilder::new("");
     read(&mut query, source, source.columns, selection, &cut);
     query.build_query_as().fetch_all(conn).await
