@@ -290,11 +290,9 @@ pub async fn cells(conn: &mut PgConnection, runs: &[RunKey], nodes: &[Node]) -> 
     let nodes: Vec<_> = nodes.iter().map(|node| node.0).collect();
     sqlx::query_as!(
         Cell,
-        r#"select distinct on (run_key, node) run_key as "run_key: RunKey", task_id as "task_id!: TaskId",
-                  state as "state: TaskState", (sum(n) over (partition by run_key, node))::bigint as "instances!"
-           from (select run_key, node, min(task_id) as task_id, state, count(*) as n
-                 from task_instance where run_key = any($1) and node = any($2) group by run_key, node, state) of_state
-           order by run_key, node, array_position($3::task_state[], state)"#,
+        r#"select run_key as "run_key: RunKey", min(task_id) as "task_id!: TaskId", count(*) as "instances!",
+                  ($3::task_state[])[min(array_position($3::task_state[], state))] as "state!: TaskState"
+           from task_instance where run_key = any($1) and node = any($2) group by run_key, node"#,
         &runs,
         &nodes,
         &TaskState::MOST_TELLING as &[TaskState]
