@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::{
-    redact::{self, redacted, restored},
+    redact::{self, NotRestored, redacted, restored},
     secrets::{Keys, Sealed},
     store::{
         connections::{self, ConnectionRow},
@@ -53,8 +53,10 @@ impl Connection {
     }
 
     /// What somebody wrote who has seen [`Self::masked_extra`]: what they have not seen they do not overwrite with asterisks.
-    #[must_use]
-    pub fn unmasked_extra(&self, new: Map<String, Value>) -> Value {
+    ///
+    /// # Errors
+    /// A secret of it is asterisks, and there is none kept in its place.
+    pub fn unmasked_extra(&self, new: Map<String, Value>) -> Result<Value, NotRestored> {
         restored(Value::Object(new), self.extra.as_ref().unwrap_or(&Value::Null))
     }
 

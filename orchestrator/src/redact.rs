@@ -12,32 +12,52 @@ pub fn redacted(mut value: Value) -> Value {
     value
 }
 
+/// A secret that somebody has not seen, and that what they wrote says nothing of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotRestored {
+    /// It is not to be found in what is kept.
+    #[error("{MASK} stands where no secret is kept: write what it is to be")]
+    Unknown,
+    /// It is not JSON any more, so nobody knows where the secrets were.
+    #[error("this is no JSON, and secrets of the JSON that was here would be lost: write it whole")]
+    NoJson,
+}
+
 /// What somebody wrote who has seen a value without its secrets: what they have not seen they do not overwrite with
-/// asterisks.
-#[must_use]
-pub fn restored(new: Value, kept: &Value) -> Value {
+/// asterisks. In a list, an item keeps its secrets if nothing else of it was changed, wherever it stands now.
+///
+/// # Errors
+/// [`NotRestored::Unknown`].
+pub fn restored(new: Value, kept: &Value) -> Result<Value, NotRestored> {
     match (new, kept) {
         (Value::Object(new), Value::Object(kept)) => {
             let restore = |(name, value): (String, Value)| {
                 let value = match kept.get(&name) {
-                    Some(kept) if is_sensitive(&name) && value == MASK => kept.clone(),
+                    Some(kept) if is_sensitive(&name) && value == MASK => Ok(kept.clone()),
                     Some(kept) => restored(value, kept),
-                    None => value,
+                    None => whole(value),
                 };
-                (name, value)
+                Ok((name, value?))
             };
-            Value::Object(new.into_iter().map(restore).collect())
+            whole(Value::Object(new.into_iter().map(restore).collect::<Result<_, _>>()?))
         }
         (Value::Array(new), Value::Array(kept)) => {
-            let kept = kept.iter().map(Some).chain(std::iter::repeat(None));
-            let restore = |(value, kept): (Value, Option<&Value>)| match kept {
-                Some(kept) => restored(value, kept),
-                None => value,
+            let mut left: Vec<_> = kept.iter().map(|kept| (redacted(kept.clone()), kept)).collect();
+            let restore = |item: Value| match left.iter().position(|(seen, _)| *seen == item) {
+                Some(at) => Ok(left.remove(at).1.clone()),
+                None => whole(item),
             };
-            Value::Array(new.into_iter().zip(kept).map(restore).collect())
+            Ok(Value::Array(new.into_iter().map(restore).collect::<Result<_, _>>()?))
         }
-        (new, _) => new,
+        (new, _) => whole(new),
     }
+}
+
+/// A value in which no secret is missing.
+fn whole(mut value: Value) -> Result<Value, NotRestored> {
+    let mut is_missing = false;
+    each_secret(&mut value, &mut |secret| is_missing |= secret == MASK);
+    if is_missing { Err(NotRestored::Unknown) } else { Ok(value) }
 }
 
 /// The texts that are secret in a value.
@@ -63,16 +83,24 @@ pub fn redacted_text(name: &str, text: String) -> String {
     }
 }
 
-/// The new text of a variable, as somebody wrote it who has seen [`redacted_text`].
-#[must_use]
-pub fn restored_text(name: &str, new: String, kept: &str) -> String {
-    if is_sensitive(name) {
-        return if new == MASK { kept.to_owned() } else { new };
+/// The new text of a variable, as somebody wrote it who has seen [`redacted_text`]. What they did not change stays word for
+/// word.
+///
+/// # Errors
+/// [`NotRestored`].
+pub fn restored_text(name: &str, new: String, kept: &str) -> Result<String, NotRestored> {
+    if new == redacted_text(name, kept.to_owned()) {
+        return Ok(kept.to_owned());
     }
-    match (serde_json::from_str::<Value>(&new), serde_json::from_str::<Value>(kept)) {
-        (Ok(value), Ok(kept)) if new.contains(MASK) => restored(value, &kept).to_string(),
-        _ => new,
+    if is_sensitive(name) || !new.contains(MASK) {
+        return Ok(new);
     }
+    let Ok(kept) = serde_json::from_str::<Value>(kept) else { return Ok(new) };
+    if secrets(&kept).is_empty() {
+        return Ok(new);
+    }
+    let new = serde_json::from_str::<Value>(&new).map_err(|_| NotRestored::NoJson)?;
+    Ok(restored(new, &kept)?.to_string())
 }
 
 /// The texts of a variable that are secret.
@@ -116,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn whole() -> Value {
+    fn example() -> Value {
         json!({
             "host": "h", "password": "p", "none": { "token": null },
             "deep": [{ "api_key": "a", "name": "n" }, { "secrets": { "one": "b", "two": [7] } }],
@@ -125,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_sounds_secret_is_hidden_however_deep() {
-        let seen = redacted(whole());
+        let seen = redacted(example());
         assert_eq!(
             seen,
             json!({
@@ -133,34 +161,47 @@ mod tests {
                 "deep": [{ "api_key": MASK, "name": "n" }, { "secrets": MASK }],
             })
         );
-        assert_eq!(restored(seen, &whole()), whole(), "and who writes it back changes nothing");
-        let mut found = secrets(&whole());
+        assert_eq!(restored(seen, &example()), Ok(example()), "and who writes it back changes nothing");
+        let mut found = secrets(&example());
         found.sort();
         assert_eq!(found, ["7", "a", "b", "p"]);
     }
 
     #[test]
-    fn what_is_written_counts_and_what_is_not_known_stays_as_it_is() {
-        let new = json!({ "password": "new", "host": MASK, "token": MASK, "deep": [{ "api_key": MASK }] });
-        let expected = json!({ "password": "new", "host": MASK, "token": MASK, "deep": [{ "api_key": "a" }] });
-        assert_eq!(restored(new, &whole()), expected);
+    fn what_is_written_counts_and_no_secret_is_lost_or_given_to_another() {
+        let kept = json!({ "password": "p", "users": [{ "name": "a", "token": "1" }, { "name": "b", "token": "2" }] });
+        let seen = |name: &str| json!({ "name": name, "token": MASK });
+        let fewer = json!({ "password": "new", "users": [seen("b"), { "name": "c", "token": "3" }] });
+        let expected = json!({
+            "password": "new", "users": [{ "name": "b", "token": "2" }, { "name": "c", "token": "3" }],
+        });
+        assert_eq!(restored(fewer, &kept), Ok(expected), "whoever is b now was b before");
+        for lost in [
+            json!({ "users": [seen("renamed")] }),
+            json!({ "passwords": MASK }),
+            json!({ "users": [seen("a"), seen("a")] }),
+            json!([{ "token": MASK }]),
+        ] {
+            assert_eq!(restored(lost.clone(), &kept), Err(NotRestored::Unknown), "{lost}");
+        }
+        assert_eq!(restored(json!({ "host": MASK }), &kept), Ok(json!({ "host": MASK })), "that is no secret");
     }
 
     #[test]
     fn the_text_of_a_variable_is_kept_word_for_word_unless_it_has_secrets() {
         for plain in ["not { json", "{ \"a\" :  1 }", "7", "***"] {
             assert_eq!(redacted_text("plain", plain.to_owned()), plain);
-            assert_eq!(restored_text("plain", plain.to_owned(), "{}"), plain);
+            assert_eq!(restored_text("plain", plain.to_owned(), "{}").as_deref(), Ok(plain));
         }
-        let kept = r#"{"password":"p","host":"h"}"#;
+        let kept = r#"{ "password": "p",  "big": 123456789012345678901234567890 }"#;
         let seen = redacted_text("db", kept.to_owned());
         assert!(!seen.contains("\"p\"") && seen.contains(MASK), "{seen}");
-        assert_eq!(
-            serde_json::from_str::<Value>(&restored_text("db", seen, kept)).unwrap(),
-            json!({ "password": "p", "host": "h" })
-        );
+        assert_eq!(restored_text("db", seen.clone(), kept).as_deref(), Ok(kept), "also the spaces, and the number");
+        assert_eq!(restored_text("db", format!("{seen},"), kept), Err(NotRestored::NoJson));
+        assert_eq!(restored_text("db", "none".to_owned(), kept).as_deref(), Ok("none"));
         assert_eq!(redacted_text("db_password", "p".to_owned()), MASK);
-        assert_eq!(restored_text("db_password", MASK.to_owned(), "p"), "p");
+        assert_eq!(restored_text("db_password", MASK.to_owned(), "p").as_deref(), Ok("p"));
+        assert_eq!(restored_text("db_password", "new".to_owned(), "p").as_deref(), Ok("new"));
         assert_eq!(secrets_of_text("db", kept), ["p"]);
     }
 }

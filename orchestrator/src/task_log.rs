@@ -157,9 +157,16 @@ pub fn mask(secret: &str) {
     }
     let kept = CURRENT.try_with(|sink| {
         let mut secrets = sink.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.iter().any(|known| known == secret) {
-            secrets.push(secret.to_owned());
+        // Within JSON it is written otherwise, if it has lines or quotes.
+        let in_json = serde_json::Value::from(secret).to_string();
+        let in_json = in_json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        for form in [secret, in_json.unwrap_or(secret)] {
+            if !secrets.iter().any(|known| known == form) {
+                secrets.push(form.to_owned());
+            }
         }
+        // One may begin with another: what is left of it would be told.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     });
     // Nobody's task: there is no log to keep it out of.
     kept.ok();

@@ -120,7 +120,7 @@ async fn what_airflow_people_type_is_understood() {
     says(&server, &["runs", "wait", "example_etl", "one"]).await;
     for (typed, said) in [
         (&["dags", "state", "example_etl", "one"][..], "success\n"),
-        (&["tasks", "state", "example_etl", "one", "load"], "success\n"),
+        (&["tasks", "state", "example_etl", "load", "one"], "success\n"),
         (&["dags", "list-runs", "example_etl", "--state", "success"], "one"),
         (&["dags", "details", "example_etl"], "max_active_runs"),
         (&["tasks", "list", "example_etl"], "transform"),
@@ -131,9 +131,9 @@ async fn what_airflow_people_type_is_understood() {
         assert!(answer.contains(said), "{typed:?}: {answer}");
     }
     assert!(says(&server, &["db", "check"]).await.starts_with("the database answers"));
-    let made = says(&server, &["assets", "materialize", "warehouse/example_orders"]).await;
+    let made = says(&server, &["assets", "materialize", "--name", "warehouse/example_orders"]).await;
     assert!(made.contains(" is queued"), "an asset is made by the DAG whose outlet it is: {made}");
-    assert!(fails(&server, &["assets", "materialize", "nothing"]).await.contains("there is no asset"));
+    assert!(fails(&server, &["assets", "materialize", "--name", "nothing"]).await.contains("there is no asset"));
     says(&server, &["dags", "delete", "example_etl", "--yes"]).await;
     assert!(!says(&server, &["runs", "list"]).await.contains("example_etl"), "its runs are gone with it");
     server.stop().await;

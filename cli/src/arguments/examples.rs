@@ -35,7 +35,7 @@ pub(super) const BACKFILL: &str = "Examples:
 
 pub(super) const ASSETS: &str = "Examples:
   streamcommerce assets list
-  streamcommerce assets materialize orders";
+  streamcommerce assets materialize --name orders";
 
 pub(super) const POOLS: &str = "Examples:
   streamcommerce pools set warehouse 4 'queries at once'

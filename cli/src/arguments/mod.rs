@@ -344,14 +344,14 @@ pub(crate) enum TasksCommand {
         /// The run.
         run_id: Option<String>,
     },
-    /// Shows the state of a task instance.
+    /// Shows the state of a task instance; the task before the run, as in Airflow.
     State {
         /// The DAG.
         dag_id: String,
-        /// The run.
-        run_id: String,
         /// The task.
         task_id: String,
+        /// The run.
+        run_id: String,
         /// Of a mapped task: which instance.
         #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
         map_index: i32,

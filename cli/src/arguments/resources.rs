@@ -72,6 +72,7 @@ pub(crate) enum AssetsCommand {
     /// Makes a run of the DAG that makes an asset.
     Materialize {
         /// Its name.
+        #[arg(long)]
         name: String,
     },
     /// Lists their updates.

@@ -46,7 +46,8 @@ struct Brake {
 /// Of one name, from one address.
 const OF_NAME: Brake = Brake { free: 5, longest: Duration::from_secs(900) };
 
-/// Of all names, from one address: many may sit behind it, and none of them may shut out the others for long.
+/// Of all names, from one address. Many may sit behind one, so it is free for longer, and the waits are short; while one of
+/// them guesses, the others wait, too.
 const OF_ADDRESS: Brake = Brake { free: 50, longest: Duration::from_secs(16) };
 
 impl Brake {
@@ -188,7 +189,7 @@ async fn begin_try(pool: &PgPool, name: &str, from: &str) -> Result<Option<Passw
     let mut tx = pool.begin().await?;
     let now = store::now(&mut tx).await?;
     let of_name = OF_NAME.wait(users::lock_failures(&mut tx, name, from).await?, now);
-    let of_address = OF_ADDRESS.wait(users::failures_from(&mut tx, from).await?, now);
+    let of_address = OF_ADDRESS.wait(users::lock_failures_from(&mut tx, from).await?, now);
     if let Some(left) = of_name.max(of_address) {
         return Err(NotSignedIn::TooOften(left));
     }
@@ -214,9 +215,13 @@ mod tests {
         assert_eq!(OF_NAME.wait(Failures { failures: 5, last_at: at }, later), None);
     }
 
+    /// The line is one for all tests of this process.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     #[sqlx::test(migrations = "../migrations")]
     async fn who_comes_when_the_line_is_full_is_sent_away_at_once(pool: PgPool) {
         let try_in = async || sign_in(&pool, "nobody", Password::from("at all".to_owned()), &By::test()).await;
+        let _alone = ONE_AT_A_TIME.lock().await;
         let full = LINE.acquire_many(LINE.available_permits() as u32).await.unwrap();
         let refused = try_in().await.unwrap_err();
         assert!(matches!(refused, NotSignedIn::Crowd), "{refused:?}");
@@ -236,7 +241,8 @@ mod tests {
     #[sqlx::test(migrations = "../migrations")]
     async fn whoever_tries_many_names_waits_too(pool: PgPool) {
         let tried = "insert into sign_in_failure (username, from_address, failures)
-                     select 'user' || n, '192.0.2.1', 1 from generate_series(1, 50) as n";
+                     select 'user' || n, '192.0.2.1', 2 from generate_series(1, 50) as n";
+        let _alone = ONE_AT_A_TIME.lock().await;
         sqlx::query(tried).execute(&pool).await.unwrap();
         let from = |address: &str| By { from: Some(address.parse().unwrap()), ..By::test() };
         let try_in = async |by: By| sign_in(&pool, "another", Password::from("guess".to_owned()), &by).await;

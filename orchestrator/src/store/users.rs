@@ -244,11 +244,14 @@ pub async fn lock_failures(conn: &mut PgConnection, name: &str, from: &str) -> s
     .await
 }
 
-/// How often anybody has tried in vain from an address.
+/// How often anybody has tried in vain from an address. Whoever else tries from there waits until it is counted.
 ///
 /// # Errors
 /// The database is down.
-pub async fn failures_from(conn: &mut PgConnection, from: &str) -> sqlx::Result<Failures> {
+pub async fn lock_failures_from(conn: &mut PgConnection, from: &str) -> sqlx::Result<Failures> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('sign_in ' || $1, 0))", from)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query_as!(
         Failures,
         r#"select coalesce(sum(failures), 0)::int as "failures!", coalesce(max(last_at), now()) as "last_at!"

@@ -30,8 +30,12 @@ pub(crate) async fn providers() -> Json<Value> {
     Json(listed("providers", vec![], 0))
 }
 
-/// Refused as Airflow does unless `[core] test_connection` is enabled.
-pub(crate) async fn connection_test() -> ApiResult {
+/// `POST /connections/test`: refused as Airflow does unless `[core] test_connection` is enabled. A connection may be called so,
+/// too.
+pub(crate) async fn connection_test(Path(id): Path<String>) -> ApiResult {
+    if id != "test" {
+        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
+    }
     let text = "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
     Err(ApiError::new(StatusCode::FORBIDDEN, text))
 }

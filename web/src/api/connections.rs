@@ -141,7 +141,7 @@ fn read(body: &Body, now: Connection) -> ApiResult<Connection> {
         None => now.port,
     };
     let extra = match body.text("extra")?.filter(|text| !text.is_empty()) {
-        Some(text) => Some(now.unmasked_extra(extra(&text)?)),
+        Some(text) => Some(now.unmasked_extra(extra(&text)?).map_err(|lost| ApiError::bad_request(lost.to_string()))?),
         None if body.has("extra") => None,
         None => now.extra.clone(),
     };

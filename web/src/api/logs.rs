@@ -29,8 +29,8 @@ use crate::App;
 /// Lines in one answer; a longer log goes on at its `continuation_token`.
 const LINES_MAX: i64 = 10_000;
 
-/// The same, if the whole log is asked for at once.
-const LINES_WHOLE: i64 = 200_000;
+/// The same in bytes of messages, if the whole log is asked for at once.
+const BYTES_WHOLE: usize = 16 << 20;
 
 /// How long to wait for more of a try that runs (Airflow's `STREAM_LOOP_SLEEP_SECONDS`).
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub(crate) async fn get(
         ApiError::invalid("int_parsing", json!(["path", "try_number"]), message, try_number.clone().into())
     })?;
     let params = Params::of(&uri)?;
-    let lines_max = if params.flag("full_content")?.unwrap_or(false) { LINES_WHOLE } else { LINES_MAX };
+    let bytes_max = if params.flag("full_content")?.unwrap_or(false) { BYTES_WHOLE } else { 0 };
     let after = match params.one("token") {
         None => 0,
         Some(token) => token
@@ -73,10 +73,17 @@ pub(crate) async fn get(
         let text = "Only application/json, application/x-ndjson or text/plain is supported";
         return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, text));
     }
-    let lines = store::of_try(&mut conn, instance.instance, number, after, lines_max).await?;
-    let is_whole = (lines.len() as i64) < lines_max;
-    let token = lines.last().filter(|_| !is_whole).map(|line| line.line.to_string());
-    let content: Vec<_> = lines.iter().map(write).collect();
+    let (mut content, mut bytes, mut after, mut token) = (Vec::new(), 0, after, None);
+    loop {
+        let lines = store::of_try(&mut conn, instance.instance, number, after, LINES_MAX).await?;
+        content.extend(lines.iter().map(write));
+        let Some(last) = lines.last().filter(|_| lines.len() as i64 == LINES_MAX) else { break };
+        (bytes, after) = (bytes + lines.iter().map(|line| line.message.len()).sum::<usize>(), last.line);
+        if bytes >= bytes_max {
+            token = Some(last.line.to_string());
+            break;
+        }
+    }
     Ok(Json(json!({ "content": content, "continuation_token": token })).into_response())
 }
 

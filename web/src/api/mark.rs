@@ -219,13 +219,14 @@ pub(crate) async fn change_run(
             return Err(ApiError::invalid("enum", json!(["body", "state"]), text, json!(other)));
         }
     };
+    let note = body.note()?;
     runs::get(conn, dag_id, run_id).await?.ok_or_else(|| gone(dag_id, run_id))?;
     if let Some(state) = state {
         commands::mark_run(conn, &app.graphs, dag_id, run_id, state, by).await?;
         app.wake.everybody();
     }
     if body.has("note") {
-        commands::set_note(conn, dag_id, run_id, body.note()?.as_deref(), by).await?;
+        commands::set_note(conn, dag_id, run_id, note.as_deref(), by).await?;
     }
     Ok(())
 }

@@ -149,8 +149,10 @@ fn settings() -> Router<App> {
             "/connections",
             get(connections::list).post(connections::create).patch(bulk::patch::<connections::Connections>),
         )
-        .route("/connections/test", post(absent::connection_test))
-        .route("/connections/{id}", get(connections::get).patch(connections::patch).delete(connections::delete))
+        .route(
+            "/connections/{id}",
+            get(connections::get).patch(connections::patch).delete(connections::delete).post(absent::connection_test),
+        )
         .route("/pools", get(pools::list).post(pools::create).patch(bulk::patch::<pools::Pools>))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))
 }

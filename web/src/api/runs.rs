@@ -138,13 +138,17 @@ pub(crate) async fn trigger(
     let Some(key) = idempotency_key(&headers)? else { return made(&app, &by, &dag_id, run).await };
     let run_id = run.run_id.get_or_insert_with(|| RunId::from(format!("manual__{key}"))).clone();
     let (conf, logical_date) = (run.conf.clone().unwrap_or_else(|| json!({})), run.logical_date);
+    let data_interval = run.data_interval.or(logical_date.map(|date| (date, date)));
     let answer = made(&app, &by, &dag_id, run).await;
     if !answer.as_ref().is_err_and(|error| error.status() == StatusCode::CONFLICT) {
         return answer;
     }
     let Some(made) = page::get(&mut *app.pool.acquire().await?, &dag_id, &run_id).await? else { return answer };
-    if (&made.conf, made.logical_date) != (&conf, logical_date) {
-        let text = format!("The Idempotency-Key was used for another run: {run_id} has another conf or logical date");
+    let its_interval = made.data_interval_start.zip(made.data_interval_end);
+    if (&made.conf, made.logical_date, its_interval) != (&conf, logical_date, data_interval) {
+        let text = format!(
+            "The Idempotency-Key was used for another run: {run_id} has another conf, logical date or data interval"
+        );
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
     Ok(Json(wire::run(&made)))

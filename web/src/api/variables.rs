@@ -78,7 +78,10 @@ impl Resource for Variables {
     async fn update(app: &App, by: &By, key: &String, entity: Body) -> ApiResult<()> {
         let now = find(app, key).await?;
         let value = match entity.has("value").then(|| text_of(entity.value("value"))) {
-            Some(new) if new.contains(MASK) => restored_text(key, new, &open(app, &now)?),
+            Some(new) if new.contains(MASK) => {
+                let restored = restored_text(key, new, &open(app, &now)?);
+                restored.map_err(|lost| ApiError::bad_request(lost.to_string()))?
+            }
             Some(new) => new,
             None => open(app, &now)?,
         };

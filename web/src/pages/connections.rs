@@ -115,7 +115,8 @@ impl Said {
         let extra = filled(&self.extra).map(|extra| {
             serde_json::from_str(extra).map_err(|_| bad("the extra of a connection must be a JSON object"))
         });
-        let extra = extra.transpose()?.map(|new| now.unmasked_extra(new));
+        let extra = extra.transpose()?.map(|new| now.unmasked_extra(new)).transpose();
+        let extra = extra.map_err(|lost| bad(&lost.to_string()))?;
         Ok(Connection {
             conn_type: self.conn_type.clone(),
             description: text(&self.description),

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{Path, Query, State},
+    http::StatusCode,
     response::Redirect,
 };
 use orchestrator::{
@@ -118,7 +119,8 @@ pub(crate) async fn change(
             let kept = app.keys.open(Sealed::Variable(&key), &now.sealed)?;
             match is_sensitive(&key) && said.value.is_empty() {
                 true => kept,
-                false => restored_text(&key, said.value, &kept),
+                false => restored_text(&key, said.value, &kept)
+                    .map_err(|lost| PageError::new(StatusCode::BAD_REQUEST, lost.to_string()))?,
             }
         }
     };

@@ -89,9 +89,12 @@ async fn what_was_asked_before_the_end_is_answered(pool: PgPool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stop.cancel();
-    while TcpStream::connect(bind).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let closes = async {
+        while TcpStream::connect(bind).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, closes).await.unwrap();
     lock.rollback().await.unwrap();
     let answer = timeout(LONG, asked).await.unwrap().unwrap().unwrap();
     assert_eq!(answer.status(), 200, "nobody new is let in, but who is in is served");

@@ -20,6 +20,11 @@ async fn what_is_not_there_is_refused_in_airflows_shape(pool: PgPool) {
     }
     let (status, refused) = world.call(Method::POST, "/connections/test", "{}").await;
     assert_eq!(status, 403, "{refused}");
+    assert_eq!(world.call(Method::POST, "/connections/other", "{}").await, (405, wrong.clone()));
+    let called_so = r#"{"connection_id": "test", "conn_type": "http"}"#;
+    assert_eq!(world.call(Method::POST, "/connections", called_so).await.0, 201);
+    assert_eq!(world.get("/connections/test").await.0, 200, "a connection that is called so");
+    assert_eq!(world.call(Method::DELETE, "/connections/test", "").await.0, 204);
     let long = format!("{{\"key\": \"long\", \"value\": \"{}\"}}", "x".repeat(3 << 20));
     assert_eq!(
         world.call(Method::POST, "/variables", &long).await,
@@ -66,6 +71,9 @@ async fn a_remark_is_as_long_as_airflows_may_be(pool: PgPool) {
     let (status, refused) = world.call(Method::POST, "/dags/example/dagRuns", &run("é".repeat(1_001))).await;
     assert_eq!((status, &refused["detail"][0]["type"]), (422, &json!("string_too_long")), "{refused}");
     assert_eq!(world.call(Method::POST, "/dags/example/dagRuns", &run("é".repeat(1_000))).await.0, 200);
+    let long = json!({ "state": "failed", "note": "x".repeat(1_001) }).to_string();
+    assert_eq!(world.call(Method::PATCH, "/dags/example/dagRuns/noted", &long).await.0, 422);
+    assert_eq!(world.get("/dags/example/dagRuns/noted").await.1["state"], "queued", "nothing of it was done");
     let clear =
         json!({ "dry_run": false, "dag_run_id": "noted", "task_ids": ["ok"], "only_failed": false, "note": "again" });
     let (status, cleared) = world.call(Method::POST, "/dags/example/clearTaskInstances", &clear.to_string()).await;
