@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod assets;
+mod audit;
 mod auth;
 mod bulk;
 mod cursors;
