@@ -1,6 +1,7 @@
 //! Who comes in, and what they may do.
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
@@ -9,11 +10,13 @@ use chrono::DateTime;
 use orchestrator::{
     accounts::{Identity, Password, Role},
     commands::{self, By},
+    secrets::{Keys, new_key},
     store::backfills::{self, NewBackfill, Reprocess},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use web::{Access, Entrance};
+use tower::ServiceExt;
+use web::{Access, App, Entrance};
 
 use crate::world::{World, request};
 
@@ -91,6 +94,37 @@ async fn nobody_comes_in_without_a_password(pool: PgPool) {
     // A token outlives its user in its signature alone.
     commands::delete_user(&mut pool.acquire().await.unwrap(), "viewer", &By::test()).await.unwrap();
     assert_eq!(world.call_as(&bearer, Method::GET, "/api/v2/dags", "").await, refused);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_key_that_is_replaced_still_verifies_while_it_stands_behind_the_new_one(pool: PgPool) {
+    let world = with_users(&pool).await;
+    let (old, new) = (new_key(), new_key());
+    let with = |keys: &str| {
+        let app = App { keys: Keys::parse(keys).unwrap(), ..world.app.clone() };
+        web::router(app, Access::Users)
+    };
+    let (before, rotated, after) = (with(&old), with(&format!("{new},{old}")), with(&new));
+    let signed = async |router: &Router| {
+        let form = request(Method::POST, "/auth/token").header("content-type", "application/x-www-form-urlencoded");
+        let form = form.body(Body::from("username=viewer&password=correct+horse")).unwrap();
+        let answer = router.clone().oneshot(form).await.unwrap();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["access_token"].as_str().unwrap().to_owned()
+    };
+    let asked = async |router: &Router, token: &str| {
+        let get = request(Method::GET, "/api/v2/dags").header("authorization", format!("Bearer {token}"));
+        router.clone().oneshot(get.body(Body::empty()).unwrap()).await.unwrap().status().as_u16()
+    };
+    let (of_old, of_new) = (signed(&before).await, signed(&rotated).await);
+    assert_eq!(
+        [asked(&before, &of_old).await, asked(&rotated, &of_old).await, asked(&after, &of_old).await],
+        [200, 200, 403]
+    );
+    assert_eq!(
+        [asked(&before, &of_new).await, asked(&rotated, &of_new).await, asked(&after, &of_new).await],
+        [403, 200, 200]
+    );
 }
 
 #[sqlx::test(migrations = "../migrations")]
