@@ -26,6 +26,9 @@ const COLUMNS: [(&str, &str); 5] = [
     ("signed in", "last_sign_in_at"),
 ];
 
+const OF_TOKENS: [(&str, &str); 5] =
+    [("id", "id"), ("name", "name"), ("created", "created_at"), ("used", "last_used_at"), ("expires", "expires_at")];
+
 pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFormat) -> anyhow::Result<Exit> {
     match command {
         UsersCommand::List => {
@@ -59,6 +62,14 @@ pub(crate) async fn dispatch(api: &Api, command: UsersCommand, format: OutputFor
         UsersCommand::Delete { username } => {
             api.send(Verb::Delete, &format!("/api/users/{}", part(&username)), None).await?;
             say(&format!("{username} is deleted"));
+        }
+        UsersCommand::Tokens { username } => {
+            let tokens = api.get(&format!("/api/users/{}/tokens", part(&username))).await?;
+            output::rows(format, &OF_TOKENS, tokens["tokens"].as_array().map_or(&[], Vec::as_slice))?;
+        }
+        UsersCommand::RevokeToken { username, id } => {
+            api.send(Verb::Delete, &format!("/api/users/{}/tokens/{id}", part(&username)), None).await?;
+            say(&format!("the token {id} of {username} is good for nothing any more"));
         }
         UsersCommand::Token { username, name, days } => say(&token(api, &username, &name, days).await?),
     }

@@ -183,6 +183,8 @@ class Walk:
         of = ("example_mapping", "mapped", "letters")
         mapped = self.instances.get_mapped_task_instances(*of, order_by=["-map_index"])
         assert [task.map_index for task in mapped.task_instances] == [2, 1, 0], mapped
+        second = self.instances.get_mapped_task_instances(*of, rendered_map_index_pattern="1").task_instances
+        assert [task.rendered_map_index for task in second] == ["1"], second
         assert self.instances.get_mapped_task_instance(*of, 1).state == "success"
         assert self.instances.get_mapped_task_instance_tries(*of, 1).total_entries == 1
         assert self.instances.get_mapped_task_instance_try_details(*of, 1, 1).map_index == 1

@@ -55,7 +55,7 @@ async fn our_document_is_true() {
     let (url, bearer) = (format!("{}/openapi.json", server.url()), format!("Authorization: Bearer {token}"));
     let program = program.args(["--config-file"]).args([config]).args(["run", &url, "--checks", checks]);
     let said = program.args(["--header", &bearer, "--no-color"]).answer().await.unwrap();
-    assert!(said.contains("Tested: 119"), "{said}");
+    assert!(said.contains("Tested: 121"), "{said}");
     server.stop().await;
 }
 

@@ -94,6 +94,11 @@ async fn a_server_does_what_the_database_does() {
     let refused = remote(&["variables", "export", "/tmp/never.json"]).await.unwrap_err().to_string();
     assert!(refused.contains("a server never shows secrets"), "{refused}");
     remote(&["users", "create", "grace", "--role", "op"]).await.unwrap();
+    says(&server, &["users", "token", "grace", "phone"]).await;
+    let tokens = json(&remote(&["users", "tokens", "grace", "-o", "json"]).await.unwrap());
+    assert_eq!(tokens[0]["name"], "phone", "{tokens}");
+    remote(&["users", "revoke-token", "grace", &tokens[0]["id"].to_string()]).await.unwrap();
+    assert_eq!(json(&says(&server, &["users", "tokens", "grace", "-o", "json"]).await), json("[]"));
     remote(&["users", "set-role", "grace", "viewer"]).await.unwrap();
     assert!(
         says(&server, &["users", "list"]).await.lines().any(|line| line.contains("grace") && line.contains("viewer"))

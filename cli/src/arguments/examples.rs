@@ -22,7 +22,9 @@ pub(super) const RUNS: &str = "Examples:
 pub(super) const USERS: &str = "Examples:
   streamcommerce users create ada --role op
   streamcommerce users grant grace orders user
-  streamcommerce users token ada laptop --days 30";
+  streamcommerce users token ada laptop --days 30
+  streamcommerce users tokens ada
+  streamcommerce users revoke-token ada 7";
 
 pub(super) const TASKS: &str = "Examples:
   streamcommerce tasks list orders manual__2026-01-31

@@ -461,6 +461,18 @@ pub(crate) enum UsersCommand {
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=365))]
         days: u32,
     },
+    /// Lists the tokens of a user.
+    Tokens {
+        /// Whose.
+        username: String,
+    },
+    /// Takes a token of a user away: whoever has it gets in no more.
+    RevokeToken {
+        /// Whose.
+        username: String,
+        /// Its id in the list.
+        id: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -30,14 +30,21 @@ pub(crate) async fn providers() -> Json<Value> {
     Json(listed("providers", vec![], 0))
 }
 
-/// `POST /connections/test`: refused as Airflow does unless `[core] test_connection` is enabled. A connection may be called so,
-/// too.
-pub(crate) async fn connection_test(Path(id): Path<String>) -> ApiResult {
-    if id != "test" {
-        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
-    }
+/// `POST /connections/test` and its kin: refused as Airflow does unless `[core] test_connection` is enabled. A connection may
+/// be called so, too.
+pub(crate) async fn connection_action(Path(id): Path<String>) -> ApiError {
     let text = "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
-    Err(ApiError::new(StatusCode::FORBIDDEN, text))
+    match id.as_str() {
+        "test" | "enqueue-test" => ApiError::new(StatusCode::FORBIDDEN, text),
+        "defaults" => ApiError::new(StatusCode::NOT_IMPLEMENTED, "there are no connections that everybody has"),
+        _ => ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+    }
+}
+
+/// A run without some of its tasks could not be told from its graph.
+pub(crate) async fn delete_instance() -> ApiError {
+    let text = "a task instance is not deleted alone: clear it, or delete its run";
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, text)
 }
 
 /// Refused as Airflow does unless `[api] expose_config` is set.

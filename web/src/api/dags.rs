@@ -31,7 +31,7 @@ use super::{
     query::{self, Params, listed},
     wire,
 };
-use crate::{App, openapi::unserved};
+use crate::App;
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -53,6 +53,17 @@ pub(crate) async fn list(
     let rows: Vec<_> = found.rows.iter().zip(&graphs).map(|(dag, graph)| wire::Dag::of(dag, graph)).collect();
     Ok(query::page_of("dags", &rows, found.total))
 }
+
+/// Airflow's names of the built-in timetables (`Timetable.type_name`), each with the kinds of schedules that are one.
+const TIMETABLES: [(&str, &[&str]); 7] = [
+    ("NullTimetable", &["none"]),
+    ("CronTriggerTimetable", &["cron"]),
+    ("MultipleCronTriggerTimetable", &["crons"]),
+    ("DeltaTriggerTimetable", &["interval"]),
+    ("OnceTimetable", &["once"]),
+    ("ContinuousTimetable", &["continuous"]),
+    ("AssetTriggeredTimetable", &["all_assets", "any_asset"]),
+];
 
 fn read(params: &Params) -> ApiResult<DagFilter> {
     let tags = params.all("tags");
@@ -89,8 +100,18 @@ fn read(params: &Params) -> ApiResult<DagFilter> {
         .instants("dag_run_end_date", DagColumn::LastRunEnd)?
         .when(DagColumn::Tags, tags)
         .when(DagColumn::DagId, has_import_errors)
-        .unserved(&unserved::DAGS)?
+        .when(DagColumn::ScheduleKind, timetables(params))
+        .all_have("bundle_name", wire::BUNDLE, DagColumn::DagId)
+        .none_has(&["bundle_version"], DagColumn::DagId)
         .order(&orders, &[DagColumn::DagId])
+}
+
+/// What `timetable_type` asks for, which are names of Airflow's classes.
+fn timetables(params: &Params) -> Option<Test> {
+    let names = params.all("timetable_type");
+    let kind = |name: &String| TIMETABLES.iter().find(|(known, _)| known == name).map(|(_, kinds)| *kinds);
+    let kinds = names.iter().filter_map(kind).flatten().map(|kind| (*kind).to_owned());
+    (!names.is_empty()).then(|| Test::OneOf(kinds.collect()))
 }
 
 pub(crate) async fn get(State(app): State<App>, Path(dag_id): Path<DagId>) -> ApiResult {

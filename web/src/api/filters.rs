@@ -105,6 +105,18 @@ impl<'p, C: Copy> Filters<'p, C> {
         Ok(self)
     }
 
+    /// Whoever asks for one of these properties gets nothing: no row has it.
+    pub(crate) fn none_has(self, names: &[&str], key: C) -> Self {
+        let is_asked = names.iter().any(|name| self.params.one(name).is_some());
+        self.when(key, is_asked.then(|| Test::OneOf(Vec::new())))
+    }
+
+    /// The same, of one that every row has.
+    pub(crate) fn all_have(self, name: &str, value: &str, key: C) -> Self {
+        let is_other = self.params.one(name).is_some_and(|asked| asked != value);
+        self.when(key, is_other.then(|| Test::OneOf(Vec::new())))
+    }
+
     /// Another condition, if there is one.
     pub(crate) fn when(mut self, column: C, test: Option<Test>) -> Self {
         if let Some(test) = test {

@@ -156,6 +156,8 @@ fn read(params: &Params) -> ApiResult<InstanceFilter> {
         .when(InstanceColumn::TaskId, in_group)
         .all_instants(&INSTANTS)?
         .numbers("duration", InstanceColumn::Duration)?
+        .pattern("rendered_map_index", InstanceColumn::RenderedMapIndex)
+        .none_has(&["executor"], InstanceColumn::Key)
         .unserved(&unserved::INSTANCES)?
         .order(&ORDERS, &[])
 }

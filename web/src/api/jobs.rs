@@ -1,7 +1,10 @@
 //! `/jobs`: the processes.
 
 use axum::{Json, extract::State, http::Uri};
-use orchestrator::store::pages::processes::{self as page, ProcessColumn};
+use orchestrator::store::pages::{
+    processes::{self as page, ProcessColumn},
+    select::Test,
+};
 
 use super::{
     error::ApiResult,
@@ -9,7 +12,7 @@ use super::{
     query::{Params, listed},
     wire,
 };
-use crate::{App, openapi::unserved};
+use crate::App;
 
 const ORDERS: [(&str, ProcessColumn); 7] = [
     ("id", ProcessColumn::Number),
@@ -21,6 +24,9 @@ const ORDERS: [(&str, ProcessColumn); 7] = [
     ("hostname", ProcessColumn::Hostname),
 ];
 
+/// Airflow's states of jobs that ours can be in.
+pub(crate) const STATES: [(&str, &str); 3] = [("running", "alive"), ("success", "stopped"), ("failed", "lost")];
+
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
     let params = Params::of(&uri)?;
     let states = match params.flag("is_alive")? {
@@ -28,6 +34,10 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
         Some(false) => vec!["stopped", "lost"],
         None => vec![],
     };
+    let in_state = params.one("job_state").map(|asked| {
+        let ours = STATES.iter().filter(|(name, _)| *name == asked).map(|(_, state)| (*state).to_owned());
+        Test::OneOf(ours.collect())
+    });
     // As Airflow calls them; a kind that is none of ours has no jobs.
     let kinds = params.all("job_type");
     let kinds = kinds.iter().map(|kind| match kind.as_str() {
@@ -41,7 +51,8 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> ApiResult {
         .any("hostname", ProcessColumn::Hostname)
         .instants("start_date", ProcessColumn::StartedAt)?
         .instants("end_date", ProcessColumn::EndedAt)?
-        .unserved(&unserved::JOBS)?
+        .when(ProcessColumn::State, in_state)
+        .none_has(&["executor_class"], ProcessColumn::Number)
         .order(&ORDERS, &[ProcessColumn::Number])?
         .one_of(ProcessColumn::State, states)
         .one_of(ProcessColumn::Kind, kinds);

@@ -102,7 +102,7 @@ fn instances() -> Router<App> {
     Router::new()
         .route("/", get(instances::list).patch(bulk::patch::<many::Instances>))
         .route("/list", post(instances::list_batch))
-        .route("/{task_id}", get(instances::get).patch(mark::task))
+        .route("/{task_id}", get(instances::get).patch(mark::task).delete(absent::delete_instance))
         .route("/{task_id}/listMapped", get(instances::list_mapped))
         .route("/{task_id}/dry_run", patch(mark::dry_run))
         .route("/{task_id}/dependencies", get(instances::dependencies))
@@ -151,7 +151,7 @@ fn settings() -> Router<App> {
         )
         .route(
             "/connections/{id}",
-            get(connections::get).patch(connections::patch).delete(connections::delete).post(absent::connection_test),
+            get(connections::get).patch(connections::patch).delete(connections::delete).post(absent::connection_action),
         )
         .route("/pools", get(pools::list).post(pools::create).patch(bulk::patch::<pools::Pools>))
         .route("/pools/{name}", get(pools::get).patch(pools::patch).delete(pools::delete))

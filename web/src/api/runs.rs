@@ -104,9 +104,19 @@ const INSTANTS: [(&str, RunColumn); 4] = [
 /// Airflow's types of runs that nothing here makes.
 const FOREIGN_TYPES: [&str; 2] = ["operator_triggered", "asset_materialization"];
 
+/// What is asked of bundles and partitions, which no run has.
+const ABSENT: [&str; 5] = [
+    "bundle_version",
+    "partition_key_pattern",
+    "partition_key_prefix_pattern",
+    "partition_date_gte",
+    "partition_date_lte",
+];
+
 fn read(params: &Params) -> ApiResult<RunFilter> {
     let types = [RunType::Backfill, RunType::Scheduled, RunType::Manual, RunType::AssetTriggered];
     let conf = params.one("conf_contains").map(|text| Test::Contains(text.to_owned()));
+    let consuming = params.one("consuming_asset_pattern").map(|text| Test::HasText(text.to_owned()));
     Filters::new(params)
         .any("dag_id", RunColumn::DagId)
         .known("state", "state", (&RunState::ALL.map(RunState::as_str), &[]), RunColumn::State)?
@@ -117,6 +127,9 @@ fn read(params: &Params) -> ApiResult<RunFilter> {
         .all_instants(&INSTANTS)?
         .numbers("duration", RunColumn::Duration)?
         .when(RunColumn::Conf, conf)
+        .pattern("triggering_user_name", RunColumn::TriggeringUser)
+        .when(RunColumn::Assets, consuming)
+        .none_has(&ABSENT, RunColumn::Key)
         .unserved(&unserved::RUNS)?
         .order(&ORDERS, &[RunColumn::Key])
 }

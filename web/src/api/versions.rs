@@ -24,7 +24,7 @@ use super::{
     runs::ANY,
     wire,
 };
-use crate::{App, openapi::unserved};
+use crate::App;
 
 const ORDERS: [(&str, VersionColumn); 2] = [("id", VersionColumn::Key), ("version_number", VersionColumn::Number)];
 
@@ -32,7 +32,8 @@ pub(crate) async fn list(State(app): State<App>, Path(dag_id): Path<DagId>, uri:
     let params = Params::of(&uri)?;
     let mut filter = Filters::new(&params)
         .integers("version_number", VersionColumn::Number)?
-        .unserved(&unserved::VERSIONS)?
+        .all_have("bundle_name", wire::BUNDLE, VersionColumn::Key)
+        .none_has(&["bundle_version"], VersionColumn::Key)
         .order(&ORDERS, &[VersionColumn::Key])?;
     let mut conn = app.pool.acquire().await?;
     if dag_id.as_str() != ANY {

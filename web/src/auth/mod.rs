@@ -1,7 +1,6 @@
 //! Who comes in, and what they may do: every request passes here before a handler sees it.
 
 mod access;
-mod account;
 mod bearer;
 mod guard;
 mod oidc;
@@ -9,6 +8,8 @@ mod permit;
 mod proxies;
 mod roles;
 mod sign_in;
+mod tokens;
+mod users;
 mod visitor;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -24,7 +25,7 @@ use axum::{
 use orchestrator::{
     accounts::Token,
     commands::{By, Way},
-    store::users::{self, UserRow},
+    store::{self, users::UserRow},
 };
 use serde_json::json;
 
@@ -75,8 +76,8 @@ pub(crate) fn routes(gate: Gate) -> Router<App> {
         .route("/auth/oidc/callback", get(oidc::end))
         .route("/login", get(sign_in::page).post(sign_in::submit))
         .route("/logout", post(sign_in::sign_out))
-        .route("/api/tokens", get(account::tokens).post(account::create_token))
-        .route("/api/tokens/{id}", delete(account::revoke_token))
+        .route("/api/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/tokens/{id}", delete(tokens::revoke))
         .merge(users_routes())
         .layer(axum::Extension(gate))
 }
@@ -84,9 +85,11 @@ pub(crate) fn routes(gate: Gate) -> Router<App> {
 /// The users, for those who may manage them.
 pub(crate) fn users_routes() -> Router<App> {
     Router::new()
-        .route("/api/users", get(account::users).post(account::create_user))
-        .route("/api/users/{name}", delete(account::delete_user).patch(account::patch_user))
-        .route("/api/users/{name}/dags/{dag}", put(account::grant_dag).delete(account::revoke_dag))
+        .route("/api/users", get(users::list).post(users::create))
+        .route("/api/users/{name}", delete(users::delete).patch(users::patch))
+        .route("/api/users/{name}/dags/{dag}", put(users::grant_dag).delete(users::revoke_dag))
+        .route("/api/users/{name}/tokens", get(tokens::list_of))
+        .route("/api/users/{name}/tokens/{id}", delete(tokens::revoke_of))
 }
 
 /// Finds out who a request is from.
@@ -162,10 +165,10 @@ impl Gate {
     async fn of_bearer(&self, token: &str) -> Result<Option<UserRow>, NotAdmitted> {
         if token.starts_with(orchestrator::accounts::TOKEN_PREFIX) {
             let mut conn = self.app.pool.acquire().await?;
-            return Ok(users::of_token(&mut conn, &Token::from(token).hash()).await?);
+            return Ok(store::users::of_token(&mut conn, &Token::from(token).hash()).await?);
         }
         let Some((name, signed_at)) = self.signer.verify(token) else { return Ok(None) };
-        let user = users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop();
+        let user = store::users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop();
         // Another password ends what was signed for the one before.
         Ok(user.filter(|user| user.password_set_at.timestamp() <= signed_at))
     }
@@ -180,7 +183,7 @@ impl Gate {
         if guard::is_write(method) && !guard::is_from_here(headers) {
             return Err(NotAdmitted::Forged);
         }
-        Ok(users::of_token(&mut *self.app.pool.acquire().await?, &session.hash()).await?)
+        Ok(store::users::of_token(&mut *self.app.pool.acquire().await?, &session.hash()).await?)
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) fn of(mut contract: Value, served: &Served) -> Value {
         paths.retain(|path, _| served.contains_key(path));
         for (path, operations) in paths.iter_mut() {
             let Some(operations) = operations.as_object_mut() else { continue };
-            operations.retain(|method, _| served[path].contains(method));
+            operations.retain(|method, _| {
+                served[path].contains(method) && !unserved::OPERATIONS.contains(&(method.as_str(), path.as_str()))
+            });
             operations.values_mut().for_each(|operation| amend(path, operation));
         }
     }

@@ -1,5 +1,9 @@
-//! The parameters of Airflow's lists that we do not serve. A list refuses them, for one that is silently not filtered
-//! would be a wrong one, and our document does not have them.
+//! What of Airflow's API has a route that refuses it: our document does not have it. A list refuses the parameters that
+//! it does not serve, for one that is silently not filtered would be a wrong one.
+
+/// The method and the path of such operations.
+pub(super) const OPERATIONS: [(&str, &str); 1] =
+    [("delete", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}")];
 
 /// The parameters of one list.
 #[derive(Debug)]
@@ -10,25 +14,9 @@ pub(crate) struct Unserved {
     pub(crate) names: &'static [&'static str],
 }
 
-pub(crate) const DAGS: Unserved =
-    Unserved { path: "/api/v2/dags", names: &["timetable_type", "bundle_name", "bundle_version"] };
-
 pub(crate) const RUNS: Unserved = Unserved {
     path: "/api/v2/dags/{dag_id}/dagRuns",
-    names: &[
-        "updated_at_gte",
-        "updated_at_gt",
-        "updated_at_lte",
-        "updated_at_lt",
-        "bundle_version",
-        "triggering_user_name_pattern",
-        "triggering_user_name_prefix_pattern",
-        "partition_key_pattern",
-        "partition_key_prefix_pattern",
-        "partition_date_gte",
-        "partition_date_lte",
-        "consuming_asset_pattern",
-    ],
+    names: &["updated_at_gte", "updated_at_gt", "updated_at_lte", "updated_at_lt"],
 };
 
 const OF_INSTANCES: &[&str] = &[
@@ -36,12 +24,9 @@ const OF_INSTANCES: &[&str] = &[
     "updated_at_gt",
     "updated_at_lte",
     "updated_at_lt",
-    "executor",
     "operator",
     "operator_name_pattern",
     "operator_name_prefix_pattern",
-    "rendered_map_index_pattern",
-    "rendered_map_index_prefix_pattern",
 ];
 
 pub(crate) const INSTANCES: Unserved =
@@ -54,10 +39,5 @@ const MAPPED: Unserved = Unserved {
 
 pub(crate) const EVENTS: Unserved = Unserved { path: "/api/v2/eventLogs", names: &["map_index", "try_number"] };
 
-pub(crate) const JOBS: Unserved = Unserved { path: "/api/v2/jobs", names: &["job_state", "executor_class"] };
-
-pub(crate) const VERSIONS: Unserved =
-    Unserved { path: "/api/v2/dags/{dag_id}/dagVersions", names: &["bundle_version"] };
-
 /// All of them.
-pub(super) const ALL: [Unserved; 7] = [DAGS, RUNS, INSTANCES, MAPPED, EVENTS, JOBS, VERSIONS];
+pub(super) const ALL: [Unserved; 4] = [RUNS, INSTANCES, MAPPED, EVENTS];

@@ -39,6 +39,10 @@ async fn an_update_from_outside_makes_a_run(pool: PgPool) {
     });
     let run = made.await.unwrap();
     assert_eq!(world.ends_of("consumer", &run).await["run_type"], "asset_triggered");
+    for (query, total) in [("RDER", 1), ("ord_rs", 0), ("%25", 0), ("typed", 0)] {
+        let (_, runs) = world.get(&format!("/dags/~/dagRuns?consuming_asset_pattern={query}")).await;
+        assert_eq!(runs["total_entries"], total, "{query}");
+    }
     let run = run.replace('+', "%2B");
     let (_, upstream) = world.get(&format!("/dags/consumer/dagRuns/{run}/upstreamAssetEvents")).await;
     assert_eq!((&upstream["total_entries"], &upstream["asset_events"][0]["id"]), (&json!(1), &event["id"]));

@@ -124,7 +124,9 @@ fn of_assets_backfills_and_users() -> Vec<Change> {
         (Method::DELETE, "/api/users/u/dags/example".to_owned(), Value::Null),
         (Method::DELETE, "/api/users/u".to_owned(), Value::Null),
         (Method::POST, "/api/tokens".to_owned(), json!({ "name": "t" })),
-        (Method::DELETE, "/api/tokens/$".to_owned(), Value::Null),
+        (Method::DELETE, "/api/tokens/1".to_owned(), Value::Null),
+        (Method::POST, "/api/tokens".to_owned(), json!({ "name": "t" })),
+        (Method::DELETE, "/api/users/ada/tokens/2".to_owned(), Value::Null),
     ]
 }
 

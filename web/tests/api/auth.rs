@@ -165,6 +165,12 @@ async fn a_role_may_do_what_it_may(pool: PgPool) {
     assert_eq!(log["event_logs"][0]["owner"], "user", "who did it stands in the log: {log}");
     let (_, runs) = world.call_as(&admin, Method::GET, "/api/v2/dags/example/dagRuns", "").await;
     assert_eq!(runs["dag_runs"][0]["triggering_user_name"], "user");
+    for (query, total) in [("pattern=SE", 1), ("prefix_pattern=us", 1), ("prefix_pattern=se", 0), ("pattern=admin", 0)]
+    {
+        let path = format!("/api/v2/dags/~/dagRuns?triggering_user_name_{query}");
+        let (_, runs) = world.call_as(&admin, Method::GET, &path, "").await;
+        assert_eq!(runs["total_entries"], total, "{query}");
+    }
     let (status, answer) = world.call_as(&admin, Method::DELETE, "/api/users/admin", "").await;
     assert_eq!(status, 409, "the last admin stays: {answer}");
     let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/ada", r#"{"role": "admin"}"#).await;
@@ -282,10 +288,25 @@ async fn a_program_has_a_token_until_it_is_revoked(pool: PgPool) {
     assert_eq!(world.call_as(&user, Method::DELETE, &one, "").await.0, 204);
     assert_eq!(world.call_as(&token, Method::GET, "/api/v2/dags", "").await.0, 403);
 
+    // An admin takes away what somebody else has lost.
+    let admin = world.bearer("admin").await;
+    let (_, made) = world.call_as(&user, Method::POST, "/api/tokens", make).await;
+    let lost = format!("Bearer {}", made["token"].as_str().unwrap());
+    for (asks, seen) in [(&other, 403), (&user, 403), (&admin, 200)] {
+        assert_eq!(world.call_as(asks, Method::GET, "/api/users/user/tokens", "").await.0, seen);
+    }
+    let (_, listed) = world.call_as(&admin, Method::GET, "/api/users/user/tokens", "").await;
+    let id = listed["tokens"][0]["id"].to_string();
+    assert!(listed["tokens"][0]["name"] == "nightly" && !listed.to_string().contains("sc_"), "{listed}");
+    for (path, answer) in [("nobody/tokens/1", 404), ("op/tokens/1", 404)] {
+        assert_eq!(world.call_as(&admin, Method::DELETE, &format!("/api/users/{path}"), "").await.0, answer, "{path}");
+    }
+    assert_eq!(world.call_as(&admin, Method::DELETE, &format!("/api/users/user/tokens/{id}"), "").await.0, 204);
+    assert_eq!(world.call_as(&lost, Method::GET, "/api/v2/dags", "").await.0, 403);
+
     // Another password ends all that stood for the user.
     let (_, made) = world.call_as(&user, Method::POST, "/api/tokens", make).await;
     let token = format!("Bearer {}", made["token"].as_str().unwrap());
-    let admin = world.bearer("admin").await;
     let (status, _) = world.call_as(&admin, Method::PATCH, "/api/users/user", r#"{"password": "another one"}"#).await;
     assert_eq!(status, 200);
     // A JWT says when it was signed to the second.

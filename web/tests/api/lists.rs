@@ -56,6 +56,10 @@ async fn runs_are_chosen_and_ordered(pool: PgPool) {
         ("dag_version=2", &[]),
         ("run_type=scheduled", &[]),
         ("duration_gte=0", &["day_2"]),
+        ("consuming_asset_pattern=orders", &[]),
+        ("bundle_version=1", &[]),
+        ("partition_key_pattern=%25", &[]),
+        ("partition_date_gte=2020-01-01", &[]),
     ] {
         let (found, total) = runs(query).await;
         assert_eq!(found, expected, "{query}");
@@ -118,6 +122,13 @@ async fn dags_are_chosen_and_ordered(pool: PgPool) {
         ("has_asset_schedule=true", 1),
         ("asset_dependency=rder", 1),
         ("asset_dependency=none", 0),
+        ("timetable_type=AssetTriggeredTimetable", 1),
+        ("timetable_type=NullTimetable&timetable_type=AssetTriggeredTimetable", 2),
+        ("timetable_type=CronTriggerTimetable", 1),
+        ("timetable_type=my.Timetable", 0),
+        ("bundle_name=streamcommerce", 3),
+        ("bundle_name=dags-folder", 0),
+        ("bundle_version=1", 0),
         ("dag_run_state=queued&dag_run_state=failed", 1),
         ("dag_run_state=success", 0),
         ("dag_id_pattern=~", 3),

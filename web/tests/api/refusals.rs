@@ -18,8 +18,20 @@ async fn what_is_not_there_is_refused_in_airflows_shape(pool: PgPool) {
     for path in ["/dags/example", "/version", "/dags/example/dagRuns/x/taskInstances/ok/logs/1"] {
         assert_eq!(world.call(Method::PUT, path, "{}").await, (405, wrong.clone()), "{path}");
     }
-    let (status, refused) = world.call(Method::POST, "/connections/test", "{}").await;
-    assert_eq!(status, 403, "{refused}");
+    for (method, path, expected) in [
+        (Method::POST, "/connections/test", 403),
+        (Method::POST, "/connections/enqueue-test", 403),
+        (Method::POST, "/connections/defaults", 501),
+        (Method::DELETE, "/dags/example/dagRuns/x/taskInstances/ok", 501),
+        (Method::GET, "/dags/example/dagRuns/x/taskInstances/ok/externalLogUrl/1", 404),
+        (Method::PUT, "/parseDagFile/x", 404),
+    ] {
+        let (status, refused) = world.call(method, path, "{}").await;
+        assert_eq!(status, expected, "{path}: {refused}");
+        // As Airflow says that it knows no such path.
+        let text = &refused[if status == 404 { "error" } else { "detail" }];
+        assert!(text.is_string(), "{path}: {refused}");
+    }
     assert_eq!(world.call(Method::POST, "/connections/other", "{}").await, (405, wrong.clone()));
     let called_so = r#"{"connection_id": "test", "conn_type": "http"}"#;
     assert_eq!(world.call(Method::POST, "/connections", called_so).await.0, 201);

@@ -53,7 +53,15 @@ async fn processes_versions_tags_and_counts_are_listed(pool: PgPool) {
     appears.await.unwrap();
     let (_, jobs) = world.get("/jobs?order_by=-latest_heartbeat&job_type=SchedulerJob").await;
     assert_eq!((&jobs["jobs"][0]["state"], &jobs["jobs"][0]["job_type"]), (&json!("running"), &json!("SchedulerJob")));
-    assert_eq!(world.get("/jobs?job_type=LocalTaskJob").await.1["total_entries"], 0);
+    for (query, total) in [
+        ("job_type=LocalTaskJob", 0),
+        ("job_type=SchedulerJob&job_state=running", 1),
+        ("job_state=failed", 0),
+        ("job_state=restarting", 0),
+        ("executor_class=LocalExecutor", 0),
+    ] {
+        assert_eq!(world.get(&format!("/jobs?{query}")).await.1["total_entries"], total, "{query}");
+    }
 
     let (_, versions) = world.get("/dags/typed/dagVersions").await;
     assert_eq!((&versions["total_entries"], &versions["dag_versions"][0]["version_number"]), (&json!(1), &json!(1)));

@@ -54,6 +54,8 @@ pub enum DagColumn {
     Tags,
     /// Their owner.
     Owner,
+    /// The kind of their schedule, as it is stored.
+    ScheduleKind,
     /// When their next run is due.
     NextRun,
     /// Whether they wait for assets.
@@ -75,6 +77,7 @@ impl Column for DagColumn {
             Self::IsPaused => Sql::of("d.is_paused", "boolean"),
             Self::Tags => Sql::of("(v.graph -> 'tags')", "jsonb").joined(),
             Self::Owner => Sql::of("(v.graph ->> 'owner')", "text").joined(),
+            Self::ScheduleKind => Sql::of("(v.graph #>> '{schedule,kind}')", "text").joined(),
             Self::NextRun => Sql::maybe("d.next_run_at", "timestamptz"),
             Self::WaitsForAssets => Sql::of("exists (select from dag_asset w where w.dag_id = d.dag_id)", "boolean"),
             Self::Assets => {

@@ -92,6 +92,8 @@ pub enum InstanceColumn {
     Node,
     /// Their index in a mapped task; -1: unmapped.
     MapIndex,
+    /// The same as text; nothing for those that are not mapped.
+    RenderedMapIndex,
     /// Where they are.
     State,
     /// The number of their latest try.
@@ -128,6 +130,7 @@ impl Column for InstanceColumn {
             Self::TaskId => Sql::of("t.task_id", "text"),
             Self::Node => Sql::of("t.node", "int"),
             Self::MapIndex => Sql::of("t.map_index", "int"),
+            Self::RenderedMapIndex => Sql::maybe("case when t.map_index >= 0 then t.map_index::text end", "text"),
             Self::State => Sql::of("t.state", "task_state"),
             Self::TryNumber => Sql::of("t.try_number", "int"),
             Self::Pool => Sql::of("t.pool", "text"),

@@ -84,6 +84,10 @@ pub enum RunColumn {
     Duration,
     /// What they were triggered with.
     Conf,
+    /// The user who triggered them.
+    TriggeringUser,
+    /// The names of the assets whose updates made them, a line each.
+    Assets,
     /// The number of the version that they run under.
     Version,
 }
@@ -102,10 +106,15 @@ impl Column for RunColumn {
             Self::EndDate => Sql::maybe("r.end_date", "timestamptz"),
             Self::Duration => Sql::maybe("extract(epoch from r.end_date - r.start_date)", "numeric"),
             Self::Conf => Sql::of("r.conf::text", "text"),
+            Self::TriggeringUser => Sql::maybe("r.triggering_user", "text"),
+            Self::Assets => Sql::maybe(ASSETS, "text"),
             Self::Version => Sql::of("v.number", "int").joined(),
         }
     }
 }
+
+const ASSETS: &str = "(select string_agg(e.asset, E'\\n') from run_asset_event c join asset_event e using (event_id)
+                       where c.run_key = r.run_key)";
 
 /// Which runs.
 pub type RunFilter = Selection<RunColumn>;

@@ -3,7 +3,7 @@
 use orchestrator::{dag::Graph, ids::DagId, schedule::Schedule, store::pages::dags::DagListed};
 use serde::Serialize;
 
-use super::{instant, maybe};
+use super::{BUNDLE, instant, maybe};
 
 /// Airflow's `DAGResponse`.
 #[derive(Debug, Serialize)]
@@ -66,7 +66,7 @@ impl<'d> Dag<'d> {
             last_parsed_time: instant(dag.last_registered_at),
             last_parse_duration: (),
             last_expired: (),
-            bundle_name: "streamcommerce",
+            bundle_name: BUNDLE,
             bundle_version: (),
             relative_fileloc: file.rsplit('/').next(),
             fileloc: file,

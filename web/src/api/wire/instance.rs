@@ -10,7 +10,7 @@ use orchestrator::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{VERSION_SPACE, instant, maybe, seconds_between};
+use super::{BUNDLE, VERSION_SPACE, instant, maybe, seconds_between};
 
 /// Airflow's `TaskInstanceResponse`.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Instance<'i> {
     logical_date: Option<String>,
     run_after: String,
     note: Option<&'i str>,
-    rendered_map_index: (),
+    rendered_map_index: Option<String>,
     rendered_fields: Nothing,
     trigger: (),
     triggerer_job: (),
@@ -86,7 +86,7 @@ impl<'i> Instance<'i> {
             logical_date: maybe(instance.logical_date),
             run_after: instant(instance.run_after),
             note: instance.note.as_deref(),
-            rendered_map_index: (),
+            rendered_map_index: (instance.map_index >= 0).then(|| instance.map_index.to_string()),
             rendered_fields: Nothing {},
             trigger: (),
             triggerer_job: (),
@@ -157,7 +157,7 @@ impl<'v> Version<'v> {
             id: Uuid::from_u64_pair(VERSION_SPACE, version.0.cast_unsigned()),
             version_number: number,
             dag_id,
-            bundle_name: "streamcommerce",
+            bundle_name: BUNDLE,
             bundle_version: (),
             created_at: instant(created_at),
             dag_display_name: dag_id,

@@ -30,6 +30,7 @@ pub(crate) use self::{
     instance::{Instance, Try},
     run::Run,
 };
+use super::jobs;
 
 /// RFC 3339 in UTC: no fraction, or six digits of it.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
@@ -162,13 +163,16 @@ pub(crate) fn job(process: &ProcessListed) -> Value {
     };
     json!({
         "id": process.number, "dag_id": null, "job_type": kind,
-        "state": match process.state.as_str() { "alive" => "running", "stopped" => "success", _ => "failed" },
+        "state": jobs::STATES.iter().find(|(_, ours)| *ours == process.state).map(|(name, _)| name),
         "start_date": instant(process.started_at),
         "end_date": (!is_alive).then(|| instant(process.heartbeat_at)),
         "latest_heartbeat": instant(process.heartbeat_at), "executor_class": null, "hostname": process.hostname,
         "unixname": null, "dag_display_name": null,
     })
 }
+
+/// Where every DAG comes from, in Airflow's words: the program that it is compiled into.
+pub(crate) const BUNDLE: &str = "streamcommerce";
 
 /// What tells the ids that we derive from our keys from other ids.
 const VERSION_SPACE: u64 = 0x5c00_0000_0000_8001;

@@ -65,6 +65,8 @@ pub enum Test {
     Contains(String),
     /// Begins with this, or with one of the alternatives parted by `|` (Airflow's `*_prefix_pattern`).
     StartsWith(String),
+    /// Has exactly this in it, whatever the case.
+    HasText(String),
     /// Before or after this instant.
     Instant(Comparison, DateTime<Utc>),
     /// Below or above this number.
@@ -371,6 +373,9 @@ fn choose<C: Column>(query: &mut QueryBuilder<Postgres>, selection: &Selection<C
             Test::StartsWith(text) => {
                 let like = text.split('|').map(|text| format!("{}%", literal(text.trim()))).collect::<Vec<_>>();
                 query.push(expression).push("::text like any(").push_bind(like).push(")");
+            }
+            Test::HasText(text) => {
+                query.push(expression).push("::text ilike ").push_bind(format!("%{}%", literal(text)));
             }
             Test::Instant(comparison, at) => {
                 query.push(expression).push(comparison.sql()).push_bind(*at);

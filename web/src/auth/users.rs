@@ -1,6 +1,4 @@
-//! `/api/tokens`: somebody's own; and for admins `/api/users`.
-
-use std::time::Duration;
+//! `/api/users`, for admins.
 
 use axum::{
     Extension, Json,
@@ -17,70 +15,18 @@ use orchestrator::{
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use super::Visitor;
 use crate::{
     App,
     api::{ApiError, ApiResult, Body, Path, instant, listed},
 };
 
-/// How long a token is good, if nobody says how long.
-const DAYS: i32 = 90;
-
-fn user(visitor: Option<Visitor>) -> ApiResult<UserRow> {
-    let nobody = || ApiError::bad_request("nobody has signed in, so there is nobody whose tokens these could be");
-    visitor.and_then(|visitor| visitor.user).ok_or_else(nobody)
-}
-
-pub(crate) async fn tokens(State(app): State<App>, Extension(visitor): Extension<Option<Visitor>>) -> ApiResult {
-    let rows = users::tokens(&mut *app.pool.acquire().await?, user(visitor)?.user_id).await?;
-    let total = rows.len() as i64;
-    let rows = rows.iter().map(|row| {
-        json!({
-            "id": row.token_id, "name": row.name, "created_at": instant(row.created_at),
-            "last_used_at": row.last_used_at.map(instant), "expires_at": instant(row.expires_at),
-        })
-    });
-    Ok(Json(listed("tokens", rows.collect(), total)))
-}
-
-/// The answer is the one time that the token is shown.
-pub(crate) async fn create_token(
-    State(app): State<App>,
-    Extension(by): Extension<By>,
-    Extension(visitor): Extension<Option<Visitor>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> ApiResult<(StatusCode, Json<Value>)> {
-    let user = user(visitor)?;
-    let body = Body::read(&headers, &body, &["name"], &["name", "days"])?;
-    let name = body.text("name")?.unwrap_or_default();
-    let days = body.integer("days")?.unwrap_or(DAYS);
-    let days = u32::try_from(days).ok().filter(|days| (1..=365).contains(days)).ok_or_else(|| {
-        let text = "Input should be from 1 to 365";
-        ApiError::invalid("value_error", json!(["body", "days"]), text, json!(days))
-    })?;
-    let length = Duration::from_secs(u64::from(days) * 86_400);
-    let token = commands::create_token(&mut *app.pool.acquire().await?, &user, &name, length, &by).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "name": name, "token": token.reveal() }))))
-}
-
-pub(crate) async fn revoke_token(
-    State(app): State<App>,
-    Extension(by): Extension<By>,
-    Extension(visitor): Extension<Option<Visitor>>,
-    Path(id): Path<i64>,
-) -> ApiResult<StatusCode> {
-    commands::revoke_token(&mut *app.pool.acquire().await?, &user(visitor)?, id, &by).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub(crate) async fn users(State(app): State<App>) -> ApiResult {
+pub(crate) async fn list(State(app): State<App>) -> ApiResult {
     let rows = users::list(&mut *app.pool.acquire().await?, None).await?;
     let total = rows.len() as i64;
     Ok(Json(listed("users", rows.iter().map(wire).collect(), total)))
 }
 
-pub(crate) async fn create_user(
+pub(crate) async fn create(
     State(app): State<App>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
@@ -96,7 +42,7 @@ pub(crate) async fn create_user(
 }
 
 /// Another role, another password, or both.
-pub(crate) async fn patch_user(
+pub(crate) async fn patch(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(name): Path<String>,
@@ -118,7 +64,7 @@ pub(crate) async fn patch_user(
     now.first().map(|user| Json(wire(user))).ok_or_else(|| Refused::NoUser(name).into())
 }
 
-pub(crate) async fn delete_user(
+pub(crate) async fn delete(
     State(app): State<App>,
     Extension(by): Extension<By>,
     Path(name): Path<String>,
