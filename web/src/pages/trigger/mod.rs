@@ -1,5 +1,7 @@
 //! The dialog that triggers a DAG: a field for each of its params, or its conf as JSON.
 
+mod field;
+
 use std::collections::HashMap;
 
 use askama::Template;
@@ -17,6 +19,7 @@ use orchestrator::{
 };
 use serde_json::{Map, Value};
 
+use self::field::{Asked, Kind};
 use super::{
     links,
     page::{Frame, Page, PageError, PageResult},
@@ -46,20 +49,16 @@ struct Field {
     name: String,
     title: String,
     description: Option<String>,
-    kind: Kind,
+    asked: Asked,
     value: String,
 }
 
-/// How a param is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Kind {
-    Text,
-    Number,
-    /// Whole numbers only.
-    Integer,
-    Flag,
-    OneOf(Vec<String>),
-    Json,
+impl Field {
+    /// What can be chosen, each with whether it is.
+    fn options(&self, values: &[Value]) -> Vec<(String, bool)> {
+        let texts = values.iter().map(|value| self.asked.written(Some(value)));
+        texts.map(|text| (text == self.value, text)).map(|(is_chosen, text)| (text, is_chosen)).collect()
+    }
 }
 
 /// What the fields of the form begin with that are params.
@@ -95,55 +94,18 @@ async fn page(
 fn fields(params: &Params, given: &HashMap<String, String>) -> Vec<Field> {
     let Some(properties) = params.schema()["properties"].as_object() else { return Vec::new() };
     let field = |(name, schema): (&String, &Value)| {
-        let kind = kind(schema);
+        let asked = Asked::of(params.schema(), schema);
         let default = params.defaults().get(name).or_else(|| schema.get("default"));
         let value = match given.get(&format!("{PARAM}{name}")) {
             Some(value) => value.clone(),
-            None if !given.is_empty() && kind == Kind::Flag => "false".to_owned(),
-            None => written(default),
+            None if !given.is_empty() && asked.kind == Kind::Flag => "false".to_owned(),
+            None => asked.written(default),
         };
         let title = schema["title"].as_str().unwrap_or(name).to_owned();
         let description = schema["description"].as_str().map(ToOwned::to_owned);
-        Field { name: name.clone(), title, description, kind, value }
+        Field { name: name.clone(), title, description, asked, value }
     };
     properties.iter().map(field).collect()
-}
-
-fn kind(schema: &Value) -> Kind {
-    if let Some(values) = schema["enum"].as_array() {
-        return Kind::OneOf(values.iter().map(|value| written(Some(value))).collect());
-    }
-    match schema["type"].as_str() {
-        Some("string") => Kind::Text,
-        Some("integer") => Kind::Integer,
-        Some("number") => Kind::Number,
-        Some("boolean") => Kind::Flag,
-        _ => Kind::Json,
-    }
-}
-
-/// A value as it stands in a field: a text as it is, all else as JSON.
-fn written(value: Option<&Value>) -> String {
-    match value {
-        None => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// What a field says. What is empty is not given.
-fn read(kind: &Kind, schema: &Value, text: Option<&String>) -> Result<Option<Value>, serde_json::Error> {
-    let text = text.map(String::as_str).unwrap_or_default();
-    match kind {
-        Kind::Flag => Ok(Some(Value::Bool(text == "true"))),
-        _ if text.is_empty() => Ok(None),
-        Kind::Text => Ok(Some(Value::String(text.to_owned()))),
-        Kind::OneOf(_) => {
-            let values = schema["enum"].as_array().into_iter().flatten();
-            Ok(values.into_iter().find(|value| written(Some(value)) == text).cloned())
-        }
-        Kind::Number | Kind::Integer | Kind::Json => serde_json::from_str(text).map(Some),
-    }
 }
 
 pub(crate) async fn trigger(
@@ -193,9 +155,9 @@ fn params_of(graph: &Graph, given: &HashMap<String, String>) -> Result<Map<Strin
     if !given.keys().any(|name| name.starts_with(PARAM)) {
         return Ok(conf);
     }
-    let properties = graph.params().and_then(|params| params.schema()["properties"].as_object());
-    for (name, schema) in properties.into_iter().flatten() {
-        let value = read(&kind(schema), schema, given.get(&format!("{PARAM}{name}")));
+    let root = graph.params().map_or(&Value::Null, Params::schema);
+    for (name, schema) in root["properties"].as_object().into_iter().flatten() {
+        let value = Asked::of(root, schema).read(given.get(&format!("{PARAM}{name}")).map(String::as_str));
         if let Some(value) = value.map_err(|error| format!("{name}: {error}"))? {
             conf.insert(name.clone(), value);
         }
@@ -211,21 +173,7 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn a_field_gives_a_value_of_the_type_of_its_param() {
-        let read = |schema: Value, text: &str| read(&kind(&schema), &schema, Some(&text.to_owned())).ok().flatten();
-        assert_eq!(read(json!({ "type": "string" }), "a"), Some(json!("a")));
-        assert_eq!(read(json!({ "type": "integer" }), "5"), Some(json!(5)));
-        assert_eq!(read(json!({ "type": "integer" }), "five"), None);
-        assert_eq!(read(json!({ "type": "boolean" }), "true"), Some(json!(true)));
-        assert_eq!(read(json!({ "type": "array" }), "[1]"), Some(json!([1])));
-        assert_eq!(read(json!({ "enum": ["a", 2] }), "2"), Some(json!(2)));
-        assert_eq!(read(json!({ "type": "string" }), ""), None, "what is empty is not given");
-    }
 
     #[test]
     fn a_date_is_read_as_a_browser_writes_it() {
