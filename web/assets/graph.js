@@ -10,7 +10,6 @@ const drawing = () => frame()?.querySelector("svg");
 
 const show = () => {
   const svg = drawing();
-  for (const bar of document.querySelectorAll(".zoom")) bar.hidden = !svg;
   if (!svg) return;
   const { width, height } = svg.viewBox.baseVal;
   svg.style.width = `${width * scale}px`;

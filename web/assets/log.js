@@ -20,7 +20,6 @@ const wrap = () => {
   box()?.classList.toggle("unwrapped", !isWrapped);
   const button = document.querySelector("#wrap");
   if (button) {
-    button.hidden = false;
     button.setAttribute("aria-pressed", isWrapped);
   }
 };

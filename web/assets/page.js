@@ -3,70 +3,142 @@
 
 const main = () => document.querySelector("main");
 
-// A stream says that the page has changed; then it is fetched, and what is shown is morphed into it.
-let stream = null;
+// What the viewer has opened, typed, ticked or zoomed is theirs; what only the page sets is the page's.
+const isTheirs = (name, node) =>
+  name === "open" || name === "style"
+  || (["checked", "value"].includes(name) && node.matches("input:not([type=hidden]), textarea, select"));
 
+// Fetches what is at the address and morphs what is shown into it. Whether it is up to date now.
 const update = async () => {
   const answer = await fetch(location.href, { headers: { "x-live": "1" } }).catch(() => null);
-  if (!answer?.ok || answer.redirected) return;
-  const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (!next) return;
+  const next = answer && !answer.redirected
+    ? new DOMParser().parseFromString(await answer.text().catch(() => ""), "text/html").querySelector("main")
+    : null;
+  say(next ? "" : answer?.redirected
+    ? "You are not signed in any more: load the page again."
+    : "The server does not answer: what is here may be old.");
+  if (!next) return false;
   localise(next);
+  shownAt = performance.now();
   Idiomorph.morph(main(), next, {
     ignoreActiveValue: true,
-    callbacks: {
-      // What the viewer has opened, typed, ticked or zoomed is theirs.
-      beforeAttributeUpdated: (name) => !["open", "checked", "value", "style"].includes(name),
-    },
+    callbacks: { beforeAttributeUpdated: (name, node) => !isTheirs(name, node) },
   });
   document.dispatchEvent(new Event("morphed"));
+  return true;
 };
+
+// That what is shown may not be true any more.
+const say = (text) => {
+  const stale = document.querySelector("#stale");
+  stale.textContent = text;
+  stale.hidden = !text;
+};
+
+// A stream says that the page has changed.
+let stream = null;
 
 const listen = () => {
   stream?.close();
   stream = null;
   if (document.hidden || main()?.dataset.live !== "true") return;
   stream = new EventSource("/live?page=" + encodeURIComponent(location.pathname + location.search));
+  stream.addEventListener("open", () => say(""));
+  stream.addEventListener("error", ({ target }) => {
+    if (target === stream && navigator.onLine === false) say("There is no network: what is here may be old.");
+  });
   stream.addEventListener("changed", async () => {
     await update();
     if (main().dataset.live !== "true") listen();
   });
 };
 
-// Times are in UTC as they come; the viewer may want them as on their own clock.
+// A form that only shows does so at once, and the viewer stays where they are.
+const follow = async (form) => {
+  const said = [...new FormData(form)].filter(([, value]) => value !== "");
+  const address = new URL(form.action.split("?")[0] || location.pathname, location.href);
+  address.search = new URLSearchParams(said).toString();
+  history.replaceState(null, "", address);
+  main().setAttribute("aria-busy", "true");
+  const isShown = await update();
+  main().removeAttribute("aria-busy");
+  if (isShown) listen();
+  else location.assign(address);
+};
+document.addEventListener("change", ({ target }) => {
+  const form = target.closest("form[data-now]");
+  if (form && !target.disabled) follow(form);
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-now]")) return;
+  event.preventDefault();
+  follow(event.target);
+});
+
+// Times are in UTC as they come; the viewer may want them as in another place.
 const zone = () => localStorage.getItem("zone") ?? "UTC";
 
 const localise = (root) => {
-  const format = new Intl.DateTimeFormat("sv-SE", {
-    timeZone: zone() === "local" ? undefined : "UTC", dateStyle: "short", timeStyle: "medium",
-  });
-  for (const time of root.querySelectorAll("time[datetime]")) {
+  const timeZone = zone() === "local" ? undefined : zone();
+  const whole = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[datetime]:not([data-ticks])")) {
     const at = new Date(time.dateTime);
-    time.textContent = format.format(at);
-    time.title = at.toISOString();
+    const [day, clock] = whole.format(at).split(" ");
+    time.title = `${words(at - Date.now(), "away")}, ${at.toISOString()}`;
+    if (time.dataset.form === "line") {
+      time.firstChild.textContent = day;
+      time.lastChild.textContent = ` ${clock}.${String(at.getUTCMilliseconds()).padStart(3, "0")}`;
+    } else {
+      time.textContent = `${day} ${clock}`;
+    }
   }
 };
 
 const choice = document.querySelector("#zone");
-choice.hidden = false;
+const places = document.createElement("optgroup");
+places.label = "As in";
+places.append(...Intl.supportedValuesOf("timeZone").map((name) => new Option(name)));
+choice.append(places);
 choice.value = zone();
+if (!choice.value) choice.value = "UTC";
 choice.addEventListener("change", () => {
   localStorage.setItem("zone", choice.value);
   localise(document);
 });
 
-// A form that only shows does so at once.
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("form[data-now]");
-  if (form) form.requestSubmit();
-});
+// What is another text with every second goes on by itself.
+let shownAt = performance.now();
+
+const words = (ms, what) => {
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  let left = Math.floor(Math.abs(ms) / 1000);
+  const at = parts.findIndex(([length]) => left >= length);
+  const told = parts.slice(at < 0 ? 3 : at).slice(0, 2).map(([length, unit]) => {
+    const whole = Math.floor(left / length);
+    left -= whole * length;
+    return `${whole} ${unit}`;
+  }).join(" ");
+  if (what === "since") return told;
+  return ms >= 0 ? `in ${told}` : `${told} ago`;
+};
+setInterval(() => {
+  if (document.hidden) return;
+  const passed = performance.now() - shownAt;
+  for (const time of document.querySelectorAll("time[data-ticks]")) {
+    const what = time.dataset.ticks;
+    const text = words(Number(time.dataset.ms) + (what === "since" ? passed : -passed), what);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}, 1000);
 
 // One box ticks all of a name.
 const boxes = (all) => document.querySelectorAll(`input[type=checkbox][name="${all.dataset.all}"]`);
 document.addEventListener("change", ({ target }) => {
   if (target.dataset.all) for (const box of boxes(target)) box.checked = target.checked;
 });
-const unhide = () => { for (const all of document.querySelectorAll("[data-all]")) all.hidden = false; };
+
+// What is of use only with this script has its place already, and is seen from now on.
+const unhide = () => { for (const one of document.querySelectorAll("[data-script]")) one.hidden = false; };
 unhide();
 document.addEventListener("morphed", unhide);
 

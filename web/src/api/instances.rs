@@ -188,12 +188,10 @@ async fn told(conn: &mut PgConnection, of: &InstanceListed, kind: Kind) -> sqlx:
 /// What it waits for: none that runs or has ended waits for anything.
 pub(crate) async fn dependencies(State(app): State<App>, of: OfInstance) -> ApiResult {
     let mut conn = app.pool.acquire().await?;
-    let (instance, now) = (find(&mut conn, &of).await?, store::now(&mut conn).await?);
-    let why = waits::of_instance(&mut conn, &instance, now).await?;
-    let rows = why.map(|why| {
-        let holders = why.holders.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
-        json!({ "name": why.dependency, "reason": format!("{} {holders}", why.text).trim_end() })
-    });
+    let instance = find(&mut conn, &of).await?;
+    let graph = app.graphs.get(&mut conn, instance.version).await?;
+    let why = waits::of_instance(&mut conn, &instance, &graph).await?;
+    let rows = why.map(|why| json!({ "name": why.dependency, "reason": why.spoken() }));
     Ok(Json(json!({ "dependencies": rows.into_iter().collect::<Vec<_>>() })))
 }
 

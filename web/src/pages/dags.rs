@@ -31,7 +31,8 @@ use super::{
     links, local,
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
-    words::{Moment, away, duration},
+    ticking::Away,
+    words::{Moment, duration},
 };
 use crate::App;
 
@@ -63,7 +64,7 @@ struct Row {
     is_paused: bool,
     is_favorite: bool,
     schedule: String,
-    next_run: Option<(Moment, String)>,
+    next_run: Option<(Moment, Away)>,
     recent: Vec<Bar>,
     success: Option<i64>,
     typical: Option<String>,
@@ -185,7 +186,7 @@ fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed,
         is_paused: dag.is_paused,
         is_favorite: false,
         schedule: graph.schedule().in_words(),
-        next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), away(at, now))),
+        next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), Away { at, now })),
         success: (!ended.is_empty()).then(|| (succeeded * 100 / ended.len()) as i64),
         typical: millis.get(millis.len() / 2).map(|millis| duration(*millis)),
         recent: bars(&recent, now),

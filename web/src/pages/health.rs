@@ -15,7 +15,8 @@ use orchestrator::store::{
 
 use super::{
     page::{Frame, Page, PageResult},
-    words::{self, away},
+    ticking::Away,
+    words,
 };
 use crate::App;
 
@@ -41,8 +42,8 @@ impl Frame for HealthPage {
 }
 
 impl HealthPage {
-    fn ago(&self, at: &DateTime<Utc>) -> String {
-        away(*at, self.now)
+    fn ago(&self, at: &DateTime<Utc>) -> Away {
+        Away { at: *at, now: self.now }
     }
 }
 

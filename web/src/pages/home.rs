@@ -24,7 +24,8 @@ use super::{
     links,
     page::{Frame, Page, PageError},
     streaming::Worker,
-    words::{self, Moment, away, grouped, took},
+    ticking::{Away, Took},
+    words::{self, Moment, grouped},
 };
 use crate::App;
 
@@ -56,7 +57,7 @@ struct Coming {
     dag_id: DagId,
     link: String,
     at: Moment,
-    away: String,
+    away: Away,
 }
 
 impl Frame for HomePage {
@@ -100,12 +101,12 @@ impl HomePage {
         }
     }
 
-    fn since(&self, at: &DateTime<Utc>) -> String {
-        took(Some(*at), None, self.now)
+    fn since(&self, at: &DateTime<Utc>) -> Took {
+        Took::since(*at, self.now)
     }
 
-    fn ago(&self, at: &DateTime<Utc>) -> String {
-        away(*at, self.now)
+    fn ago(&self, at: &DateTime<Utc>) -> Away {
+        Away { at: *at, now: self.now }
     }
 }
 
@@ -147,7 +148,7 @@ async fn coming(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<(Ve
     let listed = dags::list(conn, &filter, Part { limit: ROWS, offset: 0 }).await?.rows;
     let coming = listed.into_iter().filter_map(|dag| {
         let at = dag.next_run_at?;
-        Some((at, Coming { link: links::dag(&dag.dag_id), at: at.into(), away: away(at, now), dag_id: dag.dag_id }))
+        Some((at, Coming { link: links::dag(&dag.dag_id), at: at.into(), away: Away { at, now }, dag_id: dag.dag_id }))
     });
     let (late, next): (Vec<_>, Vec<_>) = coming.partition(|(at, _)| *at < now - PATIENCE);
     let without = |all: Vec<(DateTime<Utc>, Coming)>| all.into_iter().map(|(_, coming)| coming).collect();

@@ -21,6 +21,7 @@ use orchestrator::commands::By;
 use serde::Deserialize;
 use tower::ServiceExt;
 
+use super::ticking::still;
 use crate::auth::Visitor;
 
 /// The pages, for somebody who has been let in.
@@ -101,7 +102,8 @@ impl Look {
             return None;
         }
         let mut hasher = DefaultHasher::new();
-        to_bytes(answer.into_body(), usize::MAX).await.ok()?.hash(&mut hasher);
+        let page = to_bytes(answer.into_body(), usize::MAX).await.ok()?;
+        still(std::str::from_utf8(&page).ok()?).for_each(|piece| piece.hash(&mut hasher));
         Some(hasher.finish())
     }
 }

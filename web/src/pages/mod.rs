@@ -26,6 +26,7 @@ mod run_list;
 mod runs;
 mod streaming;
 mod task;
+mod ticking;
 mod trigger;
 mod users;
 mod variables;

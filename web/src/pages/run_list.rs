@@ -22,7 +22,8 @@ use super::{
     links,
     page::PageError,
     pager::{Cursors, Pager},
-    words::{Moment, spoken, took},
+    ticking::Took,
+    words::{Moment, spoken},
 };
 use crate::api::cursor;
 
@@ -59,7 +60,7 @@ pub(crate) struct Row {
     pub(crate) run_type: &'static str,
     pub(crate) logical_date: Moment,
     pub(crate) start: Moment,
-    pub(crate) took: String,
+    pub(crate) took: Took,
     pub(crate) note: Option<String>,
     /// Who made it: somebody who had signed in, or what did.
     pub(crate) by: String,
@@ -155,7 +156,7 @@ impl RunList {
             run_type: run.run_type.as_str(),
             logical_date: Moment(run.logical_date),
             start: Moment(run.start_date),
-            took: took(run.start_date, run.end_date, now),
+            took: Took { from: run.start_date, to: run.end_date, now },
             note: run.note,
             by: run.triggering_user.unwrap_or_else(|| spoken(&run.triggered_by)),
             version: run.version_number,

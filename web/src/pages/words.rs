@@ -31,6 +31,25 @@ impl FastWritable for Moment {
     }
 }
 
+/// An instant before a line of a log, to the millisecond; `page.js` shows it in the same parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineMoment(pub(crate) DateTime<Utc>);
+
+impl Display for LineMoment {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let iso = self.0.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let (day, clock) = (self.0.format("%Y-%m-%d"), self.0.format("%H:%M:%S%.3f"));
+        write!(to, "<time datetime=\"{iso}\" data-form=\"line\"><span>{day}</span> {clock}</time>")
+    }
+}
+
+impl HtmlSafe for LineMoment {}
+impl FastWritable for LineMoment {
+    fn write_into(&self, to: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
+        Ok(write!(to, "{self}")?)
+    }
+}
+
 /// An instant where only text can be.
 pub(crate) fn plain(Moment(at): Moment) -> String {
     at.map_or_else(|| "–".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
@@ -60,9 +79,16 @@ pub(crate) fn duration(millis: i64) -> String {
 /// How far away an instant is: `in 5 min 2 s`, `3 h 1 min ago`.
 pub(crate) fn away(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let millis = (at - now).num_milliseconds();
-    let text = duration(millis.abs() / 1_000 * 1_000);
-    let text = text.replace(".0 s", " s");
+    let text = seconds(millis.abs());
     if millis >= 0 { format!("in {text}") } else { format!("{text} ago") }
+}
+
+/// A duration to the second.
+pub(crate) fn seconds(millis: i64) -> String {
+    match millis {
+        0..60_000 => format!("{} s", millis / 1_000),
+        _ => duration(millis),
+    }
 }
 
 /// A number with its thousands apart.

@@ -17,6 +17,7 @@ mod refusals;
 mod resources;
 mod streaming;
 mod tls;
+mod waits;
 mod world;
 mod xcom;
 

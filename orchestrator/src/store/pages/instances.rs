@@ -303,33 +303,3 @@ pub async fn cells(conn: &mut PgConnection, runs: &[RunKey], nodes: &[Node]) -> 
     .fetch_all(conn)
     .await
 }
-
-/// A task instance that has slots of a pool.
-#[derive(Clone, Debug)]
-pub struct Holder {
-    /// Its DAG.
-    pub dag_id: DagId,
-    /// Its run.
-    pub run_id: RunId,
-    /// Its task.
-    pub task_id: TaskId,
-    /// Its index in a mapped task.
-    pub map_index: i32,
-}
-
-/// Some of those that have slots of a pool, the longest first.
-///
-/// # Errors
-/// The database is down.
-pub async fn holders(conn: &mut PgConnection, pool: &str, limit: i64) -> sqlx::Result<Vec<Holder>> {
-    sqlx::query_as!(
-        Holder,
-        r#"select r.dag_id as "dag_id: DagId", r.run_id as "run_id: RunId", t.task_id as "task_id: TaskId", t.map_index
-           from task_instance t join dag_run r using (run_key)
-           where t.state in ('running', 'restarting') and t.pool = $1 order by t.start_date limit $2"#,
-        pool,
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}

@@ -11,6 +11,7 @@ pub mod runs;
 pub mod select;
 pub mod settings;
 pub mod versions;
+pub mod waits;
 pub mod xcoms;
 
 /// Which part of a list.

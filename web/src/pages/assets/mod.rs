@@ -24,6 +24,7 @@ use super::{
     links,
     page::{Frame, Page, PageResult},
     pager::Pager,
+    ticking::Away,
     words,
 };
 use crate::App;
@@ -52,7 +53,7 @@ pub(super) struct Row {
     asset: AssetListed,
     link: String,
     /// How long ago it was updated.
-    ago: Option<String>,
+    ago: Option<Away>,
     producers: Vec<Producer>,
     /// The DAGs that run when it is updated.
     consumers: Vec<DagId>,
@@ -87,7 +88,7 @@ async fn rows(conn: &mut sqlx::PgConnection, listed: Vec<AssetListed>) -> sqlx::
     let consumers = assets::waiting(conn, &names).await?;
     let row = |asset: AssetListed| Row {
         link: format!("/assets/{}", asset.asset_id),
-        ago: asset.last_event_at.map(|at| words::away(at, now)),
+        ago: asset.last_event_at.map(|at| Away { at, now }),
         producers: producers.iter().filter(|of| of.asset == asset.name).cloned().collect(),
         consumers: consumers.iter().filter(|(of, _)| *of == asset.name).map(|(_, dag)| dag.clone()).collect(),
         asset,

@@ -31,11 +31,7 @@ use orchestrator::{
 };
 use sqlx::PgConnection;
 
-use super::{
-    links,
-    page::PageError,
-    words::{Moment, away},
-};
+use super::{links, page::PageError, ticking::Away, words::Moment};
 use crate::App;
 
 /// What stands above every view of a DAG.
@@ -46,7 +42,7 @@ pub(crate) struct Head {
     is_paused: bool,
     description: Option<String>,
     schedule: String,
-    next_run: Option<(Moment, String)>,
+    next_run: Option<(Moment, Away)>,
     owner: String,
     tags: Vec<String>,
     version: i32,
@@ -100,7 +96,7 @@ impl Head {
             is_paused: dag.is_paused,
             description: graph.description().map(ToOwned::to_owned),
             schedule: graph.schedule().in_words(),
-            next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), away(at, now))),
+            next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), Away { at, now })),
             owner: graph.owner().to_owned(),
             tags: graph.tags().to_vec(),
             version: dag.version_number,

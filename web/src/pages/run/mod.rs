@@ -37,8 +37,9 @@ use super::{
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
     picture::{Focus, Picture},
+    ticking::Took,
     waits::{self, Why},
-    words::{self, Moment, took},
+    words::{self, Moment},
 };
 use crate::{App, auth};
 
@@ -56,9 +57,10 @@ pub(crate) struct RunPage {
     link: String,
     beside: Beside,
     pane: Pane,
-    why: Option<Why>,
+    why: Vec<Why>,
     told: Option<String>,
-    took: String,
+    took: Took,
+    now: chrono::DateTime<chrono::Utc>,
     conf: String,
     /// The updates of assets that made it.
     causes: Vec<EventListed>,
@@ -90,7 +92,7 @@ struct Row {
     state: TaskState,
     try_number: i32,
     start: Moment,
-    took: String,
+    took: Took,
     operator: String,
     note: Option<String>,
 }
@@ -151,7 +153,7 @@ pub(crate) async fn show(
     Ok(Page(RunPage {
         beside: Beside::of(&beside, |run| links::run(&dag_id, run)),
         pane: Pane::of_run(&app, &mut conn, &graph, &run).await?,
-        why: waits::of_run(&mut conn, &run, now).await?,
+        why: waits::of_run(&mut conn, &run, &graph, now).await?,
         causes: match run.run_type {
             RunType::AssetTriggered => assets::causes(&mut conn, run.run_key).await?,
             _ => Vec::new(),
@@ -159,7 +161,8 @@ pub(crate) async fn show(
         told: done.told(),
         dag_link: links::dag(&dag_id),
         link: links::run(&dag_id, &run_id),
-        took: took(run.start_date, run.end_date, now),
+        took: Took { from: run.start_date, to: run.end_date, now },
+        now,
         conf: serde_json::to_string_pretty(&run.conf).unwrap_or_default(),
         run,
         wanted,
@@ -187,7 +190,7 @@ async fn tasks(
         state: task.state,
         try_number: task.try_number,
         start: Moment(task.start_date),
-        took: took(task.start_date, task.end_date, now),
+        took: Took { from: task.start_date, to: task.end_date, now },
         operator: graph.task(task.node).map_or_else(String::new, |task| task.operator.clone()),
         note: task.note,
         task_id: task.task_id,

@@ -15,7 +15,8 @@ use self::curve::{MINUTES, Minute, minutes};
 pub(crate) use self::workers::Worker;
 use super::{
     page::{Frame, Page, PageResult},
-    words::{self, away, duration, grouped},
+    ticking::Away,
+    words::{self, duration, grouped},
 };
 use crate::App;
 
@@ -46,8 +47,8 @@ impl Frame for StreamingPage {
 }
 
 impl StreamingPage {
-    fn ago(&self, at: &DateTime<Utc>) -> String {
-        away(*at, self.now)
+    fn ago(&self, at: &DateTime<Utc>) -> Away {
+        Away { at: *at, now: self.now }
     }
 
     fn troubles(&self) -> impl Iterator<Item = (&str, String)> {

@@ -15,7 +15,7 @@ use orchestrator::{
 use sqlx::PgConnection;
 
 use super::{PageError, Wanted, find};
-use crate::{App, api::line_text};
+use crate::{App, api::line_text, pages::words::LineMoment};
 
 /// Lines on a page.
 const LINES: i64 = 2_000;
@@ -36,7 +36,7 @@ pub(super) struct Log {
 
 pub(super) struct Line {
     pub(super) number: i64,
-    pub(super) at: String,
+    pub(super) at: LineMoment,
     pub(super) level: String,
     pub(super) message: String,
 }
@@ -62,7 +62,7 @@ impl Log {
         let earlier = lines.first().filter(|_| is_cut).map(|line| line.line);
         let lines = lines.into_iter().map(|line| Line {
             number: line.line,
-            at: line.logged_at.format("%H:%M:%S%.3f").to_string(),
+            at: LineMoment(line.logged_at),
             level: line.level,
             message: line.message,
         });

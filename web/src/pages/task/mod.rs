@@ -34,8 +34,9 @@ use super::{
     dag::pane::Pane,
     links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
+    ticking::Took,
     waits::{self, Why},
-    words::{self, Moment, took},
+    words::{self, Moment},
 };
 use crate::App;
 
@@ -50,7 +51,8 @@ pub(crate) struct TaskPage {
     pane: Pane,
     why: Option<Why>,
     operator: String,
-    took: String,
+    took: Took,
+    now: chrono::DateTime<chrono::Utc>,
     tries: Vec<Try>,
     shown: i32,
     cause: Option<String>,
@@ -70,7 +72,7 @@ enum View {
 struct Try {
     number: i32,
     state: TaskState,
-    took: String,
+    took: Took,
 }
 
 /// What the page is asked for.
@@ -163,9 +165,10 @@ pub(crate) async fn show(
     Ok(Page(TaskPage {
         beside: Beside::of(&beside, |run| links::task(&dag_id, run, &task_id, wanted.map_index)),
         pane: Pane::of_task(&app, &mut conn, &graph, &instance).await?,
-        why: waits::of_instance(&mut conn, &instance, now).await?,
+        why: waits::of_instance(&mut conn, &instance, &graph).await?,
         operator: operator(&graph, &instance),
-        took: took(instance.start_date, end, now),
+        took: Took { from: instance.start_date, to: end, now },
+        now,
         tries: tries(&instance, &ended, now),
         dag_link: links::dag(&dag_id),
         run_link: links::run(&dag_id, &run_id),
@@ -207,7 +210,7 @@ fn tries(instance: &InstanceListed, ended: &[TryListed], now: chrono::DateTime<c
     let of = |ended: &TryListed| Try {
         number: ended.try_number,
         state: ended.state,
-        took: took(Some(ended.start_date), Some(ended.end_date), now),
+        took: Took { from: Some(ended.start_date), to: Some(ended.end_date), now },
     };
     let mut tries: Vec<_> = ended.iter().map(of).collect();
     // A try that was handed back is there once for each attempt; the last one tells how it ended.
@@ -215,7 +218,7 @@ fn tries(instance: &InstanceListed, ended: &[TryListed], now: chrono::DateTime<c
     tries.dedup_by_key(|listed| listed.number);
     tries.reverse();
     if instance.try_number > 0 && tries.last().is_none_or(|last| last.number < instance.try_number) {
-        let took = took(instance.start_date, None, now);
+        let took = Took { from: instance.start_date, to: None, now };
         tries.push(Try { number: instance.try_number, state: instance.state, took });
     }
     tries
