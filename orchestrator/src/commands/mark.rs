@@ -75,6 +75,56 @@ pub async fn preview_mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark)
     Ok(held.iter().flat_map(|held| to_change(held, mark.state)).collect())
 }
 
+/// What a command would do to a task instance.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The task instance, as it is.
+    pub of: Chosen,
+    /// What it would be then; none: it begins again.
+    pub then: TaskState,
+}
+
+/// Everything that a mark would change: what is marked, and what failed after it and begins again.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn foresee_mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark) -> Result<Vec<Change>, Refused> {
+    let mut tx = conn.begin().await?;
+    let held = choose(&mut tx, graphs, &mark.choice, Onto::Own).await?;
+    tx.rollback().await?;
+    let changes = held.iter().map(|held| (to_change(held, mark.state), held)).filter(|(marked, _)| !marked.is_empty());
+    let changes = changes.flat_map(|(marked, held)| {
+        let marked = marked.into_iter().map(|of| Change { of, then: mark.state.state() });
+        marked.chain(again(held).into_iter().map(|of| Change { of, then: TaskState::None }))
+    });
+    Ok(changes.collect())
+}
+
+/// Everything that a mark of a run would change.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn foresee_mark_run(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    (dag, run): (&DagId, &RunId),
+    state: MarkedRun,
+) -> Result<Vec<Change>, Refused> {
+    let mut tx = conn.begin().await?;
+    let held = choose(&mut tx, graphs, &whole(dag, run), Onto::Own).await?;
+    tx.rollback().await?;
+    let changes = held.iter().flat_map(|held| match state {
+        MarkedRun::Queued => Vec::new(),
+        MarkedRun::Success => succeeding(held).into_iter().map(|of| Change { of, then: TaskState::Success }).collect(),
+        MarkedRun::Failed => {
+            let (_, stopped) = failing(held);
+            let verdicts = overrides::stopped(&stopped);
+            stopped.into_iter().zip(verdicts).map(|(of, verdict)| Change { of, then: verdict.state }).collect()
+        }
+    });
+    Ok(changes.collect())
+}
+
 /// Says how task instances ended. What failed after them is cleared, so that the run goes on from there. Returns what
 /// was changed.
 ///
@@ -91,7 +141,7 @@ pub async fn mark(conn: &mut PgConnection, graphs: &Graphs, mark: &Mark, by: &By
         }
         let verdict = |chosen: &Chosen| Verdict { instance: chosen.instance, state: mark.state.state() };
         overrides::force(&mut tx, &to_change.iter().map(verdict).collect::<Vec<_>>(), &cause).await?;
-        let again: Vec<_> = held.after().filter(|instance| instance.state.is_failure()).cloned().collect();
+        let again = again(&held);
         // Counts the run anew, whether or not there is something to clear.
         reset(&mut tx, &held, &again).await?;
         if !again.is_empty() {
@@ -118,6 +168,15 @@ fn to_change(held: &Held, state: Marked) -> Vec<Chosen> {
     held.chosen().filter(|instance| instance.state != state.state()).cloned().collect()
 }
 
+/// What failed after what is marked.
+fn again(held: &Held) -> Vec<Chosen> {
+    held.after().filter(|instance| instance.state.is_failure()).cloned().collect()
+}
+
+fn whole(dag: &DagId, run: &RunId) -> Choice {
+    Choice { dag_id: dag.clone(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() }
+}
+
 /// Says how a run ended, or starts it again.
 ///
 /// # Errors
@@ -131,9 +190,8 @@ pub async fn mark_run(
     by: &By,
 ) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
-    let choice = Choice { dag_id: dag.clone(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
     let cause = format!("the run was marked ({})", by.way.as_str());
-    for mut held in choose(&mut tx, graphs, &choice, Onto::Own).await? {
+    for mut held in choose(&mut tx, graphs, &whole(dag, run), Onto::Own).await? {
         match state {
             MarkedRun::Queued => {
                 run_states::mark_as(&mut tx, held.run.run_key, None).await?;
@@ -156,17 +214,13 @@ pub async fn mark_run(
 
 /// Teardowns that have not ended still run, and the run ends with them.
 async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let still_runs = |instance: &Chosen| held.graph.is_teardown(instance.node) && !instance.state.is_finished();
-    let is_marked = |instance: &&Chosen| {
-        !matches!(instance.state, TaskState::Success | TaskState::Removed) && !still_runs(instance)
-    };
-    let marked: Vec<_> = held.all.iter().filter(is_marked).cloned().collect();
+    let marked = succeeding(held);
     let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
     overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;
     run_states::mark_as(tx, held.run.run_key, None).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;
-    if !held.all.iter().any(still_runs) {
+    if !held.all.iter().any(|instance| tears_down(held, instance)) {
         run_states::end(tx, run.run_key, RunState::Success).await?;
         run.state = RunState::Success;
     }
@@ -174,11 +228,28 @@ async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &st
     Ok(())
 }
 
-/// The same, and what runs is stopped. A run that does not run is not torn down: nothing would end it.
-async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let still_runs = |instance: &Chosen| held.run.state == RunState::Running && held.graph.is_teardown(instance.node);
+/// Whether it is a teardown that has still to run.
+fn tears_down(held: &Held, instance: &Chosen) -> bool {
+    held.graph.is_teardown(instance.node) && !instance.state.is_finished()
+}
+
+fn succeeding(held: &Held) -> Vec<Chosen> {
+    let is_marked = |instance: &&Chosen| {
+        !matches!(instance.state, TaskState::Success | TaskState::Removed) && !tears_down(held, instance)
+    };
+    held.all.iter().filter(is_marked).cloned().collect()
+}
+
+/// The teardowns that still run, and what is stopped. A run that does not run is not torn down: nothing would end it.
+fn failing(held: &Held) -> (Vec<Chosen>, Vec<Chosen>) {
+    let is_running = held.run.state == RunState::Running;
     let unfinished = held.all.iter().filter(|instance| !instance.state.is_finished()).cloned();
-    let (teardowns, stopped): (Vec<_>, Vec<_>) = unfinished.partition(still_runs);
+    unfinished.partition(|instance| is_running && held.graph.is_teardown(instance.node))
+}
+
+/// The same, and what runs is stopped.
+async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
+    let (teardowns, stopped) = failing(held);
     overrides::force(tx, &overrides::stopped(&stopped), cause).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;

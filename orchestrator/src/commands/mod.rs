@@ -31,7 +31,10 @@ pub use self::{
         NewVariable, create_connection, create_variable, delete_connection, delete_variable, update_connection,
         update_variable,
     },
-    mark::{Mark, Marked, MarkedRun, mark, mark_run, preview_mark, set_note, set_task_note},
+    mark::{
+        Change, Mark, Marked, MarkedRun, foresee_mark, foresee_mark_run, mark, mark_run, preview_mark, set_note,
+        set_task_note,
+    },
     pause::{set_paused, set_paused_within},
     pools::{create_pool, delete_pool, update_pool},
     sign_in::{NotSignedIn, sign_in, sign_in_as},

@@ -142,7 +142,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 33] = [
+const PAGES: [(&str, &str); 34] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -164,6 +164,7 @@ const PAGES: [(&str, &str); 33] = [
     ("task", "/dags/example_retry/runs/one/tasks/boom"),
     ("act", "/dags/example_retry/runs/one/act/clear?task=boom&downstream=true"),
     ("runs", "/runs"),
+    ("tasks", "/tasks"),
     ("pools", "/pools"),
     ("streaming", "/streaming"),
     ("backfills", "/backfills"),

@@ -27,7 +27,9 @@ async fn everything_is_set_by_hand() {
     assert_eq!(dags().await.unwrap().status(), 200);
     browser.open("/account").await;
     assert!(!browser.text("main").await.contains(&token));
-    browser.press("Revoke").await;
+    browser.click("details.confirm summary").await;
+    browser.press("Revoke laptop").await;
+    browser.see("[role=status]", "The token is revoked").await;
     browser.see("main", "Programs sign in with a token").await;
     assert_eq!(dags().await.unwrap().status(), 403);
 
@@ -74,6 +76,8 @@ async fn a_backfill_is_shown_before_it_is_made(browser: &Browser) {
     browser.press("Run them").await;
     browser.see("#backfill-1", "2026-01-05").await;
     browser.open("/backfills").await;
-    browser.press("Cancel").await;
+    browser.click("details.confirm summary").await;
+    browser.press("Cancel backfill 1").await;
+    browser.see("[role=status]", "Backfill 1 is cancelled").await;
     browser.see("#backfill-1", "completed").await;
 }

@@ -15,10 +15,11 @@ use orchestrator::{
 use super::{Visitor, not_signed_in, refuse, roles};
 
 /// What everybody may read who has signed in: there is no more in it than they may see ([`Sight`]).
-const SIFTED: [&str; 10] = [
+const SIFTED: [&str; 11] = [
     "/",
     "/dags",
     "/runs",
+    "/tasks",
     "/live",
     "/api/v2/dags",
     "/api/v2/dagStats",

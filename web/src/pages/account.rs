@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::{
     page::{Frame, Page, PageError, PageResult},
+    told::{self, Deed},
     words::Moment,
 };
 use crate::{App, auth::Visitor};
@@ -84,7 +85,7 @@ pub(crate) async fn revoke_token(
     Path(id): Path<i64>,
 ) -> Result<Redirect, PageError> {
     commands::revoke_token(&mut *app.pool.acquire().await?, &user(visitor)?, id, &by).await?;
-    Ok(Redirect::to("/account"))
+    Ok(told::after("/account", Deed::Revoked, "The token"))
 }
 
 #[derive(Deserialize)]

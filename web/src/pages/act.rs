@@ -7,9 +7,10 @@ use axum::{
     response::Redirect,
 };
 use orchestrator::{
-    commands::{self, By, Clear, Mark, Marked, MarkedRun, NamedTask, Only, Refused, RunChoice, TaskChoice},
+    commands::{self, By, Change, Clear, Mark, Marked, MarkedRun, NamedTask, Only, Refused, RunChoice, TaskChoice},
     ids::{DagId, RunId, TaskId},
-    store::{overrides::Chosen, pages::runs},
+    state::TaskState,
+    store::pages::runs,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -108,7 +109,7 @@ pub(crate) struct ActPage {
     deed: Deed,
     to: To,
     count: usize,
-    instances: Vec<Chosen>,
+    changes: Vec<Change>,
 }
 
 impl Frame for ActPage {
@@ -128,25 +129,42 @@ impl ActPage {
         of_task.chain(around).chain((self.deed == Deed::Clear).then_some(failed)).collect()
     }
 
+    fn then(&self, change: &Change) -> String {
+        match change.then {
+            TaskState::None if change.of.state == TaskState::Running => "stops, and begins again".to_owned(),
+            TaskState::None => "begins again".to_owned(),
+            state => words::spoken(state),
+        }
+    }
+
     /// Whether a whole run is marked, which says how the run ended.
     fn is_of_run(&self) -> bool {
         self.deed != Deed::Clear && self.to.task.is_empty()
     }
 }
 
-async fn preview(
+async fn foresee(
     app: &App,
     conn: &mut PgConnection,
     (dag_id, run_id, deed): (&DagId, &RunId, Deed),
     to: &To,
-) -> Result<Vec<Chosen>, Refused> {
-    match deed.marked() {
-        None => commands::preview_clear(conn, &app.graphs, &to.clear(dag_id, run_id)).await,
-        Some(_) if to.task.is_empty() => Ok(Vec::new()),
-        Some(state) => {
-            let mark = Mark { choice: to.choice(dag_id, run_id), state };
-            commands::preview_mark(conn, &app.graphs, &mark).await
-        }
+) -> Result<Vec<Change>, Refused> {
+    let Some(state) = deed.marked() else {
+        let cleared = commands::preview_clear(conn, &app.graphs, &to.clear(dag_id, run_id)).await?;
+        return Ok(cleared.into_iter().map(|of| Change { of, then: TaskState::None }).collect());
+    };
+    if to.task.is_empty() {
+        return commands::foresee_mark_run(conn, &app.graphs, (dag_id, run_id), of_run(state)?).await;
+    }
+    let mark = Mark { choice: to.choice(dag_id, run_id), state };
+    commands::foresee_mark(conn, &app.graphs, &mark).await
+}
+
+fn of_run(state: Marked) -> Result<MarkedRun, Refused> {
+    match state {
+        Marked::Success => Ok(MarkedRun::Success),
+        Marked::Failed => Ok(MarkedRun::Failed),
+        Marked::Skipped => Err(Refused::Invalid("a run cannot be skipped".to_owned())),
     }
 }
 
@@ -158,11 +176,11 @@ pub(crate) async fn ask(
     let mut conn = app.pool.acquire().await?;
     let found = runs::get(&mut conn, &dag_id, &run_id).await?;
     found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
-    let mut instances = preview(&app, &mut conn, (&dag_id, &run_id, deed), &to).await?;
-    let count = instances.len();
-    instances.truncate(SHOWN);
+    let mut changes = foresee(&app, &mut conn, (&dag_id, &run_id, deed), &to).await?;
+    let count = changes.len();
+    changes.truncate(SHOWN);
     let (dag_link, link) = (links::dag(&dag_id), links::run(&dag_id, &run_id));
-    Ok(Page(ActPage { dag_id, run_id, dag_link, link, deed, to, count, instances }))
+    Ok(Page(ActPage { dag_id, run_id, dag_link, link, deed, to, count, changes }))
 }
 
 pub(crate) async fn act(
@@ -179,12 +197,7 @@ pub(crate) async fn act(
             commands::mark(&mut conn, &app.graphs, &mark, &by).await?.len()
         }
         Some(state) => {
-            let state = match state {
-                Marked::Success => MarkedRun::Success,
-                Marked::Failed => MarkedRun::Failed,
-                Marked::Skipped => return Err(Refused::Invalid("a run cannot be skipped".to_owned()).into()),
-            };
-            commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, state, &by).await?;
+            commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, of_run(state)?, &by).await?;
             1
         }
     };
@@ -208,7 +221,7 @@ impl Done {
             if self.count == 1 { "1 task instance".to_owned() } else { format!("{} task instances", self.count) };
         Some(match self.done? {
             Deed::Clear => format!("{instances} cleared: what can run runs again."),
-            deed => format!("Marked as {}. What comes after goes on from there.", deed.path()),
+            deed => format!("Marked as {}.", deed.path()),
         })
     }
 }

@@ -23,7 +23,7 @@ use super::{
     links,
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
-    words,
+    told, words,
 };
 use crate::{App, auth::needs};
 
@@ -119,5 +119,10 @@ pub(crate) async fn act(
     }
     drop(conn);
     app.wake.everybody();
-    Ok(Redirect::to(&links::local(&back)))
+    let done = match deed {
+        Deed::Pause => told::Deed::Paused,
+        Deed::Unpause => told::Deed::Resumed,
+        Deed::Cancel => told::Deed::Cancelled,
+    };
+    Ok(told::after(&links::local(&back), done, &format!("Backfill {}", id.0)))
 }

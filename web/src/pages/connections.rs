@@ -25,6 +25,7 @@ use super::{
     links,
     page::{Frame, Page, PageError, PageResult, filled},
     pager::Pager,
+    told::{self, Deed},
 };
 use crate::App;
 
@@ -137,7 +138,7 @@ pub(crate) async fn create(
 ) -> Result<Redirect, PageError> {
     let new = said.connection(Connection::default())?;
     commands::create_connection(&mut *app.pool.acquire().await?, &app.keys, &said.connection_id, &new, &by).await?;
-    Ok(Redirect::to("/connections"))
+    Ok(told::after("/connections", Deed::Made, &said.connection_id))
 }
 
 pub(crate) async fn change(
@@ -150,7 +151,7 @@ pub(crate) async fn change(
     let now = connections::list(&mut conn, Some(&id)).await?.pop().ok_or_else(|| Refused::NoConnection(id.clone()))?;
     let new = said.connection(Connection::open(now, &app.keys)?)?;
     commands::update_connection(&mut conn, &app.keys, &id, &new, &by).await?;
-    Ok(Redirect::to("/connections"))
+    Ok(told::after("/connections", Deed::Saved, &id))
 }
 
 pub(crate) async fn delete(
@@ -159,5 +160,5 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Redirect, PageError> {
     commands::delete_connection(&mut *app.pool.acquire().await?, &id, &by).await?;
-    Ok(Redirect::to("/connections"))
+    Ok(told::after("/connections", Deed::Deleted, &id))
 }

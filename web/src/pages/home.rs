@@ -101,6 +101,30 @@ impl HomePage {
         }
     }
 
+    /// A number of rows; one more than are shown stands for all that are not.
+    fn shown(&self, rows: usize) -> String {
+        if rows as i64 >= ROWS { format!("{ROWS}+") } else { rows.to_string() }
+    }
+
+    /// What a line is for.
+    fn gate(&self, line: &Line) -> String {
+        let gate = line.gate.as_str();
+        match gate.split_once(':') {
+            Some(("pool", name)) => format!("the pool {name}"),
+            Some((_, task)) => format!("others of {task} (max_active_tis_per_dag)"),
+            None => "others of their run (max_active_tasks), or until their DAG is unpaused".to_owned(),
+        }
+    }
+
+    /// The tasks that stand in it.
+    fn of_line(&self, line: &Line) -> String {
+        let gate = line.gate.as_str();
+        let pool = gate.strip_prefix("pool:").unwrap_or_default();
+        let (dag, task) = gate.strip_prefix("task:").and_then(|of| of.rsplit_once('/')).unwrap_or_default();
+        let pairs = [("state", "scheduled"), ("pool", pool), ("dag", dag), ("q", task)];
+        format!("/tasks{}", links::query(&pairs))
+    }
+
     fn since(&self, at: &DateTime<Utc>) -> Took {
         Took::since(*at, self.now)
     }

@@ -26,7 +26,9 @@ mod run_list;
 mod runs;
 mod streaming;
 mod task;
+mod tasks;
 mod ticking;
+mod told;
 mod trigger;
 mod users;
 mod variables;
@@ -46,6 +48,7 @@ use crate::{App, auth};
 
 /// The routes of the pages.
 pub(crate) fn router(app: &App) -> Router<App> {
+    let pages = || pages().layer(middleware::from_fn(told::hear));
     let live = live::Pages(pages().layer(middleware::from_fn(auth::permit)).with_state(app.clone()));
     pages().route("/live", get(live::stream).layer(Extension(live))).fallback(page::not_found)
 }
@@ -55,6 +58,7 @@ fn pages() -> Router<App> {
         .route("/", get(home::show))
         .route("/audit", get(audit::show))
         .route("/health", get(health::show))
+        .route("/tasks", get(tasks::show))
         .route("/pools", get(pools::show).post(pools::create))
         .route("/pools/{name}", post(pools::change))
         .route("/pools/{name}/delete", post(pools::delete))

@@ -13,6 +13,7 @@ use orchestrator::{
     store::pages::select::cursor::NotTurned,
 };
 
+use super::told;
 use crate::auth::{self, Lacking};
 
 /// An entry of the navigation.
@@ -24,10 +25,11 @@ pub(crate) struct Entry {
 }
 
 /// All entries: section, address, name.
-const ENTRIES: [(&str, &str, &str); 13] = [
+const ENTRIES: [(&str, &str, &str); 14] = [
     ("home", "/", "Home"),
     ("dags", "/dags", "DAGs"),
     ("runs", "/runs", "Runs"),
+    ("tasks", "/tasks", "Tasks"),
     ("backfills", "/backfills", "Backfills"),
     ("assets", "/assets", "Assets"),
     ("streaming", "/streaming", "Streaming"),
@@ -72,6 +74,11 @@ pub(crate) trait Frame {
     /// Whether whoever looks may change what all DAGs share.
     fn is_op(&self) -> bool {
         auth::is_at_least(Role::Op)
+    }
+
+    /// What was done before it was shown.
+    fn done_before(&self) -> Option<String> {
+        told::now()
     }
 
     /// Whether it may change by itself.

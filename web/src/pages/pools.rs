@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{
     links,
     page::{Frame, Page, PageError, PageResult, filled},
+    told::{self, Deed},
 };
 use crate::App;
 
@@ -78,7 +79,7 @@ pub(crate) async fn create(
 ) -> Result<Redirect, PageError> {
     commands::create_pool(&mut *app.pool.acquire().await?, &wanted.pool(&wanted.name), &by).await?;
     app.wake.everybody();
-    Ok(Redirect::to("/pools"))
+    Ok(told::after("/pools", Deed::Made, &wanted.name))
 }
 
 pub(crate) async fn change(
@@ -89,7 +90,7 @@ pub(crate) async fn change(
 ) -> Result<Redirect, PageError> {
     commands::update_pool(&mut *app.pool.acquire().await?, &wanted.pool(&name), &by).await?;
     app.wake.everybody();
-    Ok(Redirect::to("/pools"))
+    Ok(told::after("/pools", Deed::Saved, &name))
 }
 
 pub(crate) async fn delete(
@@ -98,5 +99,5 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
 ) -> Result<Redirect, PageError> {
     commands::delete_pool(&mut *app.pool.acquire().await?, &name, &by).await?;
-    Ok(Redirect::to("/pools"))
+    Ok(told::after("/pools", Deed::Deleted, &name))
 }

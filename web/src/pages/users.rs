@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{
     links,
     page::{Frame, Page, PageError, PageResult},
+    told::{self, Deed},
     words,
 };
 use crate::App;
@@ -76,7 +77,7 @@ pub(crate) async fn change(
     Form(said): Form<Said>,
 ) -> Result<Redirect, PageError> {
     commands::set_role(&mut *app.pool.acquire().await?, &name, said.role, &by).await?;
-    Ok(Redirect::to("/users"))
+    Ok(told::after("/users", Deed::Saved, &name))
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,7 +93,7 @@ pub(crate) async fn grant(
     Form(Granted { dag_id, role }): Form<Granted>,
 ) -> Result<Redirect, PageError> {
     commands::grant_dag(&mut *app.pool.acquire().await?, &name, &dag_id, role, &by).await?;
-    Ok(Redirect::to("/users"))
+    Ok(told::after("/users", Deed::Saved, &name))
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +108,7 @@ pub(crate) async fn revoke(
     Form(Revoked { dag_id }): Form<Revoked>,
 ) -> Result<Redirect, PageError> {
     commands::revoke_dag(&mut *app.pool.acquire().await?, &name, &dag_id, &by).await?;
-    Ok(Redirect::to("/users"))
+    Ok(told::after("/users", Deed::Saved, &name))
 }
 
 /// Another password, made here.
@@ -127,5 +128,5 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
 ) -> Result<Redirect, PageError> {
     commands::delete_user(&mut *app.pool.acquire().await?, &name, &by).await?;
-    Ok(Redirect::to("/users"))
+    Ok(told::after("/users", Deed::Deleted, &name))
 }

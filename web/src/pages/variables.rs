@@ -26,6 +26,7 @@ use super::{
     links,
     page::{Frame, Page, PageError, PageResult, filled},
     pager::Pager,
+    told::{self, Deed},
 };
 use crate::App;
 
@@ -101,7 +102,7 @@ pub(crate) async fn create(
 ) -> Result<Redirect, PageError> {
     let new = NewVariable { key: &said.key, value: &said.value, description: filled(&said.description) };
     commands::create_variable(&mut *app.pool.acquire().await?, &app.keys, new, &by).await?;
-    Ok(Redirect::to("/variables"))
+    Ok(told::after("/variables", Deed::Made, &said.key))
 }
 
 pub(crate) async fn change(
@@ -126,7 +127,7 @@ pub(crate) async fn change(
     };
     let new = NewVariable { key: &key, value: &value, description: filled(&said.description) };
     commands::update_variable(&mut conn, &app.keys, new, &by).await?;
-    Ok(Redirect::to("/variables"))
+    Ok(told::after("/variables", Deed::Saved, &key))
 }
 
 pub(crate) async fn delete(
@@ -135,5 +136,5 @@ pub(crate) async fn delete(
     Path(key): Path<String>,
 ) -> Result<Redirect, PageError> {
     commands::delete_variable(&mut *app.pool.acquire().await?, &key, &by).await?;
-    Ok(Redirect::to("/variables"))
+    Ok(told::after("/variables", Deed::Deleted, &key))
 }

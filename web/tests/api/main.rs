@@ -7,6 +7,7 @@ mod auth;
 mod bulk;
 mod cursors;
 mod deletes;
+mod dialogs;
 mod granted;
 mod lists;
 mod logs;

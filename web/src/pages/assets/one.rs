@@ -26,6 +26,7 @@ use crate::{
         links,
         page::{Frame, Page, PageError, PageResult, filled},
         pager::Pager,
+        told::{self, Deed},
         words,
     },
 };
@@ -115,5 +116,5 @@ pub(crate) async fn update(
     commands::update_asset(&mut conn, &row.asset.name, &extra, &by).await?;
     drop(conn);
     app.wake.everybody();
-    Ok(Redirect::to(&row.link))
+    Ok(told::after(&row.link, Deed::Saved, "The update"))
 }

@@ -21,7 +21,9 @@ use crate::{
     pages::{
         Frame, Page, PageError, PageResult,
         backfills::{List, Wanted},
-        links, words,
+        links,
+        told::{self, Deed},
+        words,
     },
 };
 
@@ -130,9 +132,9 @@ pub(crate) async fn create(
 ) -> Result<Redirect, PageError> {
     let page = format!("{}/backfills", links::dag(&dag_id));
     let backfill = asked.backfill(dag_id).map_err(Refused::Invalid)?;
-    commands::create_backfill(&mut *app.pool.acquire().await?, &app.graphs, &backfill, &by).await?;
+    let made = commands::create_backfill(&mut *app.pool.acquire().await?, &app.graphs, &backfill, &by).await?;
     app.wake.everybody();
-    Ok(Redirect::to(&page))
+    Ok(told::after(&page, Deed::Made, &format!("Backfill {}", made.0)))
 }
 
 impl BackfillsPage {

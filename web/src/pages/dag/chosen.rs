@@ -12,7 +12,11 @@ use orchestrator::{
     commands::{self, By, Choice, Clear, MarkedRun, Only, Refused, RunChoice, TaskChoice},
     ids::{DagId, RunId},
     state::RunState,
-    store::pages::runs::{self, RunListed},
+    store::pages::{
+        Page as Part,
+        instances::{self, InstanceFilter},
+        runs::{self, RunListed},
+    },
 };
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -72,6 +76,16 @@ impl Deed {
         }
     }
 
+    /// What becomes of its task instances.
+    fn becomes(self) -> &'static str {
+        match self {
+            Self::Clear | Self::ClearFailed => "will be cleared",
+            Self::Success => "will have succeeded",
+            Self::Failed => "will have failed or be skipped",
+            Self::Delete => "will be gone with it",
+        }
+    }
+
     fn clear(self, dag_id: &DagId, run_id: &RunId) -> Option<Clear> {
         let only = match self {
             Self::Clear => Only::All,
@@ -106,8 +120,8 @@ struct Row {
     link: String,
     /// None: it is gone.
     state: Option<RunState>,
-    /// Task instances that are cleared.
-    cleared: Option<usize>,
+    /// Task instances that change, or go with it.
+    touched: Option<usize>,
     /// Why nothing was done to it.
     refused: Option<String>,
 }
@@ -156,14 +170,29 @@ pub(crate) async fn ask(
     let mut rows = Vec::with_capacity(runs.len());
     for run_id in runs {
         let run = find(&mut conn, &dag_id, run_id).await?;
-        let cleared = match deed.clear(&dag_id, &run.run_id) {
-            Some(clear) => Some(commands::preview_clear(&mut conn, &app.graphs, &clear).await?.len()),
-            None => None,
-        };
+        let touched = Some(touched(&app, &mut conn, deed, &run).await?);
         let link = links::run(&dag_id, &run.run_id);
-        rows.push(Row { run_id: run.run_id, link, state: Some(run.state), cleared, refused: None });
+        rows.push(Row { run_id: run.run_id, link, state: Some(run.state), touched, refused: None });
     }
     Ok(Page(ChosenPage { link: links::dag(&dag_id), dag_id, deed, rows, done: None }))
+}
+
+async fn touched(app: &App, conn: &mut PgConnection, deed: Deed, run: &RunListed) -> Result<usize, PageError> {
+    let of = (&run.dag_id, &run.run_id);
+    let state = match deed {
+        Deed::Success => MarkedRun::Success,
+        Deed::Failed => MarkedRun::Failed,
+        Deed::Delete => {
+            let none = Part { limit: 0, offset: 0 };
+            let listed = instances::list(conn, &InstanceFilter::of_key(run.run_key), none).await?;
+            return Ok(usize::try_from(listed.total).unwrap_or_default());
+        }
+        Deed::Clear | Deed::ClearFailed => {
+            let Some(clear) = deed.clear(of.0, of.1) else { return Ok(0) };
+            return Ok(commands::preview_clear(conn, &app.graphs, &clear).await?.len());
+        }
+    };
+    Ok(commands::foresee_mark_run(conn, &app.graphs, of, state).await?.len())
 }
 
 pub(crate) async fn act(
@@ -183,7 +212,7 @@ pub(crate) async fn act(
             Err(refused) => {
                 let state = runs::get(&mut conn, &dag_id, &run_id).await?.map(|run| run.state);
                 let link = links::run(&dag_id, &run_id);
-                rows.push(Row { run_id, link, state, cleared: None, refused: Some(refused.to_string()) });
+                rows.push(Row { run_id, link, state, touched: None, refused: Some(refused.to_string()) });
             }
         }
     }

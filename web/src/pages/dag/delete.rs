@@ -21,7 +21,10 @@ use orchestrator::{
 use super::Head;
 use crate::{
     App,
-    pages::{Frame, Page, PageError, PageResult},
+    pages::{
+        Frame, Page, PageError, PageResult,
+        told::{self, Deed},
+    },
 };
 
 const COUNTED: Part = Part { limit: 1, offset: 0 };
@@ -54,5 +57,5 @@ pub(crate) async fn act(
     Path(dag_id): Path<DagId>,
 ) -> Result<Redirect, PageError> {
     commands::delete_dag(&mut *app.pool.acquire().await?, &dag_id, &by).await?;
-    Ok(Redirect::to("/dags"))
+    Ok(told::after("/dags", Deed::Deleted, dag_id.as_str()))
 }

@@ -38,6 +38,7 @@ use super::{
     pager::Pager,
     picture::{Focus, Picture},
     ticking::Took,
+    told::{self, Deed},
     waits::{self, Why},
     words::{self, Moment},
 };
@@ -213,5 +214,5 @@ pub(crate) async fn note(
 ) -> Result<Redirect, PageError> {
     let note = Some(note.trim()).filter(|note| !note.is_empty());
     commands::set_note(&mut *app.pool.acquire().await?, &dag_id, &run_id, note, &by).await?;
-    Ok(Redirect::to(&links::run(&dag_id, &run_id)))
+    Ok(told::after(&links::run(&dag_id, &run_id), Deed::Saved, "The note"))
 }

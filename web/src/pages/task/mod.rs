@@ -35,6 +35,7 @@ use super::{
     links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
     ticking::Took,
+    told::{self, Deed},
     waits::{self, Why},
     words::{self, Moment},
 };
@@ -268,5 +269,5 @@ pub(crate) async fn note(
     let instance = find(&mut conn, &dag_id, &run_id, &task_id, map_index).await?;
     let note = Some(note.trim()).filter(|note| !note.is_empty());
     commands::set_task_note(&mut conn, &[instance], note, &by).await?;
-    Ok(Redirect::to(&links::task(&dag_id, &run_id, &task_id, map_index)))
+    Ok(told::after(&links::task(&dag_id, &run_id, &task_id, map_index), Deed::Saved, "The note"))
 }

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{Path, State},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
 use orchestrator::{
@@ -23,6 +23,7 @@ use self::field::{Asked, Kind};
 use super::{
     links,
     page::{Frame, Page, PageError, PageResult},
+    told::{self, Deed},
 };
 use crate::App;
 
@@ -125,7 +126,7 @@ pub(crate) async fn trigger(
     match made {
         Ok(run) => {
             app.wake.everybody();
-            Ok(Redirect::to(&links::run(&dag_id, &run)).into_response())
+            Ok(told::after(&links::run(&dag_id, &run), Deed::Triggered, "").into_response())
         }
         Err(Refused::Failed(error)) => Err(error.into()),
         // What was typed is still there.
