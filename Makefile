@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # The statements are checked against the committed cache; only `make sqlx` asks a database.
 export SQLX_OFFLINE := true
 
-.PHONY: help up test clean sqlx
+.PHONY: help up test clean sqlx screenshots
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,13 @@ test: ## every check and every test
 sqlx: ## write the offline cache of the SQL statements
 	cargo build --workspace --bins
 	local/sqlx-prepare.sh
+
+screenshots: ## the pictures of the README, by the browser test
+	cargo build --workspace --bins
+	cargo test -p tests --test browser -- every_page_is_fit_for_everybody
+	cp target/screenshots/dags-desk.png docs/dags.png
+	cp target/screenshots/grid-desk.png docs/grid.png
+	cp target/screenshots/task-desk.png docs/task.png
 
 clean: ## forget all data of the local stack
 	@if [ -x target/debug/local ]; then target/debug/local clean; else rm -rf .state; fi

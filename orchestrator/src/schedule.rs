@@ -130,7 +130,14 @@ impl Schedule {
     /// The schedule as people read it.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let cron = |expression: &String| parse(expression).map_or_else(|_| expression.clone(), |cron| cron.describe());
+        let cron = |expression: &String| {
+            let text = parse(expression).map_or_else(|_| expression.clone(), |cron| cron.describe());
+            let text = text.trim_end_matches('.').replacen("At every", "Every", 1);
+            // A clock time alone is one of every day.
+            let is_daily =
+                text.starts_with("At ") && text[3..].bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+            if is_daily { format!("{text}, every day") } else { text }
+        };
         let zoned =
             |text: String, timezone: &str| if timezone == "UTC" { text } else { format!("{text} ({timezone})") };
         match self {

@@ -25,11 +25,12 @@ const zoom = (to, x = frame().clientWidth / 2, y = frame().clientHeight / 2) => 
   frame().scrollTo(left - x, top - y);
 };
 
-const fit = () => {
+const fitting = () => {
   const { width, height } = drawing().viewBox.baseVal;
   const room = { width: frame().clientWidth - PADDING, height: parseFloat(getComputedStyle(frame()).maxHeight) - PADDING };
-  zoom(Math.min(room.width / width, room.height / height));
+  return Math.min(room.width / width, room.height / height);
 };
+const fit = () => zoom(fitting());
 
 const deeds = { in: () => zoom(scale * STEP), out: () => zoom(scale / STEP), fit, whole: () => zoom(1) };
 const keys = { "+": "in", "=": "in", "-": "out", 0: "whole", f: "fit" };
@@ -66,4 +67,6 @@ document.addEventListener("pointerdown", (event) => {
 });
 
 document.addEventListener("morphed", show);
+// At first it fills its frame, as far as its names can be read and are not huge.
+if (drawing()) scale = Math.min(1.5, Math.max(0.7, fitting()));
 show();

@@ -174,8 +174,9 @@ fn a_schedule_in_a_few_words() {
 #[test]
 fn a_schedule_as_people_read_it() {
     for (schedule, words) in [
-        (Schedule::cron("0 6 * * *"), "At 06:00."),
-        (Schedule::cron_in("0 6 * * *", "Europe/Amsterdam"), "At 06:00. (Europe/Amsterdam)"),
+        (Schedule::cron("0 6 * * *"), "At 06:00, every day"),
+        (Schedule::cron("*/10 * * * *"), "Every 10 minutes"),
+        (Schedule::cron_in("0 6 * * *", "Europe/Amsterdam"), "At 06:00, every day (Europe/Amsterdam)"),
         (Schedule::cron("nonsense"), "nonsense"),
         (Schedule::all_assets(["a", "b"]), "When all of a, b are updated"),
         (Schedule::any_asset(["a", "b"]), "When any of a, b is updated"),

@@ -121,6 +121,16 @@ impl Browser {
         assert!(seen.await.is_ok(), "{css} never said {text:?}; it says {}", self.text(css).await);
     }
 
+    /// Waits until an element says something else than this.
+    pub(crate) async fn changes(&self, css: &str, from: &str) {
+        let changed = tokio::time::timeout(PATIENCE, async {
+            while self.text(css).await.trim() == from.trim() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert!(changed.await.is_ok(), "{css} says {from:?} for ever");
+    }
+
     pub(crate) async fn wait_for(&self, css: &str) {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
         found.unwrap_or_else(|error| panic!("there is never a {css}: {error}"));
@@ -157,17 +167,32 @@ impl Browser {
     pub(crate) async fn press(&self, label: &str) {
         let button = format!("//button[normalize-space()='{label}']");
         let wait = self.client.wait().at_most(PATIENCE);
-        wait.for_element(Locator::XPath(&button)).await.unwrap().click().await.unwrap();
+        let found = wait.for_element(Locator::XPath(&button)).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => panic!("no button {label} on {}: {error}", self.path().await),
+        };
+        found.click().await.unwrap();
     }
 
     pub(crate) async fn follow(&self, label: &str) {
         let wait = self.client.wait().at_most(PATIENCE);
-        wait.for_element(Locator::LinkText(label)).await.unwrap().click().await.unwrap();
+        let found = wait.for_element(Locator::LinkText(label)).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => panic!("no link {label} on {}: {error}", self.path().await),
+        };
+        found.click().await.unwrap();
     }
 
     pub(crate) async fn shot(&self, name: &str) {
         let png = self.client.screenshot().await.unwrap();
         std::fs::write(self.shots.join(format!("{name}-{}.png", self.kind.name)), png).unwrap();
+    }
+
+    /// Keeps figures beside the pictures.
+    pub(crate) fn keep(&self, name: &str, figures: &Value) {
+        std::fs::write(self.shots.join(format!("{name}.json")), figures.to_string()).unwrap();
     }
 
     /// What is wrong with the page for people with disabilities, by WCAG 2.2 AA.

@@ -31,17 +31,20 @@ impl Bar {
 /// The least that can be seen.
 const LEAST: i64 = 12;
 
-/// The latest runs of a DAG, the latest last.
+/// The latest runs of a DAG, the latest last. What goes on grows in steps: a page is not another one with every second.
 pub(crate) fn bars(runs: &[RecentRun], now: DateTime<Utc>) -> Vec<Bar> {
-    let took: Vec<_> = runs.iter().map(|run| millis(run.start_date, run.end_date, now).unwrap_or(0)).collect();
-    let longest = took.iter().copied().max().unwrap_or(0);
-    let bar = |(run, took): (&RecentRun, i64)| Bar {
+    let took = |run: &RecentRun| millis(run.start_date, run.end_date, now).unwrap_or(0);
+    let longest = runs.iter().filter(|run| run.end_date.is_some()).map(took).max().unwrap_or(0);
+    let bar = |run: &RecentRun| Bar {
         link: links::run(&run.dag_id, &run.run_id),
         state: run.state,
-        label: label(run.run_id.as_str(), run.state, run.start_date.map(|_| took)),
-        height: height(took, longest),
+        label: label(run.run_id.as_str(), run.state, run.end_date.and(run.start_date).map(|_| took(run))),
+        height: match run.end_date {
+            Some(_) => height(took(run), longest),
+            None => step(height(took(run), longest)),
+        },
     };
-    runs.iter().zip(took).map(bar).collect()
+    runs.iter().map(bar).collect()
 }
 
 /// The same of runs in a list.
@@ -56,6 +59,42 @@ pub(crate) fn columns(runs: &[RunListed], now: DateTime<Utc>) -> Vec<Bar> {
     bars(&recent.collect::<Vec<_>>(), now)
 }
 
+/// How long runs take, and whether that changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Pace {
+    /// The median.
+    pub(crate) typical: String,
+    /// How the later half of them is beside the earlier one, if that can be told.
+    pub(crate) trend: Option<String>,
+}
+
+impl Pace {
+    /// With fewer of them nothing can be told of a trend.
+    const ENOUGH: usize = 6;
+    /// What is less, in percent, is no trend.
+    const STEADY: i64 = 20;
+
+    /// That of runs which took so many milliseconds, the latest last.
+    pub(crate) fn of(took: &[i64]) -> Option<Self> {
+        let typical = duration(median(took)?);
+        let (earlier, later) = took.split_at(took.len() / 2);
+        let trend =
+            median(earlier).zip(median(later)).filter(|(earlier, _)| took.len() >= Self::ENOUGH && *earlier > 0);
+        let trend = trend.map(|(earlier, later)| (later - earlier) * 100 / earlier).and_then(|change| match change {
+            change if change >= Self::STEADY => Some(format!("↗ {change} % longer lately")),
+            change if change <= -Self::STEADY => Some(format!("↘ {} % shorter lately", -change)),
+            _ => None,
+        });
+        Some(Self { typical, trend })
+    }
+}
+
+fn median(of: &[i64]) -> Option<i64> {
+    let mut sorted = of.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
+}
+
 fn label(run_id: &str, state: RunState, took: Option<i64>) -> String {
     match took {
         Some(took) => format!("{run_id}: {state}, {}", duration(took)),
@@ -64,7 +103,11 @@ fn label(run_id: &str, state: RunState, took: Option<i64>) -> String {
 }
 
 fn height(took: i64, longest: i64) -> i64 {
-    if longest == 0 { LEAST } else { (took * 100 / longest).max(LEAST) }
+    if longest == 0 { LEAST } else { (took * 100 / longest).clamp(LEAST, 100) }
+}
+
+fn step(height: i64) -> i64 {
+    (height + 24) / 25 * 25
 }
 
 #[cfg(test)]
@@ -73,6 +116,7 @@ mod tests {
 
     #[test]
     fn the_longest_is_full_and_the_shortest_can_be_seen() {
+        assert_eq!((step(LEAST), step(26), step(100)), (25, 50, 100));
         assert_eq!((height(10, 10), height(5, 10), height(0, 10), height(0, 0)), (100, 50, LEAST, LEAST));
     }
 }

@@ -27,12 +27,13 @@ use orchestrator::{
 use serde::Deserialize;
 
 use super::{
-    bars::{Bar, bars},
+    bars::{Bar, Pace, bars},
     links, local,
     page::{Frame, Page, PageError, PageResult},
     pager::Pager,
+    sorting::{self, Heading},
     ticking::Away,
-    words::{Moment, duration},
+    words::Moment,
 };
 use crate::App;
 
@@ -44,6 +45,10 @@ const TAGS: Part = Part { limit: 1_000, offset: 0 };
 
 /// Runs beside each DAG.
 const RECENT: i64 = 14;
+
+/// What they can be ordered by.
+const ORDERS: [(&str, DagColumn); 3] =
+    [("dag_id", DagColumn::DagId), ("next_run", DagColumn::NextRun), ("last_run", DagColumn::LastRunStart)];
 
 #[derive(Template)]
 #[template(path = "dags.html")]
@@ -66,8 +71,9 @@ struct Row {
     schedule: String,
     next_run: Option<(Moment, Away)>,
     recent: Vec<Bar>,
-    success: Option<i64>,
-    typical: Option<String>,
+    /// How many of how many runs that ended succeeded.
+    success: Option<(usize, usize)>,
+    pace: Option<Pace>,
 }
 
 /// What the list is asked for.
@@ -79,17 +85,21 @@ pub(crate) struct Wanted {
     state: String,
     paused: String,
     favorite: String,
+    owner: String,
+    order: String,
     offset: i64,
 }
 
 impl Wanted {
-    fn pairs(&self) -> [(&'static str, &str); 5] {
+    fn pairs(&self) -> [(&'static str, &str); 7] {
         [
             ("q", &self.q),
             ("tag", &self.tag),
             ("state", &self.state),
             ("paused", &self.paused),
             ("favorite", &self.favorite),
+            ("owner", &self.owner),
+            ("order", &self.order),
         ]
     }
 
@@ -99,17 +109,29 @@ impl Wanted {
         format!("/dags{}", links::query(&pairs))
     }
 
+    /// The headings by which it is ordered, each with its link.
+    fn heading(&self, name: &'static str, key: &str) -> (Heading, String) {
+        let heading = sorting::heading(name, key, Direction::Ascending, &self.order);
+        let link = self.with("order", &heading.next);
+        (heading, link)
+    }
+
     fn is_empty(&self) -> bool {
         self.pairs().iter().all(|(_, value)| value.is_empty())
     }
 
     fn filter(&self, favorites: &BTreeSet<DagId>) -> DagFilter {
-        let mut filter = DagFilter::default().order_by(DagColumn::DagId, Direction::Ascending);
+        let (column, direction) =
+            sorting::read(&self.order, &ORDERS).unwrap_or((DagColumn::DagId, Direction::Ascending));
+        let mut filter = DagFilter::default().order_by(column, direction);
         if let Ok(wanted) = self.favorite.parse() {
             filter = filter.favorite(wanted, favorites);
         }
         if !self.q.is_empty() {
             filter = filter.with(DagColumn::DagId, Test::Contains(self.q.clone()));
+        }
+        if !self.owner.is_empty() {
+            filter = filter.only(DagColumn::Owner, &self.owner);
         }
         if !self.tag.is_empty() {
             filter = filter.with(DagColumn::Tags, Test::HasAny(vec![self.tag.clone()]));
@@ -173,9 +195,8 @@ fn tags_of(rows: &[Row]) -> Vec<String> {
 fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed, now: DateTime<Utc>) -> Row {
     let ended: Vec<_> = recent.iter().filter(|run| run.state.is_finished()).collect();
     let succeeded = ended.iter().filter(|run| run.state == RunState::Success).count();
-    let mut millis: Vec<_> =
-        ended.iter().filter_map(|run| Some((run.end_date? - run.start_date?).num_milliseconds())).collect();
-    millis.sort_unstable();
+    let took = ended.iter().filter_map(|run| Some((run.end_date? - run.start_date?).num_milliseconds()));
+    let pace = Pace::of(&took.collect::<Vec<_>>());
     let mut tags = graph.tags().to_vec();
     tags.sort();
     Row {
@@ -187,8 +208,8 @@ fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed,
         is_favorite: false,
         schedule: graph.schedule().in_words(),
         next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), Away { at, now })),
-        success: (!ended.is_empty()).then(|| (succeeded * 100 / ended.len()) as i64),
-        typical: millis.get(millis.len() / 2).map(|millis| duration(*millis)),
+        success: (!ended.is_empty()).then_some((succeeded, ended.len())),
+        pace,
         recent: bars(&recent, now),
         dag_id: dag.dag_id,
     }

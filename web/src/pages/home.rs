@@ -30,7 +30,7 @@ use super::{
 use crate::App;
 
 /// Rows of a card.
-const ROWS: i64 = 10;
+const ROWS: i64 = 6;
 
 /// How long a DAG may be late, and a task may wait for a worker, before that needs attention.
 const PATIENCE: TimeDelta = TimeDelta::minutes(1);

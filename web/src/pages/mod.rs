@@ -24,6 +24,7 @@ mod pools;
 mod run;
 mod run_list;
 mod runs;
+mod sorting;
 mod streaming;
 mod task;
 mod tasks;

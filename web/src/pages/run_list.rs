@@ -22,6 +22,7 @@ use super::{
     links,
     page::PageError,
     pager::{Cursors, Pager},
+    sorting::{self, Heading},
     ticking::Took,
     words::{Moment, spoken},
 };
@@ -39,6 +40,7 @@ pub(crate) struct Wanted {
     run_type: String,
     /// The day (UTC) from which they may run.
     day: String,
+    order: String,
     offset: i64,
     /// The page; none: the one that begins after the offset.
     cursor: String,
@@ -69,9 +71,35 @@ pub(crate) struct Row {
 
 const TYPES: [RunType; 4] = [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered];
 
+/// What they can be ordered by.
+const ORDERS: [(&str, RunColumn); 4] = [
+    ("run_after", RunColumn::RunAfter),
+    ("logical_date", RunColumn::LogicalDate),
+    ("start_date", RunColumn::StartDate),
+    ("duration", RunColumn::Duration),
+];
+
 impl Wanted {
-    fn pairs(&self) -> [(&'static str, &str); 4] {
-        [("q", &self.q), ("state", &self.state), ("run_type", &self.run_type), ("day", &self.day)]
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        [
+            ("q", &self.q),
+            ("state", &self.state),
+            ("run_type", &self.run_type),
+            ("day", &self.day),
+            ("order", &self.order),
+        ]
+    }
+
+    pub(crate) fn order(&self) -> &str {
+        &self.order
+    }
+
+    /// The heading of a column by which it is ordered, with its link.
+    pub(crate) fn heading(&self, name: &'static str, key: &str) -> (Heading, String) {
+        let heading = sorting::heading(name, key, Direction::Descending, &self.order);
+        let pairs = self.pairs().map(|(key, now)| (key, if key == "order" { heading.next.as_str() } else { now }));
+        let link = links::query(&pairs);
+        (heading, link)
     }
 
     /// Text, state and type as they are chosen, for the form.
@@ -104,8 +132,9 @@ impl Wanted {
             Some(day) => on(filter, day),
             None => filter,
         };
-        let order = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
-        filter.order_by(order, Direction::Descending)
+        let usual = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
+        let (column, direction) = sorting::read(&self.order, &ORDERS).unwrap_or((usual, Direction::Descending));
+        filter.order_by(column, direction)
     }
 
     /// The page that is wanted, and how to go on from it.

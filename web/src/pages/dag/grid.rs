@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
+use chrono::{DateTime, Utc};
 use orchestrator::{
     dag::Graph,
     ids::DagId,
@@ -91,8 +92,12 @@ impl Wanted {
             Some(at) => drop(folded.remove(at)),
             None => folded.push(group),
         }
-        let folded = folded.join(",");
-        let pairs = self.pairs().map(|(name, value)| (name, if name == "folded" { folded.as_str() } else { value }));
+        self.folding(&folded.join(","))
+    }
+
+    /// The same grid with these groups folded, and no others.
+    fn folding(&self, folded: &str) -> String {
+        let pairs = self.pairs().map(|(name, value)| (name, if name == "folded" { folded } else { value }));
         let query = links::query(&pairs);
         if query.is_empty() { "?".to_owned() } else { query }
     }
@@ -112,6 +117,7 @@ const TYPES: [RunType; 4] = [RunType::Scheduled, RunType::Manual, RunType::Backf
 struct Shown {
     row: Row,
     toggle: String,
+    is_mapped: bool,
     cells: Vec<Option<Cell>>,
 }
 
@@ -145,7 +151,7 @@ pub(crate) async fn show(
     let now = store::now(&mut conn).await?;
     Ok(Page(GridPage {
         is_running: listed.iter().any(|run| !run.state.is_finished()),
-        longest: listed.iter().filter_map(|run| millis(run.start_date, run.end_date, now)).max().map(duration),
+        longest: longest(&listed, now),
         columns: columns(&listed, now),
         rows: rows.into_iter().map(|row| shown(row, &graph, &listed, &states, &wanted)).collect(),
         head,
@@ -154,9 +160,16 @@ pub(crate) async fn show(
     }))
 }
 
+/// How long the longest of those took that have ended.
+fn longest(listed: &[RunListed], now: DateTime<Utc>) -> Option<String> {
+    let ended = listed.iter().filter(|run| run.end_date.is_some());
+    ended.filter_map(|run| millis(run.start_date, run.end_date, now)).max().map(duration)
+}
+
 fn shown(row: Row, graph: &Graph, listed: &[RunListed], states: &States, wanted: &Wanted) -> Shown {
     let toggle = if row.folded.is_some() { wanted.toggling(row.id.as_str()) } else { String::new() };
-    Shown { toggle, cells: cells::of_row(&row, graph, listed, states), row }
+    let is_mapped = row.folded.is_none() && row.nodes.iter().any(|node| graph.mapped(*node).is_some());
+    Shown { toggle, is_mapped, cells: cells::of_row(&row, graph, listed, states), row }
 }
 
 impl GridPage {
@@ -165,7 +178,7 @@ impl GridPage {
         let groups: Vec<_> =
             self.rows.iter().filter(|row| row.row.folded.is_some()).map(|row| row.row.id.as_str()).collect();
         let groups = groups.join(",");
-        (!groups.is_empty()).then(|| links::query(&[("folded", &groups)]))
+        (!groups.is_empty()).then(|| self.wanted.folding(&groups))
     }
 
     /// How many columns there may be, each with whether it is so now.

@@ -24,6 +24,9 @@ pub(super) struct Row {
     /// What it says when asked.
     pub(super) label: String,
     pub(super) y: i64,
+    /// What it depends on had ended, and it stood in line for a slot.
+    pub(super) lined: Option<Span>,
+    /// It had its slots, and waited for a worker.
     pub(super) queued: Option<Span>,
     pub(super) ran: Span,
     /// Whether the run would have ended sooner without it.
@@ -58,6 +61,13 @@ fn name_of(instance: &InstanceListed) -> String {
 impl Gantt {
     pub(super) fn of(graph: &Graph, instances: &[InstanceListed], now: DateTime<Utc>) -> Self {
         let started: Vec<_> = instances.iter().filter(|instance| instance.start_date.is_some()).collect();
+        let ends = ends(instances);
+        let ready = |of: &InstanceListed| {
+            let before = graph.upstream(of.node);
+            // Its second try was ready at another time, which nobody has written down.
+            let is_told = of.try_number == 1 && before.iter().all(|node| ends.contains_key(node));
+            before.iter().filter_map(|node| ends.get(node).copied()).max().filter(|_| is_told)
+        };
         let first = started.iter().filter_map(|i| i.queued_at.or(i.start_date)).min().unwrap_or(now);
         let last = started.iter().map(|i| i.end_date.unwrap_or(now)).max().unwrap_or(now);
         let length = (last - first).num_microseconds().unwrap_or(1).max(1);
@@ -70,14 +80,21 @@ impl Gantt {
             let span = |from, to| Span { x: left + at(from), width: (at(to) - at(from)).max(2) };
             let queued = instance.queued_at.filter(|queued| *queued < start);
             let name = name_of(instance);
-            let waited = queued
-                .map_or_else(String::new, |queued| format!("waited {}, ", words::took(Some(queued), Some(start), now)));
+            let from = queued.unwrap_or(start);
+            let lined = ready(instance).filter(|ready| *ready < from);
+            let told = |what: &str, since: Option<DateTime<Utc>>, until| {
+                since.map_or_else(String::new, |since| {
+                    format!("{what} {}, ", words::took(Some(since), Some(until), now))
+                })
+            };
+            let waited = told("in line for a slot", lined, from) + &told("waited for a worker", queued, start);
             Row {
                 link: links::task(&instance.dag_id, &instance.run_id, &instance.task_id, instance.map_index),
                 state: instance.state,
                 label: format!("{name}: {waited}ran {}", words::took(Some(start), Some(end), now)),
                 name,
                 y: ROW + ordinal as i64 * ROW,
+                lined: lined.map(|ready| span(ready, from)),
                 queued: queued.map(|queued| span(queued, start)),
                 ran: span(start, end),
                 is_critical: critical.contains(&(instance.node, instance.map_index)),
@@ -87,6 +104,17 @@ impl Gantt {
         let rows: Vec<_> = started.iter().enumerate().map(row).collect();
         Self { width: left + WIDTH + RIGHT, height: ROW * (rows.len() as i64 + 1) + 8, marks: marks.collect(), rows }
     }
+}
+
+/// When the last instance of each node ended, of those all of whose instances have.
+fn ends(instances: &[InstanceListed]) -> HashMap<Node, DateTime<Utc>> {
+    let mut ends: HashMap<Node, Option<DateTime<Utc>>> = HashMap::new();
+    for instance in instances {
+        let end = instance.end_date.filter(|_| instance.state.is_finished());
+        let known = ends.entry(instance.node).or_insert(end);
+        *known = known.zip(end).map(|(known, end)| known.max(end));
+    }
+    ends.into_iter().filter_map(|(node, end)| Some((node, end?))).collect()
 }
 
 /// The chain of task instances that the run had to wait for, from its end: each the one before it that ended last.

@@ -1,6 +1,7 @@
 //! One task instance: its tries and their logs, what it took and what it gave, and what it is set to.
 
 mod log;
+mod tries;
 mod values;
 
 use std::sync::Arc;
@@ -68,6 +69,7 @@ enum View {
     Log(Log),
     Values(Values),
     Details(Vec<(&'static str, String)>),
+    Tries(Vec<tries::Row>),
 }
 
 struct Try {
@@ -97,7 +99,8 @@ impl Default for Wanted {
 }
 
 /// The views: how they are asked for, and what they are called.
-const VIEWS: [(&str, &str); 3] = [("", "Log"), ("values", "Inputs and outputs"), ("details", "Details")];
+const VIEWS: [(&str, &str); 4] =
+    [("", "Log"), ("values", "Inputs and outputs"), ("tries", "Tries"), ("details", "Details")];
 
 impl Frame for TaskPage {
     const SECTION: &'static str = "dags";
@@ -159,6 +162,7 @@ pub(crate) async fn show(
     let view = match wanted.view.as_str() {
         "values" => View::Values(Values::load(&app, &mut conn, &instance, &graph, rendered).await?),
         "details" => View::Details(details(&instance, graph.task(instance.node))),
+        "tries" => View::Tries(tries::rows(&instance, &ended, now)),
         _ => View::Log(Log::load(&mut conn, &instance, shown, &wanted).await?),
     };
     let end = instance.end_date.filter(|_| instance.state != TaskState::Running);

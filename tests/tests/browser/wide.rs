@@ -1,0 +1,62 @@
+//! A DAG of 5,000 tasks with 25 runs of it.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tests::server::Server;
+
+use crate::browser::{Browser, DESK};
+
+const TASKS: i32 = 5_000;
+
+/// The graph of another DAG with other tasks, and runs that ended.
+const WIDE: &str = "
+    with graph as (
+        select v.graph || jsonb_build_object('dag_id', 'wide', 'edges', '[]'::jsonb, 'tasks', (
+            select jsonb_agg(v.graph -> 'tasks' -> 0 || jsonb_build_object('task_id', 't' || n)) from generate_series(1, $1) n
+        )) as graph
+        from dag d join dag_version v on v.version_id = d.current_version_id where d.dag_id = 'example_etl'
+    ), version as (
+        insert into dag_version (dag_id, number, graph_hash, graph) select 'wide', 1, 'wide', graph from graph
+        returning version_id
+    ), wide as (
+        insert into dag (dag_id, current_version_id) select 'wide', version_id from version
+    ), runs as (
+        insert into dag_run (dag_id, run_id, version_id, run_type, state, run_after, triggered_by, queued_at, start_date,
+                             end_date, run_day, unfinished)
+        select 'wide', 'run_' || n, version_id, 'manual', 'success', at, 'test', at, at, at + interval '1 minute', at::date, 0
+        from version, generate_series(1, 25) n, lateral (select now() - n * interval '1 hour' as at) t
+        returning run_key, start_date, end_date
+    )
+    insert into task_instance (run_key, node, dag_id, task_id, state, try_number, max_tries, queued_at, start_date, end_date)
+    select run_key, n - 1, 'wide', 't' || n, 'success', 1, 0, start_date, start_date, end_date
+    from runs, generate_series(1, $1) n";
+
+#[tokio::test]
+async fn a_grid_of_5_000_tasks_is_at_hand() {
+    let server = Server::start("wide", &["--examples"]).await.unwrap();
+    let mut conn = PgConnection::connect(server.database()).await.unwrap();
+    sqlx::query(AssertSqlSafe(WIDE)).bind(TASKS).execute(&mut conn).await.unwrap();
+    let browser = Browser::start(&server, DESK).await;
+    browser.sign_in(&server).await;
+    browser.open("/dags/wide").await;
+    browser.see(".pager", "1–500 of 5000").await;
+    let cells = "return document.querySelectorAll('.grid .cell.success').length";
+    assert_eq!(browser.run(cells).await, 500 * 25);
+    browser.run("document.querySelector('.grid td a').focus()").await;
+    browser.keys("\u{e015}\u{e014}").await;
+    let focus = browser.run("return document.activeElement.getAttribute('href')").await;
+    assert_eq!(focus, "/dags/wide/runs/run_24/tasks/t2", "the arrow keys move through it");
+    browser.fill("input[type=search]", "t4999").await;
+    browser.keys("\u{e007}").await;
+    browser.changes(".grid", "t500").await;
+    assert_eq!(browser.run(cells).await, 25);
+    browser.shot("grid-wide").await;
+    // What the browser itself says of it, for whoever looks: a figure, and no assertion.
+    browser.open("/dags/wide").await;
+    let told = "return { first_paint_ms: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null,
+                         sent_bytes: performance.getEntriesByType('navigation')[0].encodedBodySize }";
+    let told = browser.run(told).await;
+    assert!(told["sent_bytes"].as_i64().unwrap() <= 500_000, "{told}");
+    browser.keep("grid-wide", &told);
+    browser.stop().await;
+    server.stop().await;
+}
