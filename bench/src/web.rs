@@ -3,6 +3,7 @@
 
 mod clients;
 mod history;
+mod paint;
 
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,7 @@ pub(crate) struct Figures {
     /// The way to the server and back: an answer for which it asks neither who it is nor the database.
     way_p50_ms: f64,
     lists: Vec<Figure>,
+    paints: Vec<paint::Figure>,
     many_clients: clients::Figures,
     /// The bars that were not reached.
     missed: Vec<String>,
@@ -105,7 +107,7 @@ const TASKS: usize = 10;
 const WAY: &str = "/api/v2/version";
 
 /// What people and programs ask for.
-const QUESTIONS: [&str; 12] = [
+const QUESTIONS: [&str; 14] = [
     "/api/v2/dags?limit=100",
     "/api/v2/dags?limit=100&offset=900",
     "/api/v2/dags/~/dagRuns?limit=100&order_by=-run_after",
@@ -118,7 +120,12 @@ const QUESTIONS: [&str; 12] = [
     "/dags/wide/graph",
     "/dags/busy/runs",
     "/dags/huge/runs/old_1",
+    "/tasks",
+    "/tasks?state=failed&q=t7",
 ];
+
+/// The heaviest pages, which a browser is to paint.
+const PAINTED: [&str; 3] = ["/dags/wide", "/dags/busy/runs", "/dags"];
 
 pub(crate) fn dags(count: usize) -> Vec<Dag> {
     let with = |name: &str, tasks: usize| {
@@ -155,7 +162,8 @@ async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Resu
     store::migrate(standalone.pool).await?;
     let (process, _) = standalone.start().await?;
     history::write(standalone.pool, options.finished).await?;
-    let client = sign_in(standalone).await?;
+    let password = Password::random();
+    let client = sign_in(standalone, &password).await?;
     let select_1 = select_1(standalone.pool, options.times).await?;
     let way = format!("{}{WAY}", standalone.address());
     let way_p50_ms = quantile_ms(&timed(&reqwest::Client::new(), &way, options.times).await?.0, 0.5);
@@ -164,10 +172,12 @@ async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Resu
     for path in QUESTIONS {
         lists.push(ask(&client, &standalone.address(), path, options.times, baseline).await?);
     }
+    let who = (NAME, password.reveal());
+    let paints = paint::of(&PAINTED, &standalone.address(), who, standalone.state.root()).await?;
     let length = Duration::from_secs(options.seconds);
     let many_clients = clients::storm(&client, &standalone.address(), &process, options.clients, length).await?;
     process.stop(PATIENCE).await;
-    let missed = missed(&lists, &many_clients);
+    let missed = [missed(&lists, &many_clients), missed_by_pages(&lists, &paints)].concat();
     Ok(Figures {
         dags: options.dags,
         finished: options.finished,
@@ -175,6 +185,7 @@ async fn measure(standalone: &Standalone<'_>, options: &Options) -> anyhow::Resu
         select_1_p95_ms: quantile_ms(&select_1, 0.95),
         way_p50_ms,
         lists,
+        paints,
         many_clients,
         missed,
     })
@@ -197,12 +208,36 @@ fn missed(lists: &[Figure], many: &clients::Figures) -> Vec<String> {
     missed
 }
 
+/// What the server may take for a page, what goes over the wire, when something is seen, and what its scripts weigh.
+const PAGE_MS: f64 = 100.0;
+const PAGE_KILOBYTES: f64 = 500.0;
+const PAINT_MS: f64 = 300.0;
+const SCRIPT_KILOBYTES: f64 = 100.0;
+
+fn missed_by_pages(lists: &[Figure], paints: &[paint::Figure]) -> Vec<String> {
+    let pages = lists.iter().filter(|list| !list.what.starts_with("/api/"));
+    let heavy = pages.flat_map(|page| {
+        let slow = (page.p50_ms > PAGE_MS).then(|| format!("{}: {:.0} ms, not {PAGE_MS}", page.what, page.p50_ms));
+        let large = page.kilobytes > PAGE_KILOBYTES;
+        slow.into_iter().chain(large.then(|| format!("{}: {:.0} kB, not {PAGE_KILOBYTES}", page.what, page.kilobytes)))
+    });
+    let late = paints.iter().flat_map(|page| {
+        let late = page.first_paint_p50_ms > PAINT_MS;
+        let late = late.then(|| format!("{}: seen after {:.0} ms, not {PAINT_MS}", page.what, page.first_paint_p50_ms));
+        let heavy = page.script_kilobytes > SCRIPT_KILOBYTES;
+        late.into_iter().chain(heavy.then(|| format!("{}: {:.0} kB of scripts", page.what, page.script_kilobytes)))
+    });
+    heavy.chain(late).collect()
+}
+
+/// Who asks.
+const NAME: &str = "bench";
+
 /// A client with a token, as programs have it.
-async fn sign_in(standalone: &Standalone<'_>) -> anyhow::Result<reqwest::Client> {
-    let (name, password) = ("bench", Password::random());
+async fn sign_in(standalone: &Standalone<'_>, password: &Password) -> anyhow::Result<reqwest::Client> {
     let mut conn = standalone.pool.acquire().await?;
-    commands::create_user(&mut conn, name, &password, Role::Admin, &By::test()).await?;
-    let body = json!({ "username": name, "password": password.reveal() });
+    commands::create_user(&mut conn, NAME, password, Role::Admin, &By::test()).await?;
+    let body = json!({ "username": NAME, "password": password.reveal() });
     let asked = reqwest::Client::new().post(format!("{}/auth/token", standalone.address())).json(&body).send().await?;
     let answer: Value = asked.error_for_status()?.json().await?;
     let token = answer["access_token"].as_str().context("no token")?;

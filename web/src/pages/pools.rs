@@ -45,6 +45,11 @@ impl PoolsPage {
         format!("/pools/{}", links::part(&pool.name))
     }
 
+    /// Its tasks that are in a state.
+    fn tasks(&self, pool: &PoolListed, state: &str) -> String {
+        format!("/tasks{}", links::query(&[("state", state), ("pool", &pool.name)]))
+    }
+
     fn may_go(&self, pool: &PoolListed) -> bool {
         pool.name != DEFAULT_POOL
     }
