@@ -123,6 +123,36 @@ pub async fn last_of_try(
     Ok(lines)
 }
 
+/// The first lines of a try after one of them, that are as the filter says.
+///
+/// # Errors
+/// The database is down.
+pub async fn next_of_try(
+    conn: &mut PgConnection,
+    instance: InstanceKey,
+    try_number: i32,
+    filter: &LogFilter,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<LogRow>> {
+    sqlx::query_as!(
+        LogRow,
+        "select line, logged_at, level, logger, message from task_log
+         where instance_key = $1 and try_number = $2 and line > $3
+           and (cardinality($4::text[]) = 0 or level = any($4)) and position(lower($5) in lower(message)) > 0
+           and logger not in ('streamcommerce.link', 'streamcommerce.rendered')
+         order by line limit $6",
+        instance.0,
+        try_number,
+        after,
+        &filter.levels,
+        filter.text,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// What a try told of itself beside its log, in order; of a name that it told twice, the last.
 ///
 /// # Errors

@@ -1,9 +1,13 @@
-//! A DAG of 5,000 tasks with 25 runs of it.
+//! What is large: a DAG of 5,000 tasks with 25 runs of it, and a log of 100,000 lines.
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::server::Server;
 
-use crate::browser::{Browser, DESK};
+use crate::{
+    browser::{Browser, DESK},
+    send, unpause,
+};
 
 const TASKS: i32 = 5_000;
 
@@ -57,6 +61,49 @@ async fn a_grid_of_5_000_tasks_is_at_hand() {
     let told = browser.run(told).await;
     assert!(told["sent_bytes"].as_i64().unwrap() <= 500_000, "{told}");
     browser.keep("grid-wide", &told);
+    browser.stop().await;
+    server.stop().await;
+}
+
+const CHATTY: &str = "
+    insert into task_log (run_day, instance_key, try_number, logged_at, level, logger, message)
+    select r.run_day, t.instance_key, 1, now(), case when n = 7 then 'WARN' else 'INFO' end, 'chatty', 'line number ' || n
+    from task_instance t join dag_run r using (run_key), generate_series(1, 100000) n
+    where r.run_id = 'chatty' and t.task_id = 'extract' order by n";
+
+#[tokio::test]
+async fn a_log_of_100_000_lines_is_at_hand() {
+    let server = Server::start("chatty", &["--examples"]).await.unwrap();
+    let token = server.token().await.unwrap();
+    unpause(&server, &token, "example_etl").await;
+    let run = json!({ "logical_date": null, "dag_run_id": "chatty" });
+    send(&server, &token, "POST", "/dags/example_etl/dagRuns", run).await;
+    send(&server, &token, "GET", "/dags/example_etl/dagRuns/chatty/wait?interval=1", json!({})).await;
+    let mut conn = PgConnection::connect(server.database()).await.unwrap();
+    sqlx::query(CHATTY).execute(&mut conn).await.unwrap();
+    let browser = Browser::start(&server, DESK).await;
+    browser.sign_in(&server).await;
+    browser.open("/dags/example_etl/runs/chatty/tasks/extract").await;
+    browser.see("#log", "line number 100000").await;
+    let lines = "return document.querySelectorAll('#log > div').length";
+    assert_eq!(browser.run(lines).await, 2_000, "a page is no longer than it can be read");
+    let is_at_end =
+        "const log = document.querySelector('#log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 40";
+    assert_eq!(browser.run(is_at_end).await, true);
+    browser.follow("Earlier lines").await;
+    browser.see("#log > div:last-child", "line number 98000").await;
+    browser.follow("Later lines").await;
+    browser.see("#log > div:last-child", "line number 100000").await;
+    browser.fill("input[type=search]", "NUMBER 50000").await;
+    browser.keys("\u{e007}").await;
+    browser.see("#log mark", "number 50000").await;
+    assert_eq!(browser.run(lines).await, 1);
+    // A line has an address, where it stands among those around it.
+    browser.click("#log a").await;
+    browser.see("#log > div:target", "line number 50000").await;
+    browser.open("/dags/example_etl/runs/chatty/tasks/extract?level=WARN").await;
+    browser.see("#log", "line number 7").await;
+    assert_eq!(browser.run(lines).await, 1);
     browser.stop().await;
     server.stop().await;
 }

@@ -90,11 +90,21 @@ pub(crate) struct Wanted {
     level: String,
     /// Only lines before this one.
     before: Option<i64>,
+    /// Only lines after this one.
+    after: Option<i64>,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { r#try: None, map_index: -1, view: String::new(), q: String::new(), level: String::new(), before: None }
+        Self {
+            r#try: None,
+            map_index: -1,
+            view: String::new(),
+            q: String::new(),
+            level: String::new(),
+            before: None,
+            after: None,
+        }
     }
 }
 
@@ -131,6 +141,18 @@ impl TaskPage {
     fn before(&self, line: &i64) -> String {
         let (number, line) = (self.shown.to_string(), line.to_string());
         self.with(&[("try", &number), ("q", &self.wanted.q), ("level", &self.wanted.level), ("before", &line)])
+    }
+
+    /// Those after it.
+    fn after(&self, line: &i64) -> String {
+        let (number, line) = (self.shown.to_string(), line.to_string());
+        self.with(&[("try", &number), ("q", &self.wanted.q), ("level", &self.wanted.level), ("after", &line)])
+    }
+
+    /// This line, with what is around it, whatever is searched for.
+    fn line(&self, line: &i64) -> String {
+        let (number, before) = (self.shown.to_string(), (line + 1).to_string());
+        format!("{}#l{line}", self.with(&[("try", &number), ("before", &before)]))
     }
 
     /// The dialog that does something to it, with what comes after it if that is usual.
