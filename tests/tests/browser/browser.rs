@@ -197,12 +197,17 @@ impl Browser {
 
     /// What is wrong with the page for people with disabilities, by WCAG 2.2 AA.
     pub(crate) async fn violations(&self) -> Vec<String> {
+        self.violations_of("html").await
+    }
+
+    /// The same of a part of it.
+    pub(crate) async fn violations_of(&self, css: &str) -> Vec<String> {
         self.run(AXE).await;
         let script = "const done = arguments[arguments.length - 1];
-            axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => done(
+            axe.run(arguments[0], { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => done(
                 found.violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`))
             ))";
-        let found = self.client.execute_async(script, vec![]).await.unwrap();
+        let found = self.client.execute_async(script, vec![json!(css)]).await.unwrap();
         serde_json::from_value(found).unwrap()
     }
 

@@ -98,6 +98,10 @@ async fn params_have_fields(browser: &Browser) {
     browser.press("Trigger").await;
     browser.see("[role=status]", "Triggered").await;
     browser.see("pre.json", r#""times": 3"#).await;
+    // Once more with the same: the form has what was said.
+    browser.follow("Trigger again…").await;
+    browser.wait_for("input[name='param.times']").await;
+    assert_eq!(browser.run("return document.querySelector(\"input[name='param.times']\").value").await, "3");
 }
 
 async fn zones_and_filters(browser: &Browser) {
@@ -117,7 +121,7 @@ async fn zones_and_filters(browser: &Browser) {
     assert_not_reloaded(browser).await;
     let here = browser.run("return location.search + ' ' + document.activeElement.name").await;
     assert_eq!(here, "?state=running state");
-    browser.follow("Duration").await;
+    browser.follow("Duration ↕").await;
     assert_eq!(
         browser.run("return document.querySelector('th[aria-sort=descending]').textContent.trim()").await,
         "Duration ↓"

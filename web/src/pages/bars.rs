@@ -81,8 +81,8 @@ impl Pace {
         let trend =
             median(earlier).zip(median(later)).filter(|(earlier, _)| took.len() >= Self::ENOUGH && *earlier > 0);
         let trend = trend.map(|(earlier, later)| (later - earlier) * 100 / earlier).and_then(|change| match change {
-            change if change >= Self::STEADY => Some(format!("↗ {change} % longer lately")),
-            change if change <= -Self::STEADY => Some(format!("↘ {} % shorter lately", -change)),
+            change if change >= Self::STEADY => Some(format!("↗ {change} %")),
+            change if change <= -Self::STEADY => Some(format!("↘ {} %", -change)),
             _ => None,
         });
         Some(Self { typical, trend })

@@ -32,6 +32,9 @@ use crate::App;
 /// Rows of a card.
 const ROWS: i64 = 6;
 
+/// Runs that are read for a card, to be told together.
+const READ: i64 = 200;
+
 /// How long a DAG may be late, and a task may wait for a worker, before that needs attention.
 const PATIENCE: TimeDelta = TimeDelta::minutes(1);
 
@@ -39,8 +42,9 @@ const PATIENCE: TimeDelta = TimeDelta::minutes(1);
 #[template(path = "home.html")]
 pub(crate) struct HomePage {
     now: DateTime<Utc>,
-    failed: Vec<FailedRun>,
-    running: Vec<RunningRun>,
+    failed: Vec<Failure>,
+    failures: i64,
+    running: Vec<Busy>,
     lines: Vec<Line>,
     untaken: Vec<Untaken>,
     late: Vec<Coming>,
@@ -50,6 +54,20 @@ pub(crate) struct HomePage {
     alive: Vec<(&'static str, usize)>,
     instances: Vec<Count>,
     runs: Vec<Count>,
+}
+
+/// Runs of a DAG that failed by the same.
+struct Failure {
+    /// The latest of them.
+    latest: FailedRun,
+    runs: usize,
+}
+
+/// Runs of a DAG that are at work.
+struct Busy {
+    /// The longest of them.
+    longest: RunningRun,
+    runs: usize,
 }
 
 /// A DAG whose run is to come.
@@ -101,9 +119,17 @@ impl HomePage {
         }
     }
 
-    /// A number of rows; one more than are shown stands for all that are not.
-    fn shown(&self, rows: usize) -> String {
-        if rows as i64 >= ROWS { format!("{ROWS}+") } else { rows.to_string() }
+    /// How many runs are in a state.
+    fn runs_that_are(&self, state: &str) -> i64 {
+        self.runs.iter().find(|count| count.name == state).map_or(0, |count| count.number)
+    }
+
+    /// Where one sees the runs that are at work.
+    fn of_busy(&self, busy: &Busy) -> String {
+        match busy.runs {
+            1 => links::run(&busy.longest.dag_id, &busy.longest.run_id),
+            _ => format!("{}/runs?state=running", links::dag(&busy.longest.dag_id)),
+        }
     }
 
     /// What a line is for.
@@ -150,8 +176,9 @@ pub(crate) async fn show(
     let lost = ProcessFilter::default().only(ProcessColumn::State, "lost");
     let count = |kind: &str| alive.iter().filter(|process| process.kind.as_str() == kind).count();
     Ok(Ok(Page(HomePage {
-        failed: page::failed_runs(&mut conn, now - TimeDelta::days(1), ROWS).await?,
-        running: page::running(&mut conn, ROWS).await?,
+        failures: page::count_failed(&mut conn, now - TimeDelta::days(1)).await?,
+        failed: failures(page::failed_runs(&mut conn, now - TimeDelta::days(1), READ).await?),
+        running: busy(page::running(&mut conn, READ).await?),
         lines: page::lines(&mut conn).await?,
         untaken: page::untaken(&mut conn, now - PATIENCE).await?,
         lost: processes::list(&mut conn, &lost, Part { limit: 0, offset: 0 }).await?.total,
@@ -163,6 +190,32 @@ pub(crate) async fn show(
         next,
         now,
     })))
+}
+
+/// One row for what failed alike: a DAG that fails all the time hides no other.
+fn failures(runs: Vec<FailedRun>) -> Vec<Failure> {
+    let mut failures: Vec<Failure> = Vec::new();
+    for run in runs {
+        let alike = |known: &&mut Failure| (&known.latest.dag_id, &known.latest.task_id) == (&run.dag_id, &run.task_id);
+        match failures.iter_mut().find(alike) {
+            Some(known) => known.runs += 1,
+            None => failures.push(Failure { latest: run, runs: 1 }),
+        }
+    }
+    failures.truncate(ROWS as usize);
+    failures
+}
+
+fn busy(runs: Vec<RunningRun>) -> Vec<Busy> {
+    let mut busy: Vec<Busy> = Vec::new();
+    for run in runs {
+        match busy.iter_mut().find(|known| known.longest.dag_id == run.dag_id) {
+            Some(known) => known.runs += 1,
+            None => busy.push(Busy { longest: run, runs: 1 }),
+        }
+    }
+    busy.truncate(ROWS as usize);
+    busy
 }
 
 /// The DAGs that are late, and those that come next.

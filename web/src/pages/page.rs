@@ -24,8 +24,8 @@ pub(crate) struct Entry {
     pub(crate) current: &'static str,
 }
 
-/// All entries: section, address, name.
-const ENTRIES: [(&str, &str, &str); 14] = [
+/// What is looked at all day: section, address, name.
+const DAILY: [(&str, &str, &str); 7] = [
     ("home", "/", "Home"),
     ("dags", "/dags", "DAGs"),
     ("runs", "/runs", "Runs"),
@@ -33,6 +33,10 @@ const ENTRIES: [(&str, &str, &str); 14] = [
     ("backfills", "/backfills", "Backfills"),
     ("assets", "/assets", "Assets"),
     ("streaming", "/streaming", "Streaming"),
+];
+
+/// What is looked at now and then.
+const ADMIN: [(&str, &str, &str); 7] = [
     ("pools", "/pools", "Pools"),
     ("variables", "/variables", "Variables"),
     ("connections", "/connections", "Connections"),
@@ -47,13 +51,21 @@ pub(crate) trait Frame {
     /// The entry of the navigation that it belongs to.
     const SECTION: &'static str = "";
 
-    /// The entries that whoever looks may open.
-    fn entries(&self) -> impl Iterator<Item = Entry> {
-        let seen = ENTRIES.into_iter().filter(|(_, path, _)| auth::sees(path));
-        seen.map(|(section, path, name)| {
-            let current = if section == Self::SECTION { "page" } else { "false" };
-            Entry { path, name, current }
+    /// The entries that whoever looks may open: those of all day, and those of now and then.
+    fn entries(&self) -> [Vec<Entry>; 2] {
+        [&DAILY, &ADMIN].map(|entries| {
+            let seen = entries.iter().filter(|(_, path, _)| auth::sees(path));
+            let entry = |(section, path, name): &(&str, &'static str, &'static str)| {
+                let current = if *section == Self::SECTION { "page" } else { "false" };
+                Entry { path, name, current }
+            };
+            seen.map(entry).collect()
         })
+    }
+
+    /// Whether this page is one of now and then.
+    fn is_administration(&self) -> bool {
+        ADMIN.iter().any(|(section, ..)| *section == Self::SECTION)
     }
 
     /// Whether whoever looks has signed in, or need not.

@@ -28,7 +28,7 @@ pub(crate) fn heading(name: &'static str, key: &str, first: Direction, order: &s
     let (now, sign) = match order {
         order if order == up => ("ascending", " ↑"),
         order if order == down => ("descending", " ↓"),
-        _ => ("none", ""),
+        _ => ("none", " ↕"),
     };
     let next = match (now, first) {
         ("ascending", _) => down,

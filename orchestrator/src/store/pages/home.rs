@@ -53,6 +53,20 @@ pub async fn failed_runs(conn: &mut PgConnection, since: DateTime<Utc>, limit: i
     .await
 }
 
+/// How many runs failed since an instant.
+///
+/// # Errors
+/// The database is down.
+pub async fn count_failed(conn: &mut PgConnection, since: DateTime<Utc>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from dag_run
+           where state in ('success', 'failed') and state = 'failed' and end_date > $1"#,
+        since
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// A run that is at work.
 #[derive(Clone, Debug)]
 pub struct RunningRun {

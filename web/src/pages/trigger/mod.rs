@@ -7,17 +7,20 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{
     Extension, Form,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
 use orchestrator::{
     commands::{self, By, ManualRun, Refused},
     dag::{Graph, Params},
+    engine::Graphs,
     ids::{DagId, RunId},
-    store::pages::dags,
+    store::pages::{dags, runs},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 
 use self::field::{Asked, Kind};
 use super::{
@@ -65,8 +68,45 @@ impl Field {
 /// What the fields of the form begin with that are params.
 const PARAM: &str = "param.";
 
-pub(crate) async fn ask(State(app): State<App>, Path(dag_id): Path<DagId>) -> PageResult<TriggerPage> {
-    page(&app, dag_id, &HashMap::new(), None).await
+/// What the dialog begins with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Begun {
+    /// The conf of this run.
+    like: String,
+}
+
+pub(crate) async fn ask(
+    State(app): State<App>,
+    Path(dag_id): Path<DagId>,
+    Query(Begun { like }): Query<Begun>,
+) -> PageResult<TriggerPage> {
+    let given = match like.as_str() {
+        "" => HashMap::new(),
+        run => as_in(&mut *app.pool.acquire().await?, &app.graphs, &dag_id, &RunId::from(run)).await?,
+    };
+    page(&app, dag_id, &given, None).await
+}
+
+/// What a form would have said for the conf of a run.
+async fn as_in(
+    conn: &mut PgConnection,
+    graphs: &Graphs,
+    dag_id: &DagId,
+    run_id: &RunId,
+) -> Result<HashMap<String, String>, PageError> {
+    let run = runs::get(conn, dag_id, run_id).await?;
+    let run = run.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id.clone()))?;
+    let graph = graphs.get(conn, run.version).await?;
+    let Some(params) = graph.params() else {
+        return Ok([("conf".to_owned(), serde_json::to_string_pretty(&run.conf).unwrap_or_default())].into());
+    };
+    let said = params.with_conf(&run.conf);
+    let fields = params.schema()["properties"].as_object().into_iter().flatten();
+    let field = |(name, schema): (&String, &Value)| {
+        (format!("{PARAM}{name}"), Asked::of(params.schema(), schema).written(said.get(name)))
+    };
+    Ok(fields.map(field).collect())
 }
 
 async fn page(
