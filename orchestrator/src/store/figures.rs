@@ -77,6 +77,37 @@ pub async fn heartbeats(conn: &mut PgConnection) -> sqlx::Result<Vec<Beat>> {
     .await
 }
 
+/// What the database says of itself.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// The version of Postgres.
+    pub version: String,
+    /// The number of the latest migration.
+    pub migration: i64,
+    /// How large it is, in bytes.
+    pub bytes: i64,
+    /// How many connections there are to it, and how many the server lets in to all of its databases.
+    pub connections: i64,
+    /// That limit.
+    pub max_connections: i64,
+}
+
+/// What the database says of itself.
+///
+/// # Errors
+/// The database is down.
+pub async fn database(conn: &mut PgConnection) -> sqlx::Result<Database> {
+    sqlx::query_as!(
+        Database,
+        r#"select current_setting('server_version') as "version!", pg_database_size(current_database()) as "bytes!",
+                  (select max(version) from _sqlx_migrations where success) as "migration!",
+                  (select count(*) from pg_stat_activity where datname = current_database()) as "connections!",
+                  current_setting('max_connections')::bigint as "max_connections!""#
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// How many transactions this database has committed since its statistics began.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use orchestrator::store::{
     self,
-    figures::{self, Count},
+    figures::{self, Count, Database},
     pages::{
         Page as Part,
         processes::{self, ProcessColumn, ProcessFilter, ProcessListed},
@@ -30,6 +30,7 @@ pub(crate) struct HealthPage {
     processes: Vec<ProcessListed>,
     instances: Vec<Count>,
     commits: i64,
+    database: Database,
     version: &'static str,
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn show(State(app): State<App>) -> PageResult<HealthPage> {
         processes: processes::list(&mut conn, &filter, PROCESSES).await?.rows,
         instances: figures::unfinished_instances(&mut conn).await?,
         commits: figures::commits(&mut conn).await?,
+        database: figures::database(&mut conn).await?,
         version: env!("CARGO_PKG_VERSION"),
     }))
 }

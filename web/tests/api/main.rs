@@ -9,6 +9,7 @@ mod cursors;
 mod deletes;
 mod dialogs;
 mod granted;
+mod hostile;
 mod lists;
 mod logs;
 mod openapi;
