@@ -215,7 +215,7 @@ const PAINT_MS: f64 = 300.0;
 const SCRIPT_KILOBYTES: f64 = 100.0;
 
 fn missed_by_pages(lists: &[Figure], paints: &[paint::Figure]) -> Vec<String> {
-    let pages = lists.iter().filter(|list| !list.what.starts_with("/api/"));
+    let pages = lists.iter().filter(|list| PAINTED.contains(&list.what.as_str()));
     let heavy = pages.flat_map(|page| {
         let slow = (page.p50_ms > PAGE_MS).then(|| format!("{}: {:.0} ms, not {PAGE_MS}", page.what, page.p50_ms));
         let large = page.kilobytes > PAGE_KILOBYTES;

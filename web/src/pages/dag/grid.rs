@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Rows on a page: as many as a browser lays out at once.
-const ROWS: i64 = 500;
+const ROWS: i64 = 250;
 
 /// How many columns there may be.
 const RUNS: [i64; 4] = [10, 25, 50, 100];
