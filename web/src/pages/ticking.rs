@@ -8,8 +8,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::words::{away, duration, seconds};
 
-/// Marks an element whose text ticks. Before it stands what does not, the instant.
-const MARK: &str = " data-ticks=";
+/// Marks an element whose text ticks. Before it stands what does not, the instant. No text of a page has this in it: there
+/// a quotation mark is escaped.
+const MARK: &str = "\" data-ticks=";
 const END: &str = "</time>";
 
 /// How far away an instant is, at the instant of the page: `in 5 min 2 s`.
@@ -56,7 +57,7 @@ impl Display for Took {
 
 fn ticks(to: &mut Formatter<'_>, at: DateTime<Utc>, what: &str, millis: i64, text: &str) -> fmt::Result {
     let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
-    write!(to, "<time datetime=\"{at}\"{MARK}\"{what}\" data-ms=\"{millis}\">{text}{END}")
+    write!(to, "<time datetime=\"{at}{MARK}\"{what}\" data-ms=\"{millis}\">{text}{END}")
 }
 
 impl HtmlSafe for Away {}

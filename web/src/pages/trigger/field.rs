@@ -49,15 +49,19 @@ impl Asked {
     /// # Errors
     /// It is no number, or no JSON.
     pub(super) fn read(&self, text: Option<&str>) -> Result<Option<Value>, serde_json::Error> {
-        let text = text.unwrap_or_default();
+        // A box that is not ticked is not sent; any other field that is not was not asked for.
+        let text = match (&self.kind, text) {
+            (Kind::Flag, ticked) => return Ok(Some(Value::Bool(ticked == Some("true")))),
+            (_, None) => return Ok(None),
+            (_, Some(text)) => text,
+        };
         match &self.kind {
-            Kind::Flag => Ok(Some(Value::Bool(text == "true"))),
             _ if text.is_empty() && self.nullable => Ok(Some(Value::Null)),
             Kind::Text => Ok(Some(Value::String(text.to_owned()))),
             _ if text.is_empty() => Ok(None),
             Kind::Day => Ok(Some(Value::String(text.to_owned()))),
             Kind::OneOf(values) => Ok(values.iter().find(|value| plain(value) == text).cloned()),
-            Kind::Number | Kind::Integer | Kind::Json => serde_json::from_str(text).map(Some),
+            Kind::Number | Kind::Integer | Kind::Json | Kind::Flag => serde_json::from_str(text).map(Some),
         }
     }
 }
@@ -225,6 +229,9 @@ mod tests {
         assert_eq!(read(json!({ "type": "integer" }), "five"), None);
         assert_eq!(read(json!({ "type": "integer" }), ""), None, "what is empty is not given");
         assert_eq!(read(json!({ "type": "string" }), ""), Some(json!("")), "but a text may be empty");
+        let text = Asked::of(&json!({}), &json!({ "type": "string" }));
+        assert_eq!(text.read(None).unwrap(), None, "what was not asked for is not given");
+        assert_eq!(asked("sure").read(None).unwrap(), Some(json!(false)));
         assert_eq!(read(json!({ "enum": ["a", 2] }), "2"), Some(json!(2)));
         assert_eq!(read(json!({ "enum": ["a", 2] }), "3"), None);
         assert_eq!(read(json!(true), "{\"any\": 1}"), Some(json!({ "any": 1 })));

@@ -60,8 +60,12 @@ struct Field {
 impl Field {
     /// What can be chosen, each with whether it is.
     fn options(&self, values: &[Value]) -> Vec<(String, bool)> {
-        let texts = values.iter().map(|value| self.asked.written(Some(value)));
-        texts.map(|text| (text == self.value, text)).map(|(is_chosen, text)| (text, is_chosen)).collect()
+        let option = |value| {
+            let text = self.asked.written(Some(value));
+            let is_chosen = text == self.value;
+            (text, is_chosen)
+        };
+        values.iter().map(option).collect()
     }
 }
 
