@@ -207,7 +207,7 @@ mod tests {
         assert!(said.contains("No such file"), "{said}");
     }
 
-    /// Stops a program as soon as it has said that it is ready.
+    /// Stops a program as soon as it has said that it is ready: by itself, as a `touch` might still be there to be told.
     async fn stopped(script: &str) -> (Vec<String>, ExitStatus) {
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let command = Command::new("sh").arg("-c").arg(script).current_dir(folder.path());
@@ -225,12 +225,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_stopped_may_clean_up() {
-        let inner = "sh -c 'trap \"echo inner; exit\" TERM; touch ready; sleep 1000 & wait' &";
+        let inner = "sh -c 'trap \"echo inner; exit\" TERM; : >ready; sleep 1000 & wait' &";
         let outer = "trap 'wait; echo outer; exit 3' TERM;";
         let (said, status) = stopped(&format!("{outer} {inner} wait")).await;
         assert_eq!((said.join(" ").as_str(), status.code()), ("inner outer", Some(3)), "what it started is told, too");
         // What does not listen is killed, with what it has started: that held the pipe open.
-        let (_, status) = stopped("trap '' TERM; sleep 1000 & touch ready; wait").await;
+        let (_, status) = stopped("trap '' TERM; sleep 1000 & : >ready; wait").await;
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     }
 
