@@ -154,7 +154,7 @@ const PAGES: [(&str, &str); 34] = [
     ("grid-mapped", "/dags/example_mapping"),
     ("graph", "/dags/example_groups/graph"),
     ("dag-runs", "/dags/example_etl/runs"),
-    ("dag-chosen", "/dags/example_etl/chosen?deed=clear&run=one&run=two"),
+    ("runs-chosen", "/runs/chosen?deed=clear&run=example_etl/one&run=example_etl/two"),
     ("dag-tasks", "/dags/example_retry/tasks"),
     ("versions", "/dags/example_etl/versions"),
     ("calendar", "/dags/example_daily/calendar"),

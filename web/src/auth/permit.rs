@@ -30,7 +30,9 @@ const SIFTED: [&str; 11] = [
 ];
 
 /// What is about a DAG that only the handler finds out: it asks [`needs`]. Everybody gets there who has signed in.
-const OF_SOME_DAG: [&str; 7] = [
+const OF_SOME_DAG: [&str; 9] = [
+    "/runs/chosen",
+    "/tasks/chosen",
     "/backfills/{id}/{deed}",
     "/api/v2/backfills",
     "/api/v2/backfills/dry_run",

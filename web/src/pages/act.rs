@@ -12,7 +12,7 @@ use orchestrator::{
     state::TaskState,
     store::pages::runs,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::{
@@ -26,7 +26,7 @@ use crate::App;
 const SHOWN: usize = 500;
 
 /// What is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Deed {
     Clear,
@@ -36,6 +36,8 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
+    pub(crate) const ALL: [Self; 4] = [Self::Clear, Self::Success, Self::Failed, Self::Skipped];
+
     fn marked(self) -> Option<Marked> {
         match self {
             Self::Clear => None,
@@ -45,7 +47,8 @@ impl Deed {
         }
     }
 
-    fn path(self) -> &'static str {
+    /// As an address names it.
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Clear => "clear",
             Self::Success => "success",
@@ -54,12 +57,25 @@ impl Deed {
         }
     }
 
-    fn title(self) -> &'static str {
+    /// As a button names it.
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Clear => "Clear",
             Self::Success => "Mark as success",
             Self::Failed => "Mark as failed",
             Self::Skipped => "Mark as skipped",
+        }
+    }
+
+    /// What it means for task instances.
+    pub(crate) fn means(self) -> &'static str {
+        match self {
+            Self::Clear => {
+                "They go back to the beginning and run again; what runs now is stopped first. Their earlier tries and logs stay."
+            }
+            _ => {
+                "They count as having ended so; what failed after them is cleared, so that the run goes on from there."
+            }
         }
     }
 }
@@ -93,9 +109,8 @@ impl To {
         }
     }
 
-    fn clear(&self, dag_id: &DagId, run_id: &RunId) -> Clear {
-        let only = if self.only_failed { Only::Failed } else { Only::All };
-        Clear { only, ..Clear::of(self.choice(dag_id, run_id)) }
+    fn only(&self) -> Only {
+        if self.only_failed { Only::Failed } else { Only::All }
     }
 }
 
@@ -129,17 +144,18 @@ impl ActPage {
         of_task.chain(around).chain((self.deed == Deed::Clear).then_some(failed)).collect()
     }
 
-    fn then(&self, change: &Change) -> String {
-        match change.then {
-            TaskState::None if change.of.state == TaskState::Running => "stops, and begins again".to_owned(),
-            TaskState::None => "begins again".to_owned(),
-            state => words::spoken(state),
-        }
-    }
-
     /// Whether a whole run is marked, which says how the run ended.
     fn is_of_run(&self) -> bool {
         self.deed != Deed::Clear && self.to.task.is_empty()
+    }
+}
+
+/// What becomes of a task instance, in words.
+pub(crate) fn then(change: &Change) -> String {
+    match change.then {
+        TaskState::None if change.of.state == TaskState::Running => "stops, and begins again".to_owned(),
+        TaskState::None => "begins again".to_owned(),
+        state => words::spoken(state),
     }
 }
 
@@ -149,15 +165,42 @@ async fn foresee(
     (dag_id, run_id, deed): (&DagId, &RunId, Deed),
     to: &To,
 ) -> Result<Vec<Change>, Refused> {
+    match deed.marked() {
+        Some(state) if to.task.is_empty() => {
+            commands::foresee_mark_run(conn, &app.graphs, (dag_id, run_id), of_run(state)?).await
+        }
+        _ => foresee_choice(app, conn, deed, (to.choice(dag_id, run_id), to.only())).await,
+    }
+}
+
+/// What a deed would change of a choice of task instances.
+pub(crate) async fn foresee_choice(
+    app: &App,
+    conn: &mut PgConnection,
+    deed: Deed,
+    (choice, only): (commands::Choice, Only),
+) -> Result<Vec<Change>, Refused> {
     let Some(state) = deed.marked() else {
-        let cleared = commands::preview_clear(conn, &app.graphs, &to.clear(dag_id, run_id)).await?;
+        let clear = Clear { only, ..Clear::of(choice) };
+        let cleared = commands::preview_clear(conn, &app.graphs, &clear).await?;
         return Ok(cleared.into_iter().map(|of| Change { of, then: TaskState::None }).collect());
     };
-    if to.task.is_empty() {
-        return commands::foresee_mark_run(conn, &app.graphs, (dag_id, run_id), of_run(state)?).await;
-    }
-    let mark = Mark { choice: to.choice(dag_id, run_id), state };
-    commands::foresee_mark(conn, &app.graphs, &mark).await
+    commands::foresee_mark(conn, &app.graphs, &Mark { choice, state }).await
+}
+
+/// Does it, to so many.
+pub(crate) async fn act_on_choice(
+    app: &App,
+    conn: &mut PgConnection,
+    deed: Deed,
+    (choice, only): (commands::Choice, Only),
+    by: &By,
+) -> Result<usize, Refused> {
+    let changed = match deed.marked() {
+        None => commands::clear(conn, &app.graphs, &Clear { only, ..Clear::of(choice) }, by).await?,
+        Some(state) => commands::mark(conn, &app.graphs, &Mark { choice, state }, by).await?,
+    };
+    Ok(changed.len())
 }
 
 fn of_run(state: Marked) -> Result<MarkedRun, Refused> {
@@ -191,15 +234,11 @@ pub(crate) async fn act(
 ) -> Result<Redirect, PageError> {
     let mut conn = app.pool.acquire().await?;
     let count = match deed.marked() {
-        None => commands::clear(&mut conn, &app.graphs, &to.clear(&dag_id, &run_id), &by).await?.len(),
-        Some(state) if !to.task.is_empty() => {
-            let mark = Mark { choice: to.choice(&dag_id, &run_id), state };
-            commands::mark(&mut conn, &app.graphs, &mark, &by).await?.len()
-        }
-        Some(state) => {
+        Some(state) if to.task.is_empty() => {
             commands::mark_run(&mut conn, &app.graphs, &dag_id, &run_id, of_run(state)?, &by).await?;
             1
         }
+        _ => act_on_choice(&app, &mut conn, deed, (to.choice(&dag_id, &run_id), to.only()), &by).await?,
     };
     app.wake.everybody();
     let done = links::query(&[("done", deed.path()), ("count", &count.to_string())]);

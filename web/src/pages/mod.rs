@@ -8,6 +8,7 @@ mod assets;
 mod audit;
 mod backfills;
 mod bars;
+mod chosen;
 mod connections;
 mod dag;
 mod dags;
@@ -60,6 +61,7 @@ fn pages() -> Router<App> {
         .route("/audit", get(audit::show))
         .route("/health", get(health::show))
         .route("/tasks", get(tasks::show))
+        .route("/tasks/chosen", get(chosen::instances::ask).post(chosen::instances::act))
         .route("/pools", get(pools::show).post(pools::create))
         .route("/pools/{name}", post(pools::change))
         .route("/pools/{name}/delete", post(pools::delete))
@@ -86,6 +88,7 @@ fn pages() -> Router<App> {
         .route("/account/tokens/{id}/delete", post(account::revoke_token))
         .route("/account/password", post(account::change_password))
         .route("/runs", get(runs::show))
+        .route("/runs/chosen", get(chosen::runs::ask).post(chosen::runs::act))
         .route("/dags", get(dags::show))
         .nest("/dags/{dag_id}", of_dag())
         .nest("/dags/{dag_id}/runs/{run_id}", of_run())
@@ -96,7 +99,6 @@ fn of_dag() -> Router<App> {
         .route("/", get(dag::grid::show))
         .route("/graph", get(dag::graph::show))
         .route("/runs", get(dag::runs::show))
-        .route("/chosen", get(dag::chosen::ask).post(dag::chosen::act))
         .route("/calendar", get(dag::calendar::show))
         .route("/tasks", get(dag::tasks::show))
         .route("/backfills", get(dag::backfills::show).post(dag::backfills::create))

@@ -26,7 +26,7 @@ use super::{
     ticking::Took,
     words::{Moment, spoken},
 };
-use crate::api::cursor;
+use crate::{api::cursor, auth};
 
 /// Runs on a page.
 const RUNS: i64 = 50;
@@ -88,6 +88,11 @@ impl Wanted {
             ("day", &self.day),
             ("order", &self.order),
         ]
+    }
+
+    /// The list without the place in it, as an address has it.
+    pub(crate) fn query(&self) -> String {
+        links::query(&self.pairs())
     }
 
     pub(crate) fn order(&self) -> &str {
@@ -192,6 +197,11 @@ impl RunList {
             dag_id: run.dag_id,
         });
         Ok(Self { rows: rows.collect(), pager, wanted })
+    }
+
+    /// Whether whoever looks may work on one of them.
+    pub(crate) fn is_worked_on(&self) -> bool {
+        self.rows.iter().any(|row| auth::works_on(&row.dag_id))
     }
 
     pub(crate) fn is_running(&self) -> bool {

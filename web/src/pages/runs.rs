@@ -8,6 +8,7 @@ use axum::{
 use orchestrator::accounts::Sight;
 
 use super::{
+    chosen::runs::{Deed, Done},
     page::{Frame, Page, PageResult},
     run_list::{RunList, Wanted},
     words,
@@ -18,6 +19,8 @@ use crate::App;
 #[template(path = "runs.html")]
 pub(crate) struct AllRunsPage {
     list: RunList,
+    /// What was done.
+    told: Option<String>,
 }
 
 impl Frame for AllRunsPage {
@@ -32,7 +35,9 @@ pub(crate) async fn show(
     State(app): State<App>,
     Extension(sight): Extension<Sight>,
     Query(wanted): Query<Wanted>,
+    Query(done): Query<Done>,
 ) -> PageResult<AllRunsPage> {
     let mut conn = app.pool.acquire().await?;
-    Ok(Page(AllRunsPage { list: RunList::load(&mut conn, wanted, &sight, None).await? }))
+    let list = RunList::load(&mut conn, wanted, &sight, None).await?;
+    Ok(Page(AllRunsPage { list, told: done.told() }))
 }

@@ -21,6 +21,7 @@ use orchestrator::{
 use serde::Deserialize;
 
 use super::{
+    act::{Deed, Done},
     links,
     page::{Frame, Page, PageError, PageResult},
     pager::{Cursors, Pager},
@@ -38,6 +39,8 @@ pub(crate) struct TasksPage {
     rows: Vec<Row>,
     pager: Pager,
     wanted: Wanted,
+    /// What was done.
+    told: Option<String>,
 }
 
 impl Frame for TasksPage {
@@ -45,6 +48,13 @@ impl Frame for TasksPage {
 
     fn is_live(&self) -> bool {
         true
+    }
+}
+
+impl TasksPage {
+    /// Whether whoever looks may work on one of them.
+    fn is_worked_on(&self) -> bool {
+        self.rows.iter().any(|row| self.works_on(&row.of.dag_id))
     }
 }
 
@@ -74,6 +84,11 @@ impl Wanted {
         [("q", &self.q), ("dag", &self.dag), ("state", &self.state), ("pool", &self.pool), ("queue", &self.queue)]
     }
 
+    /// The list without the place in it, as an address of ours.
+    fn here(&self) -> String {
+        format!("/tasks{}", links::query(&self.pairs()))
+    }
+
     fn states(&self) -> impl Iterator<Item = (String, TaskState, bool)> {
         TaskState::MOST_TELLING.into_iter().map(|state| (words::spoken(state), state, state.as_str() == self.state))
     }
@@ -99,6 +114,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     Extension(sight): Extension<Sight>,
     Query(wanted): Query<Wanted>,
+    Query(done): Query<Done>,
 ) -> PageResult<TasksPage> {
     let turn = cursor::turn_of(&wanted.cursor).ok_or_else(|| {
         let text = "The address leads to no page of this list: begin with its first one.";
@@ -122,5 +138,5 @@ pub(crate) async fn show(
         took: Took { from: of.start_date, to: of.end_date.filter(|_| of.state != TaskState::Running), now },
         of,
     });
-    Ok(Page(TasksPage { rows: rows.collect(), pager, wanted }))
+    Ok(Page(TasksPage { rows: rows.collect(), pager, wanted, told: done.told() }))
 }

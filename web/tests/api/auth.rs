@@ -393,7 +393,7 @@ async fn a_page_offers_what_one_may_do(pool: PgPool) {
             let get = request(Method::GET, path).header("authorization", &bearer).body(Body::empty()).unwrap();
             let (status, page) = world.send(get).await;
             assert_eq!(status, 200, "{path}");
-            let offers = [r#"method="post""#, "/act/", "/trigger\"", "/delete\"", "/chosen", r#"name="run" "#];
+            let offers = [r#"method="post""#, "/act/", "/trigger\"", "/delete\"", "/runs/chosen", r#"name="run" "#];
             // Everybody has favorites.
             let favorite = |dag| format!(r#"method="post" action="/dags/{dag}/favorite""#);
             let page = ["example", "typed", "consumer"].iter().fold(page, |page, dag| page.replace(&favorite(dag), ""));

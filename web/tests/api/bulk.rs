@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, request};
+use crate::world::World;
 
 #[sqlx::test(migrations = "../migrations")]
 async fn many_are_made_changed_and_deleted(pool: PgPool) {
@@ -198,45 +198,4 @@ async fn a_group_is_marked_as_one(pool: PgPool) {
     assert_eq!(patch("all?update_mask=new_state", mask).await, (200, both));
     assert_eq!(patch("none", skip.clone()).await.0, 404);
     assert_eq!(patch("tell", skip).await.0, 404, "a task is no group");
-}
-
-#[sqlx::test(migrations = "../migrations")]
-async fn a_page_does_something_with_the_runs_that_are_ticked(pool: PgPool) {
-    let world = World::new(pool.clone()).await;
-    world.call(Method::PATCH, "/dags/typed", r#"{"is_paused": false}"#).await;
-    for run in ["one", "two"] {
-        let body = json!({ "dag_run_id": run, "logical_date": null }).to_string();
-        assert_eq!(world.call(Method::POST, "/dags/typed/dagRuns", &body).await.0, 200);
-        assert_eq!(world.ends_of("typed", run).await["state"], "success");
-    }
-    let (_, page) = world.page("/dags/typed/chosen?deed=clear&run=one&run=two").await;
-    assert!(page.contains("Clear 2 runs?") && page.contains("2 task instances will be cleared"), "{page}");
-    for (path, status) in [("deed=paint&run=one", 404), ("deed=clear&run=none", 404), ("deed=clear", 200)] {
-        assert_eq!(world.page(&format!("/dags/typed/chosen?{path}")).await.0.as_u16(), status, "{path}");
-    }
-    let act = async |form: &str| {
-        let post =
-            request(Method::POST, "/dags/typed/chosen").header("content-type", "application/x-www-form-urlencoded");
-        let (status, body) = world.send(post.body(form.to_owned().into()).unwrap()).await;
-        (status.as_u16(), body)
-    };
-    assert_eq!(act("deed=failed&run=one&run=two").await.0, 303);
-    assert_eq!(world.get("/dags/typed/dagRuns/two").await.1["state"], "failed");
-    assert_eq!(act("deed=clear_failed&run=two").await.0, 303);
-    world.ends_of("typed", "two").await;
-
-    // One that is refused does not hold back the others, and says why.
-    world.call(Method::PATCH, "/dags/typed", r#"{"is_paused": true}"#).await;
-    sqlx::query("update dag_run set state = 'running', end_date = null where run_id = 'one'")
-        .execute(&pool)
-        .await
-        .unwrap();
-    let (status, told) = act("deed=delete&run=one&run=two&run=two&run=gone").await;
-    assert_eq!(status, 200);
-    assert!(
-        told.contains("Done to 1 run, refused for 2 runs.") && told.contains("cannot be deleted in running state"),
-        "{told}"
-    );
-    assert_eq!(world.get("/dags/typed/dagRuns/two").await.0, 404);
-    assert_eq!(world.get("/dags/typed/dagRuns/one").await.0, 200);
 }

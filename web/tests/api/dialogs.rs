@@ -42,9 +42,9 @@ async fn a_mark_shows_everything_that_it_would_change(pool: PgPool) {
     world.call(Method::PATCH, "/dags/example", r#"{"is_paused": true}"#).await;
     let run = r#"{"logical_date": null, "dag_run_id": "waits"}"#;
     assert_eq!(world.call(Method::POST, "/dags/example/dagRuns", run).await.0, 200);
-    let page = world.page("/dags/example/chosen?deed=failed&run=waits&run=mine").await.1;
+    let page = world.page("/runs/chosen?deed=failed&run=example/waits&run=example/mine").await.1;
     assert!(page.contains("3 task instances will have failed or be skipped"), "{page}");
-    let page = world.page("/dags/example/chosen?deed=delete&run=mine").await.1;
+    let page = world.page("/runs/chosen?deed=delete&run=example/mine").await.1;
     assert!(page.contains("3 task instances will be gone with it"), "{page}");
 }
 

@@ -5,6 +5,7 @@ mod assets;
 mod audit;
 mod auth;
 mod bulk;
+mod chosen;
 mod cursors;
 mod deletes;
 mod dialogs;

@@ -3,7 +3,6 @@
 pub(crate) mod backfills;
 pub(crate) mod calendar;
 mod cells;
-pub(crate) mod chosen;
 pub(crate) mod code;
 pub(crate) mod delete;
 pub(crate) mod details;

@@ -7,14 +7,12 @@ use axum::{
 };
 use orchestrator::{accounts::Sight, ids::DagId};
 
-use super::{
-    Head,
-    chosen::{Deed, Done},
-};
+use super::Head;
 use crate::{
     App,
     pages::{
         Frame, Page, PageResult,
+        chosen::runs::{Deed, Done},
         run_list::{RunList, Wanted},
         words,
     },

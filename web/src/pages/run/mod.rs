@@ -1,8 +1,7 @@
 //! One run: its tasks, its timeline, its graph, and what is to be said of it.
 
 mod gantt;
-
-use std::sync::Arc;
+mod tasks;
 
 use askama::Template;
 use axum::{
@@ -12,40 +11,35 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, Refused},
-    dag::Graph,
-    ids::{DagId, RunId, TaskId},
-    state::{RunType, TaskState},
+    ids::{DagId, RunId},
+    state::RunType,
     store::{
         self,
         pages::{
             Page as Part,
             assets::{self, EventListed},
-            instances::{self, InstanceColumn, InstanceFilter, InstanceListed},
+            instances::{self, InstanceFilter},
             runs::{self, RunListed},
-            select::Test,
+            select::Direction,
         },
     },
 };
 use serde::Deserialize;
-use sqlx::PgConnection;
 
-use self::gantt::Gantt;
+use self::{gantt::Gantt, tasks::TaskList};
 use super::{
-    act::Done,
+    act::{Deed, Done},
     dag::pane::Pane,
     links::{self, Beside},
     page::{Frame, Page, PageError, PageResult},
-    pager::Pager,
     picture::{Focus, Picture},
+    sorting::Heading,
     ticking::Took,
-    told::{self, Deed},
+    told,
     waits::{self, Why},
-    words::{self, Moment},
+    words,
 };
 use crate::{App, auth};
-
-/// Task instances on a page.
-const TASKS: i64 = 200;
 
 /// Rows of a timeline, and nodes of a graph, that are still a picture.
 const PICTURED: Part = Part { limit: 1_000, offset: 0 };
@@ -71,7 +65,7 @@ pub(crate) struct RunPage {
 
 /// What is shown below the head.
 enum View {
-    Tasks { rows: Vec<Row>, pager: Pager },
+    Tasks(TaskList),
     Gantt(Gantt),
     Graph(Picture),
 }
@@ -83,19 +77,8 @@ pub(crate) struct Wanted {
     view: String,
     q: String,
     state: String,
+    order: String,
     offset: i64,
-}
-
-struct Row {
-    task_id: TaskId,
-    map_index: i32,
-    link: String,
-    state: TaskState,
-    try_number: i32,
-    start: Moment,
-    took: Took,
-    operator: String,
-    note: Option<String>,
 }
 
 /// The views: how they are asked for, and what they are called.
@@ -110,6 +93,26 @@ impl Frame for RunPage {
 }
 
 impl RunPage {
+    /// The list of its tasks as it is shown.
+    fn here(&self) -> String {
+        format!("{}{}", self.link, self.wanted.query())
+    }
+
+    /// The columns by which its tasks are ordered: how each looks, and what a press on it leads to.
+    fn headings(&self) -> [(&'static str, Heading, String); 5] {
+        let column = |class, name, key, first| {
+            let (heading, link) = self.wanted.heading(name, key, first);
+            (class, heading, link)
+        };
+        [
+            column("", "Task", "task", Direction::Ascending),
+            column("", "State", "state", Direction::Ascending),
+            column("num", "Try", "try", Direction::Descending),
+            column("wide", "Started", "start_date", Direction::Ascending),
+            column("num", "Duration", "duration", Direction::Descending),
+        ]
+    }
+
     fn views(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
         VIEWS.into_iter().map(|(view, name)| {
             (format!("{}{}", self.link, links::query(&[("view", view)])), name, self.wanted.view == view)
@@ -120,12 +123,6 @@ impl RunPage {
     fn source<'e>(&self, event: &'e EventListed) -> Option<(String, &'e DagId)> {
         let (dag, run) = (event.source_dag_id.as_ref()?, event.source_run_id.as_ref()?);
         auth::sees_dag(dag).then(|| (links::run(dag, run), dag))
-    }
-
-    fn states(&self) -> impl Iterator<Item = (String, TaskState, bool)> {
-        TaskState::MOST_TELLING
-            .into_iter()
-            .map(|state| (words::spoken(state), state, state.as_str() == self.wanted.state))
     }
 }
 
@@ -148,7 +145,7 @@ pub(crate) async fn show(
             View::Gantt(Gantt::of(&graph, &listed, now))
         }
         "graph" => View::Graph(Picture::of(&app, &mut conn, &graph, Some(&run), focus).await?),
-        _ => tasks(&mut conn, of_run, &graph, &wanted, now).await?,
+        _ => View::Tasks(TaskList::load(&mut conn, of_run, &graph, &wanted, now).await?),
     };
     let beside = runs::beside(&mut conn, &dag_id, run.run_key).await?;
     Ok(Page(RunPage {
@@ -171,35 +168,6 @@ pub(crate) async fn show(
     }))
 }
 
-async fn tasks(
-    conn: &mut PgConnection,
-    mut filter: InstanceFilter,
-    graph: &Arc<Graph>,
-    wanted: &Wanted,
-    now: chrono::DateTime<chrono::Utc>,
-) -> sqlx::Result<View> {
-    if !wanted.q.is_empty() {
-        filter = filter.with(InstanceColumn::TaskId, Test::Contains(wanted.q.clone()));
-    }
-    let states = TaskState::MOST_TELLING.into_iter().filter(|state| state.as_str() == wanted.state);
-    filter = filter.one_of(InstanceColumn::State, states);
-    let part = Part { limit: TASKS, offset: wanted.offset.max(0) };
-    let listed = instances::list(conn, &filter, part).await?;
-    let pager = Pager::new(part, listed.total, &[("q", &wanted.q), ("state", &wanted.state)]);
-    let row = |task: InstanceListed| Row {
-        link: links::task(&task.dag_id, &task.run_id, &task.task_id, task.map_index),
-        state: task.state,
-        try_number: task.try_number,
-        start: Moment(task.start_date),
-        took: Took { from: task.start_date, to: task.end_date, now },
-        operator: graph.task(task.node).map_or_else(String::new, |task| task.operator.clone()),
-        note: task.note,
-        task_id: task.task_id,
-        map_index: task.map_index,
-    };
-    Ok(View::Tasks { rows: listed.rows.into_iter().map(row).collect(), pager })
-}
-
 #[derive(Debug, Deserialize)]
 pub(crate) struct Note {
     note: String,
@@ -214,5 +182,5 @@ pub(crate) async fn note(
 ) -> Result<Redirect, PageError> {
     let note = Some(note.trim()).filter(|note| !note.is_empty());
     commands::set_note(&mut *app.pool.acquire().await?, &dag_id, &run_id, note, &by).await?;
-    Ok(told::after(&links::run(&dag_id, &run_id), Deed::Saved, "The note"))
+    Ok(told::after(&links::run(&dag_id, &run_id), told::Deed::Saved, "The note"))
 }

@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, fmt};
 use askama::Template;
 use axum::{
     Extension, Form,
-    extract::{Path, Query, State},
-    response::{IntoResponse, Redirect, Response},
+    extract::{Query, State},
+    response::{IntoResponse, Response},
 };
 use orchestrator::{
+    accounts::Role,
     commands::{self, By, Choice, Clear, MarkedRun, Only, Refused, RunChoice, TaskChoice},
     ids::{DagId, RunId},
     state::RunState,
@@ -21,8 +22,9 @@ use orchestrator::{
 use serde::Deserialize;
 use sqlx::PgConnection;
 
+use super::{Back, number};
 use crate::{
-    App,
+    App, auth,
     pages::{Frame, Page, PageError, PageResult, links, words},
 };
 
@@ -97,27 +99,56 @@ impl Deed {
     }
 }
 
+/// A run as an address names it: `DAG/RUN`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Named {
+    dag_id: DagId,
+    run_id: RunId,
+}
+
+impl Named {
+    fn read(text: &str) -> Result<Self, PageError> {
+        let (dag, run) =
+            text.split_once('/').ok_or_else(|| PageError::not_found(format!("{text:?} is no run: DAG/RUN is.")))?;
+        Ok(Self { dag_id: DagId::from(dag), run_id: RunId::from(run) })
+    }
+
+    fn link(&self) -> String {
+        links::run(&self.dag_id, &self.run_id)
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.dag_id, self.run_id)
+    }
+}
+
 /// The runs and the deed, from an address or a form.
 struct Wanted {
     deed: Deed,
-    runs: Vec<RunId>,
+    runs: BTreeSet<Named>,
+    back: Back,
 }
 
 impl Wanted {
-    fn of(pairs: Vec<(String, String)>) -> Result<Self, PageError> {
+    /// Refused whole if whoever asks may not work on one of their DAGs.
+    fn of(pairs: &[(String, String)]) -> Result<Self, PageError> {
         let named = pairs.iter().find(|(name, _)| name == "deed").map(|(_, deed)| deed.as_str()).unwrap_or_default();
         let deed = Deed::ALL.into_iter().find(|deed| deed.name() == named);
         let deed = deed.ok_or_else(|| PageError::not_found(format!("There is nothing {named:?} to do with runs.")))?;
-        let runs: BTreeSet<_> =
-            pairs.into_iter().filter(|(name, _)| name == "run").map(|(_, run)| RunId::from(run)).collect();
-        Ok(Self { deed, runs: runs.into_iter().collect() })
+        let runs = pairs.iter().filter(|(name, _)| name == "run").map(|(_, run)| Named::read(run));
+        let runs = runs.collect::<Result<BTreeSet<_>, _>>()?;
+        for run in &runs {
+            auth::needs(Role::User, &run.dag_id)?;
+        }
+        Ok(Self { deed, runs, back: Back::of(pairs, "/runs") })
     }
 }
 
 /// A chosen run.
 struct Row {
-    run_id: RunId,
-    link: String,
+    run: Named,
     /// None: it is gone.
     state: Option<RunState>,
     /// Task instances that change, or go with it.
@@ -127,10 +158,9 @@ struct Row {
 }
 
 #[derive(Template)]
-#[template(path = "dag/chosen.html")]
+#[template(path = "chosen/runs.html")]
 pub(crate) struct ChosenPage {
-    dag_id: DagId,
-    link: String,
+    back: Back,
     deed: Deed,
     rows: Vec<Row>,
     /// How many of them it was done to.
@@ -138,43 +168,30 @@ pub(crate) struct ChosenPage {
 }
 
 impl Frame for ChosenPage {
-    const SECTION: &'static str = "dags";
+    const SECTION: &'static str = "runs";
 }
 
 impl ChosenPage {
     fn outcome(&self) -> Option<String> {
-        Some(format!("Done to {}, refused for {}.", Runs(self.done?), Runs(self.rows.len())))
+        Some(format!("Done to {}, refused for {}.", number(self.done?, "run"), number(self.rows.len(), "run")))
     }
 
     fn question(&self) -> String {
-        format!("{} {}?", self.deed.title(), Runs(self.rows.len()))
+        format!("{} {}?", self.deed.title(), number(self.rows.len(), "run"))
     }
 }
 
-/// A number of runs.
-struct Runs(usize);
-
-impl fmt::Display for Runs {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} run{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
-
-pub(crate) async fn ask(
-    State(app): State<App>,
-    Path(dag_id): Path<DagId>,
-    Query(pairs): Query<Vec<(String, String)>>,
-) -> PageResult<ChosenPage> {
-    let Wanted { deed, runs } = Wanted::of(pairs)?;
+pub(crate) async fn ask(State(app): State<App>, Query(pairs): Query<Vec<(String, String)>>) -> PageResult<ChosenPage> {
+    let Wanted { deed, runs, back } = Wanted::of(&pairs)?;
     let mut conn = app.pool.acquire().await?;
     let mut rows = Vec::with_capacity(runs.len());
-    for run_id in runs {
-        let run = find(&mut conn, &dag_id, run_id).await?;
-        let touched = Some(touched(&app, &mut conn, deed, &run).await?);
-        let link = links::run(&dag_id, &run.run_id);
-        rows.push(Row { run_id: run.run_id, link, state: Some(run.state), touched, refused: None });
+    for run in runs {
+        let found = runs::get(&mut conn, &run.dag_id, &run.run_id).await?;
+        let found = found.ok_or_else(|| Refused::NoRun(run.dag_id.clone(), run.run_id.clone()))?;
+        let touched = Some(touched(&app, &mut conn, deed, &found).await?);
+        rows.push(Row { run, state: Some(found.state), touched, refused: None });
     }
-    Ok(Page(ChosenPage { link: links::dag(&dag_id), dag_id, deed, rows, done: None }))
+    Ok(Page(ChosenPage { back, deed, rows, done: None }))
 }
 
 async fn touched(app: &App, conn: &mut PgConnection, deed: Deed, run: &RunListed) -> Result<usize, PageError> {
@@ -198,40 +215,31 @@ async fn touched(app: &App, conn: &mut PgConnection, deed: Deed, run: &RunListed
 pub(crate) async fn act(
     State(app): State<App>,
     Extension(by): Extension<By>,
-    Path(dag_id): Path<DagId>,
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let Wanted { deed, runs } = Wanted::of(pairs)?;
+    let Wanted { deed, runs, back } = Wanted::of(&pairs)?;
     let mut conn = app.pool.acquire().await?;
     let (mut rows, mut done) = (Vec::new(), 0);
-    for run_id in runs {
-        match one(&app, &mut conn, deed, &dag_id, &run_id, &by).await {
+    for run in runs {
+        match one(&app, &mut conn, deed, &run, &by).await {
             Ok(()) => done += 1,
             Err(Refused::Failed(error)) => return Err(error.into()),
             // What was refused for one is no reason to leave out the others; somebody else may have deleted it.
             Err(refused) => {
-                let state = runs::get(&mut conn, &dag_id, &run_id).await?.map(|run| run.state);
-                let link = links::run(&dag_id, &run_id);
-                rows.push(Row { run_id, link, state, touched: None, refused: Some(refused.to_string()) });
+                let state = runs::get(&mut conn, &run.dag_id, &run.run_id).await?.map(|run| run.state);
+                rows.push(Row { run, state, touched: None, refused: Some(refused.to_string()) });
             }
         }
     }
     app.wake.everybody();
     if rows.is_empty() {
-        let told = links::query(&[("done", deed.name()), ("count", &done.to_string())]);
-        return Ok(Redirect::to(&format!("{}/runs{told}", links::dag(&dag_id))).into_response());
+        return Ok(back.after(deed.name(), done).into_response());
     }
-    Ok(Page(ChosenPage { link: links::dag(&dag_id), dag_id, deed, rows, done: Some(done) }).into_response())
+    Ok(Page(ChosenPage { back, deed, rows, done: Some(done) }).into_response())
 }
 
-async fn one(
-    app: &App,
-    conn: &mut PgConnection,
-    deed: Deed,
-    dag_id: &DagId,
-    run_id: &RunId,
-    by: &By,
-) -> Result<(), Refused> {
+async fn one(app: &App, conn: &mut PgConnection, deed: Deed, run: &Named, by: &By) -> Result<(), Refused> {
+    let Named { dag_id, run_id } = run;
     let state = match deed {
         Deed::Success => MarkedRun::Success,
         Deed::Failed => MarkedRun::Failed,
@@ -242,11 +250,6 @@ async fn one(
         }
     };
     commands::mark_run(conn, &app.graphs, dag_id, run_id, state, by).await
-}
-
-async fn find(conn: &mut PgConnection, dag_id: &DagId, run_id: RunId) -> Result<RunListed, PageError> {
-    let found = runs::get(conn, dag_id, &run_id).await?;
-    Ok(found.ok_or_else(|| Refused::NoRun(dag_id.clone(), run_id))?)
 }
 
 /// What was done, for the page that comes after it.
@@ -260,7 +263,7 @@ pub(crate) struct Done {
 impl Done {
     /// In words.
     pub(crate) fn told(self) -> Option<String> {
-        let runs = Runs(self.count);
+        let runs = number(self.count, "run");
         Some(match self.done? {
             Deed::Clear | Deed::ClearFailed => format!("{runs} cleared: what can run runs again."),
             Deed::Success => format!("{runs} marked as success."),

@@ -1,0 +1,32 @@
+//! What is ticked in a list, of whatever DAGs: first what exactly would change, then the deed, and what became of it.
+
+pub(crate) mod instances;
+pub(crate) mod runs;
+
+use axum::response::Redirect;
+
+use super::links;
+
+/// The list in which they were ticked, as an address of ours.
+struct Back(String);
+
+impl Back {
+    fn of(pairs: &[(String, String)], usually: &str) -> Self {
+        let back = pairs.iter().find(|(name, _)| name == "back").map_or(usually, |(_, back)| back);
+        Self(links::local(back))
+    }
+
+    /// To it, which tells what was done to how many.
+    fn after(&self, deed: &str, count: usize) -> Redirect {
+        let done = links::query(&[("done", deed), ("count", &count.to_string())]);
+        match self.0.split_once('?') {
+            Some((page, query)) => Redirect::to(&format!("{page}{done}&{query}")),
+            None => Redirect::to(&format!("{}{done}", self.0)),
+        }
+    }
+}
+
+/// So many of them, in words.
+fn number(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
