@@ -88,6 +88,8 @@ const localise = (root) => {
     if (time.dataset.form === "line") {
       time.firstChild.textContent = day;
       time.lastChild.textContent = ` ${clock}.${String(at.getUTCMilliseconds()).padStart(3, "0")}`;
+    } else if (time.dataset.form === "day") {
+      time.textContent = day.slice(5);
     } else {
       time.textContent = `${day} ${clock}`;
     }

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use orchestrator::{
-    state::RunState,
+    state::{RunState, RunType},
     store::pages::{dags::RecentRun, runs::RunListed},
 };
 
 use super::{
     links,
-    words::{duration, millis},
+    words::{duration, millis, spoken},
 };
 
 /// A run as a bar.
@@ -47,8 +47,27 @@ pub(crate) fn bars(runs: &[RecentRun], now: DateTime<Utc>) -> Vec<Bar> {
     runs.iter().map(bar).collect()
 }
 
+/// A run as a column of a grid.
+pub(crate) struct Column {
+    pub(crate) bar: Bar,
+    /// Why the run exists.
+    pub(crate) kind: RunType,
+    /// Where the day begins, if there is room to say so.
+    pub(crate) day: Option<DateTime<Utc>>,
+}
+
+impl Column {
+    /// What it says when asked.
+    pub(crate) fn label(&self) -> String {
+        format!("{} ({})", self.bar.label, spoken(self.kind.as_str()))
+    }
+}
+
+/// Columns that the name of a day needs.
+const DAY: usize = 2;
+
 /// The same of runs in a list.
-pub(crate) fn columns(runs: &[RunListed], now: DateTime<Utc>) -> Vec<Bar> {
+pub(crate) fn columns(runs: &[RunListed], now: DateTime<Utc>) -> Vec<Column> {
     let recent = runs.iter().map(|run| RecentRun {
         dag_id: run.dag_id.clone(),
         run_id: run.run_id.clone(),
@@ -56,7 +75,23 @@ pub(crate) fn columns(runs: &[RunListed], now: DateTime<Utc>) -> Vec<Bar> {
         start_date: run.start_date,
         end_date: run.end_date,
     });
-    bars(&recent.collect::<Vec<_>>(), now)
+    let bars = bars(&recent.collect::<Vec<_>>(), now);
+    let days = days(&runs.iter().map(|run| run.run_after).collect::<Vec<_>>());
+    let kinds = runs.iter().map(|run| run.run_type);
+    bars.into_iter().zip(kinds).zip(days).map(|((bar, kind), day)| Column { bar, kind, day }).collect()
+}
+
+/// Those of these instants with which another day begins, as far as there is room for their names.
+fn days(instants: &[DateTime<Utc>]) -> Vec<Option<DateTime<Utc>>> {
+    let (mut told, mut room) = (None, 0);
+    let day = |(index, at): (usize, &DateTime<Utc>)| {
+        let is_new = told != Some(at.date_naive()) && index >= room && index + DAY <= instants.len().max(DAY);
+        is_new.then(|| {
+            (told, room) = (Some(at.date_naive()), index + DAY);
+            *at
+        })
+    };
+    instants.iter().enumerate().map(day).collect()
 }
 
 /// How long runs take, and whether that changes.
@@ -113,6 +148,18 @@ fn step(height: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_named_where_it_begins_and_its_name_has_room() {
+        let named = |instants: &[&str]| {
+            let instants: Vec<_> = instants.iter().map(|at| format!("2026-01-{at}:00:00Z").parse().unwrap()).collect();
+            days(&instants).iter().map(Option::is_some).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&["01T00", "01T12", "01T18", "02T00", "02T06"]), [true, false, false, true, false]);
+        assert_eq!(named(&["01T00", "02T00", "03T00", "04T00"]), [true, false, true, false], "every other one");
+        assert_eq!(named(&["01T00", "01T01", "02T00"]), [true, false, false], "it would end outside");
+        assert_eq!((named(&["01T00"]), named(&[])), (vec![true], vec![]));
+    }
 
     #[test]
     fn the_longest_is_full_and_the_shortest_can_be_seen() {

@@ -27,7 +27,7 @@ use crate::{
     App,
     pages::{
         Frame, Page, PageResult,
-        bars::{Bar, columns},
+        bars::{Column, columns},
         links,
         pager::Pager,
         words::{duration, millis},
@@ -45,7 +45,7 @@ const RUNS: [i64; 4] = [10, 25, 50, 100];
 pub(crate) struct GridPage {
     head: Head,
     wanted: Wanted,
-    columns: Vec<Bar>,
+    columns: Vec<Column>,
     /// How long the longest of the runs took.
     longest: Option<String>,
     rows: Vec<Shown>,
@@ -173,6 +173,16 @@ fn shown(row: Row, graph: &Graph, listed: &[RunListed], states: &States, wanted:
 }
 
 impl GridPage {
+    /// The room that the names of its rows need.
+    fn names(&self) -> &'static str {
+        let length = |shown: &Shown| shown.row.name().chars().count() + 2 * shown.row.depth;
+        match self.rows.iter().map(length).max().unwrap_or_default() {
+            ..24 => "",
+            24..42 => " long-names",
+            42.. => " longest-names",
+        }
+    }
+
     /// All groups, for the links that fold and unfold them at once.
     fn fold_all(&self) -> Option<String> {
         let groups: Vec<_> =

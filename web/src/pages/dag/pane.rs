@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     App,
-    pages::bars::{Bar, columns},
+    pages::bars::{Column, columns},
 };
 
 /// Columns of a pane.
@@ -33,7 +33,7 @@ const ROWS: usize = 40;
 /// What is beside a run or a task.
 pub(crate) struct Pane {
     /// The runs, each with whether it is the one that is shown.
-    pub(crate) columns: Vec<(Bar, bool)>,
+    pub(crate) columns: Vec<(Column, bool)>,
     pub(crate) rows: Vec<Line>,
     /// Rows that only the grid itself has.
     pub(crate) left_out: usize,
@@ -93,9 +93,9 @@ impl Pane {
             is_here: here == Some(at),
             row,
         };
-        let bars = columns(&listed, store::now(conn).await?).into_iter();
+        let columns = columns(&listed, store::now(conn).await?).into_iter();
         Ok(Self {
-            columns: bars.zip(&listed).map(|(bar, of)| (bar, of.run_key == run)).collect(),
+            columns: columns.zip(&listed).map(|(column, of)| (column, of.run_key == run)).collect(),
             rows: rows.into_iter().enumerate().map(line).collect(),
             left_out,
         })
