@@ -75,6 +75,7 @@ pub fn router(app: App, entrance: impl Into<Entrance>) -> Router {
         .merge(api)
         .merge(pages::router(&app))
         .route("/metrics", get(metrics::show))
+        .layer(middleware::from_fn(pages::theme::hear))
         .layer(middleware::from_fn(auth::permit))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::map_response(auth::secured))

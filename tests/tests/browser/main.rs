@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod browser;
+mod deeds;
 mod live;
 mod oidc;
 mod settings;
@@ -260,6 +261,7 @@ async fn nothing_needs_scripts() {
     browser.press("Delete").await;
     browser.see("[role=status]", "1 run deleted").await;
     browser.open("/pools").await;
+    browser.click("details.add > summary").await;
     browser.fill("form.entry input[name=name]", "narrow").await;
     browser.press("Create pool").await;
     browser.wait_for("#pool-narrow").await;

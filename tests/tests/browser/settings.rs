@@ -35,6 +35,7 @@ async fn everything_is_set_by_hand() {
 
     // A new user's password is shown once; with it they come in, and see what a viewer may see.
     browser.open("/users").await;
+    browser.click("details.add > summary").await;
     browser.fill("form.entry input[name=username]", "grace").await;
     browser.press("Create user and show the password").await;
     let password = browser.text("#password").await;
@@ -52,6 +53,7 @@ async fn everything_is_set_by_hand() {
 async fn secrets_stay_secret(browser: &Browser) {
     browser.open("/variables").await;
     for (key, value) in [("region", "<b>eu</b>"), ("api_token", "hunter2")] {
+        browser.click("details.add > summary").await;
         browser.fill("form.entry input[name=key]", key).await;
         browser.fill("form[action='/variables'] textarea", value).await;
         browser.press("Create variable").await;
@@ -62,6 +64,7 @@ async fn secrets_stay_secret(browser: &Browser) {
     assert!(secret.contains("secret") && !secret.contains("hunter2"), "{secret}");
 
     browser.open("/connections").await;
+    browser.click("details.add > summary").await;
     for (field, text) in [("connection_id", "warehouse"), ("conn_type", "postgres"), ("password", "hunter2")] {
         browser.fill(&format!("form[action='/connections'] input[name={field}]"), text).await;
     }

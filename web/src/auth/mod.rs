@@ -35,6 +35,7 @@ pub(crate) use guard::secured;
 pub use oidc::Provider;
 pub(crate) use permit::{Lacking, is_at_least, needs, permit, sees, sees_dag, works_on};
 pub use proxies::Proxies;
+pub(crate) use sign_in::cookie_of;
 pub(crate) use visitor::Visitor;
 
 use self::sign_in::session_of;

@@ -8,7 +8,7 @@ pub(crate) fn required(method: &Method, path: &str) -> Option<Role> {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("auth" | "login" | "logout" | "static" | "docs" | "openapi.json"), _, _) => None,
+        (Some("auth" | "login" | "logout" | "theme" | "static" | "docs" | "openapi.json"), _, _) => None,
         (Some("api"), Some("v2"), Some("version" | "monitor" | "auth")) => None,
         (Some("api"), Some("v2"), Some(resource)) => {
             Some(of_resource(resource, reads || is_batch(method, path) || is_favorite(method, path)))

@@ -33,6 +33,8 @@ pub(crate) struct AuditPage {
 #[serde(default)]
 pub(crate) struct Wanted {
     dag: String,
+    /// Of which run: its whole id.
+    run: String,
     event: String,
     owner: String,
     offset: i64,
@@ -49,9 +51,13 @@ pub(crate) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -
     for (column, text) in asked.into_iter().filter(|(_, text)| !text.is_empty()) {
         filter = filter.with(column, Test::Contains(text.clone()));
     }
+    if !wanted.run.is_empty() {
+        filter = filter.only(EventColumn::RunId, &wanted.run);
+    }
     let part = Part { limit: EVENTS, offset: wanted.offset.max(0) };
     let listed = events::list(&mut *app.pool.acquire().await?, &filter, part).await?;
-    let pairs = [("dag", wanted.dag.as_str()), ("event", &wanted.event), ("owner", &wanted.owner)];
+    let pairs =
+        [("dag", wanted.dag.as_str()), ("run", &wanted.run), ("event", &wanted.event), ("owner", &wanted.owner)];
     let pager = Pager::new(part, listed.total, &pairs);
     Ok(Page(AuditPage { events: listed.rows, wanted, pager }))
 }

@@ -29,6 +29,7 @@ mod sorting;
 mod streaming;
 mod task;
 mod tasks;
+pub(crate) mod theme;
 mod ticking;
 mod told;
 mod trigger;
@@ -58,6 +59,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
 fn pages() -> Router<App> {
     Router::new()
         .route("/", get(home::show))
+        .route("/theme", post(theme::choose))
         .route("/audit", get(audit::show))
         .route("/health", get(health::show))
         .route("/tasks", get(tasks::show))

@@ -13,7 +13,10 @@ use orchestrator::{
     store::pages::select::cursor::NotTurned,
 };
 
-use super::told;
+use super::{
+    theme::{self, Theme},
+    told,
+};
 use crate::auth::{self, Lacking};
 
 /// An entry of the navigation.
@@ -86,6 +89,16 @@ pub(crate) trait Frame {
     /// Whether whoever looks may change what all DAGs share.
     fn is_op(&self) -> bool {
         auth::is_at_least(Role::Op)
+    }
+
+    /// Whether whoever looks may look at another page, too.
+    fn sees(&self, path: &str) -> bool {
+        auth::sees(path)
+    }
+
+    /// Its colours.
+    fn theme(&self) -> Theme {
+        theme::now()
     }
 
     /// What was done before it was shown.

@@ -394,9 +394,10 @@ async fn a_page_offers_what_one_may_do(pool: PgPool) {
             let (status, page) = world.send(get).await;
             assert_eq!(status, 200, "{path}");
             let offers = [r#"method="post""#, "/act/", "/trigger\"", "/delete\"", "/runs/chosen", r#"name="run" "#];
-            // Everybody has favorites.
+            // Everybody has favorites, and chooses the colours.
             let favorite = |dag| format!(r#"method="post" action="/dags/{dag}/favorite""#);
             let page = ["example", "typed", "consumer"].iter().fold(page, |page, dag| page.replace(&favorite(dag), ""));
+            let page = page.replace(r#"method="post" action="/theme""#, "");
             let offered: Vec<_> = offers.into_iter().filter(|offer| page.contains(offer)).collect();
             assert_eq!(!offered.is_empty(), may, "{role} at {path}: {offered:?}");
             assert!(!path.ends_with("/one") || page.contains("look here"), "a note may be read");
