@@ -45,7 +45,7 @@ async fn create(api: &Api, options: BackfillOptions, format: OutputFormat) -> an
     let body = json!({
         "dag_id": options.dag_id, "from_date": options.from_date, "to_date": options.to_date,
         "max_active_runs": options.max_active_runs, "run_backwards": options.run_backwards,
-        "reprocess_behavior": options.reprocess_behavior, "dag_run_conf": conf.unwrap_or_else(|| json!({})),
+        "reprocess_behavior": options.reprocess_behavior, "dag_run_conf": conf,
     });
     if options.dry_run {
         let planned = api.send(Verb::Post, "/backfills/dry_run", Some(body)).await?;

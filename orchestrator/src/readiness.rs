@@ -101,10 +101,20 @@ impl Counts {
     }
 }
 
-/// How the setup tasks stand whose work a task needs: for a teardown those directly before it, for every other task
-/// those anywhere before it that have not been torn down on the way.
+/// How the setup tasks stand that a task looks at, and what a teardown waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Setups {
+    /// Those directly before it: they are what [`TriggerRule::AllDoneSetupSuccess`] asks for.
+    pub near: Tally,
+    /// Those further before it that have not been torn down on the way: whatever its rule, work waits for them.
+    pub far: Tally,
+    /// Of a teardown: the task instances between its setups and it that have not ended.
+    pub open: i32,
+}
+
+/// How many task instances there are, and how many of them ended in which state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
     /// All of them.
     pub all: i32,
     /// Ended `success`.
@@ -135,22 +145,23 @@ pub fn decide(rule: TriggerRule, counts: Counts, setups: Setups) -> Decision {
     if counts.upstream == 0 || rule == TriggerRule::Always {
         return Decision::Run;
     }
-    if rule == TriggerRule::AllDoneSetupSuccess {
-        return decide_teardown(counts, setups);
-    }
-    if setups.failed > 0 {
+    if setups.far.failed > 0 {
         return Decision::UpstreamFailed;
     }
-    if setups.skipped > 0 {
+    if setups.far.skipped > 0 {
         return Decision::Skip;
     }
-    match decide_by_rule(rule, counts) {
-        Decision::Run if setups.success < setups.all => Decision::Wait,
+    let by_rule = match rule {
+        TriggerRule::AllDoneSetupSuccess => decide_by_setups(counts, setups.near),
+        rule => decide_by_rule(rule, counts),
+    };
+    match by_rule {
+        Decision::Run if setups.far.success < setups.far.all || setups.open > 0 => Decision::Wait,
         decision => decision,
     }
 }
 
-fn decide_teardown(counts: Counts, setups: Setups) -> Decision {
+fn decide_by_setups(counts: Counts, setups: Tally) -> Decision {
     if !counts.all_ended() {
         Decision::Wait
     } else if setups.all > 0 && setups.skipped == setups.all {
@@ -255,19 +266,32 @@ mod tests {
     }
 
     #[test]
-    fn work_needs_its_setups_and_a_teardown_needs_one_of_them() {
-        let setups = |success, skipped, failed| Setups { all: 2, success, skipped, failed };
-        for (setups, work, teardown) in [
-            (setups(2, 0, 0), Decision::Run, Decision::Run),
-            (setups(1, 0, 0), Decision::Wait, Decision::Run),
-            (setups(1, 1, 0), Decision::Skip, Decision::Run),
-            (setups(1, 0, 1), Decision::UpstreamFailed, Decision::Run),
-            (setups(0, 2, 0), Decision::Skip, Decision::Skip),
-            (setups(0, 1, 1), Decision::UpstreamFailed, Decision::UpstreamFailed),
+    fn work_needs_its_far_setups_and_a_teardown_one_of_those_before_it() {
+        for ((success, skipped, failed), work, teardown) in [
+            ((2, 0, 0), Decision::Run, Decision::Run),
+            ((1, 0, 0), Decision::Wait, Decision::Run),
+            ((1, 1, 0), Decision::Skip, Decision::Run),
+            ((1, 0, 1), Decision::UpstreamFailed, Decision::Run),
+            ((0, 2, 0), Decision::Skip, Decision::Skip),
+            ((0, 1, 1), Decision::UpstreamFailed, Decision::UpstreamFailed),
         ] {
-            assert_eq!(decide(TriggerRule::AllDone, counts("ss"), setups), work, "{setups:?}");
-            assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("ss"), setups), teardown, "{setups:?}");
+            let tally = Tally { all: 2, success, skipped, failed };
+            let (far, near) = (Setups { far: tally, ..Setups::default() }, Setups { near: tally, ..Setups::default() });
+            assert_eq!(decide(TriggerRule::AllDone, counts("ss"), far), work, "{far:?}");
+            assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("ss"), near), teardown, "{near:?}");
+            // A rule that looks at what is directly before it has the last word over setups there.
+            assert_eq!(decide(TriggerRule::OneFailed, counts("f-"), near), Decision::Run, "{near:?}");
+            assert_eq!(decide(TriggerRule::AllDone, counts("ss"), near), Decision::Run, "{near:?}");
         }
-        assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("s-"), setups(2, 0, 0)), Decision::Wait);
+        let near = Tally { all: 2, success: 2, ..Tally::default() };
+        let setups = |open| Setups { near, open, ..Setups::default() };
+        assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("s-"), setups(0)), Decision::Wait);
+        assert_eq!(
+            decide(TriggerRule::AllDoneSetupSuccess, counts("su"), setups(1)),
+            Decision::Wait,
+            "work still runs"
+        );
+        let skipped = Setups { near: Tally { all: 1, skipped: 1, ..Tally::default() }, open: 1, ..Setups::default() };
+        assert_eq!(decide(TriggerRule::AllDoneSetupSuccess, counts("kk"), skipped), Decision::Skip);
     }
 }

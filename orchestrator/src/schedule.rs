@@ -241,21 +241,20 @@ impl Timetable {
             (Self::Once, None) => return Some(window.start.unwrap_or(now)).filter(is_in_time),
             (Self::Continuous, _) => {
                 // No two runs of one logical date.
-                let earliest = last.map(|last| last + chrono::Duration::microseconds(1)).or(window.start);
-                return Some(earliest.map_or(now, |earliest| earliest.max(now))).filter(is_in_time);
+                let after_last = last.map(|last| last + chrono::Duration::microseconds(1));
+                return after_last.into_iter().chain(window.start).chain([now]).max().filter(is_in_time);
             }
             _ => {}
         }
         let anchor = window.start.unwrap_or(DateTime::UNIX_EPOCH);
-        let after_last = match (last, window.start) {
-            (Some(last), _) => self.after(last, anchor),
-            (None, Some(start)) => self.at_or_after(start, anchor),
-            (None, None) => self.after(now, anchor),
-        }?;
+        let after_last = last.and_then(|last| self.after(last, anchor));
+        // A start date may have been moved since the last one.
+        let from_start = window.start.and_then(|start| self.at_or_after(start, anchor));
+        let earliest = after_last.max(from_start).or_else(|| self.after(now, anchor))?;
         let slot = if window.catchup {
-            after_last
+            earliest
         } else {
-            self.at_or_before(now, anchor).map_or(after_last, |latest| latest.max(after_last))
+            self.at_or_before(now, anchor).map_or(earliest, |latest| latest.max(earliest))
         };
         Some(slot).filter(is_in_time)
     }
@@ -300,10 +299,7 @@ impl Timetable {
     fn after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Crons(crons, zone) => next_of(crons, *zone, instant, false),
-            Self::Interval(seconds) => {
-                let steps = (instant - anchor).num_seconds().div_euclid(*seconds) + 1;
-                anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
-            }
+            Self::Interval(seconds) => on_grid(anchor, *seconds, steps_before(anchor, *seconds, instant)? + 1),
             Self::None | Self::Once | Self::Continuous => None,
         }
     }
@@ -311,7 +307,7 @@ impl Timetable {
     fn at_or_after(&self, instant: DateTime<Utc>, anchor: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Crons(crons, zone) => next_of(crons, *zone, instant, true),
-            Self::Interval(_) => self.after(instant - chrono::Duration::seconds(1), anchor),
+            Self::Interval(_) => self.after(instant - chrono::Duration::microseconds(1), anchor),
             Self::None | Self::Once | Self::Continuous => None,
         }
     }
@@ -323,13 +319,19 @@ impl Timetable {
                 let before = crons.iter().filter_map(|cron| cron.find_previous_occurrence(&local, true).ok());
                 before.map(|slot| slot.with_timezone(&Utc)).max()
             }
-            Self::Interval(seconds) => {
-                let steps = (instant - anchor).num_seconds().div_euclid(*seconds);
-                anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(*seconds)?))
-            }
+            Self::Interval(seconds) => on_grid(anchor, *seconds, steps_before(anchor, *seconds, instant)?),
             Self::None | Self::Once | Self::Continuous => None,
         }
     }
+}
+
+/// Whole intervals from the anchor to an instant, which may lie before it.
+fn steps_before(anchor: DateTime<Utc>, seconds: i64, instant: DateTime<Utc>) -> Option<i64> {
+    Some((instant - anchor).num_microseconds()?.div_euclid(seconds.checked_mul(1_000_000)?))
+}
+
+fn on_grid(anchor: DateTime<Utc>, seconds: i64, steps: i64) -> Option<DateTime<Utc>> {
+    anchor.checked_add_signed(chrono::Duration::seconds(steps.checked_mul(seconds)?))
 }
 
 /// The first slot of all of them after an instant, or at it.

@@ -33,8 +33,8 @@ pub struct Backfill {
     pub to_date: DateTime<Utc>,
     /// Whether the latest slots come first.
     pub run_backwards: bool,
-    /// The conf of its runs: a JSON object.
-    pub conf: Value,
+    /// The conf of its runs, a JSON object; none: runs that it runs again keep theirs.
+    pub conf: Option<Value>,
     /// What becomes of runs that are there already.
     pub reprocess: Reprocess,
     /// Under which version runs that are there already run again; new ones are of the latest.
@@ -82,11 +82,12 @@ pub async fn create_backfill(
     let mut tx = conn.begin().await?;
     let slots = plan(&mut tx, graphs, backfill).await?;
     let Backfill { dag_id, from_date, to_date, conf, reprocess, max_active_runs, .. } = backfill;
+    let empty = json!({});
     let new = NewBackfill {
         dag_id,
         from_date: *from_date,
         to_date: *to_date,
-        conf,
+        conf: conf.as_ref().unwrap_or(&empty),
         reprocess: *reprocess,
         max_active_runs: *max_active_runs,
     };
@@ -110,7 +111,7 @@ pub async fn create_backfill(
         };
         // One that somebody else has made at this moment is theirs.
         if let Some(run) = run {
-            backfills::take_over(&mut tx, run, id, ordinal, conf).await?;
+            backfills::take_over(&mut tx, run, id, ordinal, conf.as_ref()).await?;
         }
     }
     let extra = json!({ "backfill_id": id, "from_date": from_date, "to_date": to_date });
@@ -127,7 +128,7 @@ fn trigger(backfill: &Backfill, date: DateTime<Utc>, by: &By) -> Trigger {
         logical_date: Some(date),
         data_interval: None,
         run_after: date,
-        conf: backfill.conf.clone(),
+        conf: backfill.conf.clone().unwrap_or_else(|| json!({})),
         note: None,
         triggered_by: "backfill",
         triggering_user: by.user.clone(),
@@ -139,7 +140,7 @@ async fn plan(tx: &mut PgConnection, graphs: &Graphs, backfill: &Backfill) -> Re
     let Backfill { dag_id, from_date: from, to_date: to, .. } = backfill;
     let row = dags::lock(tx, dag_id).await?.ok_or_else(|| Refused::NoDag(dag_id.clone()))?;
     let graph = graphs.get(tx, row.current_version_id).await?;
-    if !backfill.conf.is_object() {
+    if backfill.conf.as_ref().is_some_and(|conf| !conf.is_object()) {
         return Err(Refused::Invalid("the conf of a backfill must be a JSON object".to_owned()));
     }
     if backfill.max_active_runs < 1 {
@@ -152,8 +153,8 @@ async fn plan(tx: &mut PgConnection, graphs: &Graphs, backfill: &Backfill) -> Re
         let text = "Backfill cannot be run in reverse when the Dag has tasks where depends_on_past=True.";
         return Err(Refused::Invalid(text.to_owned()));
     }
-    if let Some(params) = graph.params() {
-        params.check(&backfill.conf).map_err(|error| Refused::Params(dag_id.clone(), error))?;
+    if let Some((params, conf)) = graph.params().zip(backfill.conf.as_ref()) {
+        params.check(conf).map_err(|error| Refused::Params(dag_id.clone(), error))?;
     }
     let now = store::now(tx).await?;
     let timetable = graph.schedule().parse().map_err(anyhow::Error::from)?;

@@ -13,7 +13,7 @@ use crate::{
     ids::{InstanceKey, Node},
     state::{RunState, TaskState},
     store::{
-        nodes,
+        nodes, notifications,
         overrides::{self, Chosen},
         run_states, xcom,
     },
@@ -164,6 +164,13 @@ pub(super) async fn reset(tx: &mut PgConnection, held: &Held, taken: &[Chosen]) 
 pub(super) async fn requeue(tx: &mut PgConnection, held: &mut Held) -> sqlx::Result<()> {
     if run_states::requeue_if_finished(tx, held.run.run_key, held.run.now).await? {
         held.run.state = RunState::Queued;
+        // It is queued anew; the date that it stands for is the same.
+        let due =
+            (0..).zip(held.graph.deadlines()).map(|(ordinal, it)| Some((ordinal, it.due_at(held.run.now, None)?)));
+        let deadlines: Vec<_> = due.flatten().collect();
+        if !deadlines.is_empty() {
+            notifications::move_deadlines(tx, held.run.run_key, &deadlines).await?;
+        }
     }
     Ok(())
 }

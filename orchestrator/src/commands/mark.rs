@@ -56,9 +56,10 @@ impl Marked {
 /// The states that people may give to a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MarkedRun {
-    /// Every task instance succeeded, but for the teardowns that are still to run.
+    /// What runs is stopped and has succeeded, what has not ended is skipped: Airflow's `set_dag_run_state_to_success`.
+    /// What has ended stays as it is, and teardowns still run.
     Success,
-    /// What runs is stopped and has failed, what has not ended is skipped.
+    /// The same, but what runs has failed: Airflow's `set_dag_run_state_to_failed`.
     Failed,
     /// It starts again from the states that it has.
     Queued,
@@ -113,14 +114,15 @@ pub async fn foresee_mark_run(
     let mut tx = conn.begin().await?;
     let held = choose(&mut tx, graphs, &whole(dag, run), Onto::Own).await?;
     tx.rollback().await?;
-    let changes = held.iter().flat_map(|held| match state {
-        MarkedRun::Queued => Vec::new(),
-        MarkedRun::Success => succeeding(held).into_iter().map(|of| Change { of, then: TaskState::Success }).collect(),
-        MarkedRun::Failed => {
-            let (_, stopped) = failing(held);
-            let verdicts = overrides::stopped(&stopped);
-            stopped.into_iter().zip(verdicts).map(|(of, verdict)| Change { of, then: verdict.state }).collect()
-        }
+    let then = match state {
+        MarkedRun::Queued => return Ok(Vec::new()),
+        MarkedRun::Success => TaskState::Success,
+        MarkedRun::Failed => TaskState::Failed,
+    };
+    let changes = held.iter().flat_map(|held| {
+        let (_, stopped) = unfinished(held);
+        let verdicts = overrides::cut_off(&stopped, then);
+        stopped.into_iter().zip(verdicts).map(|(of, verdict)| Change { of, then: verdict.state })
     });
     Ok(changes.collect())
 }
@@ -197,8 +199,10 @@ pub async fn mark_run(
                 run_states::mark_as(&mut tx, held.run.run_key, None).await?;
                 requeue(&mut tx, &mut held).await?;
             }
-            MarkedRun::Success => succeed(&mut tx, graphs, &held, &cause).await?,
-            MarkedRun::Failed => fail(&mut tx, graphs, &held, &cause).await?,
+            MarkedRun::Success => {
+                end(&mut tx, graphs, &held, (RunState::Success, TaskState::Success), &cause).await?;
+            }
+            MarkedRun::Failed => end(&mut tx, graphs, &held, (RunState::Failed, TaskState::Failed), &cause).await?,
         }
         tell_next_run(&mut tx, &held).await?;
     }
@@ -212,55 +216,34 @@ pub async fn mark_run(
     Ok(())
 }
 
-/// Teardowns that have not ended still run, and the run ends with them.
-async fn succeed(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let marked = succeeding(held);
-    let verdict = |instance: &Chosen| Verdict { instance: instance.instance, state: TaskState::Success };
-    overrides::force(tx, &marked.iter().map(verdict).collect::<Vec<_>>(), cause).await?;
-    run_states::mark_as(tx, held.run.run_key, None).await?;
-    nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
-    let mut run = held.run;
-    if !held.all.iter().any(|instance| tears_down(held, instance)) {
-        run_states::end(tx, run.run_key, RunState::Success).await?;
-        run.state = RunState::Success;
-    }
-    move_on(tx, graphs, &[run], Freed::by(&held.graph, &marked)).await?;
-    Ok(())
-}
-
-/// Whether it is a teardown that has still to run.
-fn tears_down(held: &Held, instance: &Chosen) -> bool {
-    held.graph.is_teardown(instance.node) && !instance.state.is_finished()
-}
-
-fn succeeding(held: &Held) -> Vec<Chosen> {
-    let is_marked = |instance: &&Chosen| {
-        !matches!(instance.state, TaskState::Success | TaskState::Removed) && !tears_down(held, instance)
-    };
-    held.all.iter().filter(is_marked).cloned().collect()
-}
-
-/// The teardowns that still run, and what is stopped. A run that does not run is not torn down: nothing would end it.
-fn failing(held: &Held) -> (Vec<Chosen>, Vec<Chosen>) {
-    let is_running = held.run.state == RunState::Running;
-    let unfinished = held.all.iter().filter(|instance| !instance.state.is_finished()).cloned();
-    unfinished.partition(|instance| is_running && held.graph.is_teardown(instance.node))
-}
-
-/// The same, and what runs is stopped.
-async fn fail(tx: &mut PgConnection, graphs: &Graphs, held: &Held, cause: &str) -> Result<(), Refused> {
-    let (teardowns, stopped) = failing(held);
-    overrides::force(tx, &overrides::stopped(&stopped), cause).await?;
+/// Ends a run and what has begun in it so, but for the teardowns: they still run, and the run ends with them.
+async fn end(
+    tx: &mut PgConnection,
+    graphs: &Graphs,
+    held: &Held,
+    (state, of_tasks): (RunState, TaskState),
+    cause: &str,
+) -> Result<(), Refused> {
+    let (teardowns, stopped) = unfinished(held);
+    overrides::force(tx, &overrides::cut_off(&stopped, of_tasks), cause).await?;
     nodes::recount(tx, held.run.run_key, held.graph.edges()).await?;
     let mut run = held.run;
     if teardowns.is_empty() {
-        run_states::end(tx, run.run_key, RunState::Failed).await?;
-        run.state = RunState::Failed;
+        run_states::end(tx, run.run_key, state).await?;
+        run.state = state;
     } else {
-        run_states::mark_as(tx, run.run_key, Some(RunState::Failed)).await?;
+        run_states::mark_as(tx, run.run_key, Some(state)).await?;
     }
     move_on(tx, graphs, &[run], Freed::by(&held.graph, &stopped)).await?;
     Ok(())
+}
+
+/// The teardowns that still run, and what else has not ended. A run that does not run is not torn down: nothing would end
+/// it.
+fn unfinished(held: &Held) -> (Vec<Chosen>, Vec<Chosen>) {
+    let is_running = held.run.state == RunState::Running;
+    let unfinished = held.all.iter().filter(|instance| !instance.state.is_finished()).cloned();
+    unfinished.partition(|instance| is_running && held.graph.is_teardown(instance.node))
 }
 
 /// Writes a remark on task instances, or takes it away.

@@ -182,19 +182,24 @@ impl<'d, T> Task<'d, T> {
         }
         self.dag.chain(chain);
         self.set(|spec| {
-            spec.role = Role::Teardown;
+            spec.role = if spec.role == Role::DecisiveTeardown { Role::DecisiveTeardown } else { Role::Teardown };
             spec.trigger_rule = TriggerRule::AllDoneSetupSuccess;
         })
     }
 
     /// What the task is there for, where edges are made elsewhere; [`as_teardown`](Self::as_teardown) says more.
     pub fn role(self, role: Role) -> Self {
-        self.set(|spec| spec.role = role)
+        self.set(|spec| {
+            spec.role = role;
+            if role.is_teardown() {
+                spec.trigger_rule = TriggerRule::AllDoneSetupSuccess;
+            }
+        })
     }
 
     /// When this teardown fails, the run has failed.
     pub fn on_failure_fail_dagrun(self) -> Self {
-        self.set(|spec| spec.role = Role::DecisiveTeardown)
+        self.role(Role::DecisiveTeardown)
     }
 
     /// Tasks of a higher weight are claimed first.

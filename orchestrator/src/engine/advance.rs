@@ -6,7 +6,7 @@ use std::{collections::HashMap, ops::Range};
 use crate::{
     dag::{Graph, Mapped},
     ids::Node,
-    readiness::{Decision, Setups, decide},
+    readiness::{Decision, Setups, Tally, decide},
     state::TaskState,
     store::nodes::NodeRow,
 };
@@ -238,17 +238,28 @@ impl Run<'_> {
     }
 
     fn setups(&self, row: &NodeRow) -> Setups {
-        let mut setups = Setups::default();
-        for needed in self.graph.setups(row.node) {
-            for (_, state) in self.rows[self.rows_after(row, *needed)].iter().flat_map(NodeRow::existing) {
-                setups.all += 1;
-                setups.success += i32::from(state == TaskState::Success);
-                setups.skipped += i32::from(state == TaskState::Skipped);
-                setups.failed += i32::from(state.is_failure());
-            }
+        let open = self.states(row, self.graph.scope(row.node).iter().copied());
+        Setups {
+            near: tally(self.states(row, self.graph.near_setups(row.node))),
+            far: tally(self.states(row, self.graph.far_setups(row.node).iter().copied())),
+            open: open.filter(|state| !state.is_finished()).count() as i32,
         }
-        setups
     }
+
+    /// The states of those instances of `nodes` that have to do with `row`.
+    fn states(&self, row: &NodeRow, nodes: impl Iterator<Item = Node>) -> impl Iterator<Item = TaskState> {
+        let rows = nodes.flat_map(|node| &self.rows[self.rows_after(row, node)]);
+        rows.flat_map(NodeRow::existing).map(|(_, state)| state)
+    }
+}
+
+fn tally(states: impl Iterator<Item = TaskState>) -> Tally {
+    states.fold(Tally::default(), |tally, state| Tally {
+        all: tally.all + 1,
+        success: tally.success + i32::from(state == TaskState::Success),
+        skipped: tally.skipped + i32::from(state == TaskState::Skipped),
+        failed: tally.failed + i32::from(state.is_failure()),
+    })
 }
 
 fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {

@@ -12,7 +12,7 @@ use super::{
     settle::{Claimant, Runs},
 };
 use crate::{
-    dag::{Graph, Past, Role, TaskSpec},
+    dag::{Graph, Past, TaskSpec},
     ids::{InstanceKey, Node, RunKey},
     readiness::{Counts, Decision, Setups, decide},
 };
@@ -59,9 +59,9 @@ fn hop(graph: &Graph, outcome: &Outcome, claimant: &Claimant<'_>) -> Option<Hop>
     let upstream = graph.upstream(to).len() as i32;
     let decides_alone = matches!(outcome.ending, Ending::Success(_))
         && outcome.skips.is_empty()
-        && ended.role != Role::Setup
+        && !graph.is_awaited_afar(outcome.node, |next| next == to)
         && !graph.is_source_of_group(outcome.node)
-        && graph.setups(to).is_empty()
+        && !graph.looks_beyond(to)
         && graph.mapped(to).is_none();
     let all_succeeded = Counts { upstream, success: upstream, ..Counts::default() };
     let may_run = decides_alone

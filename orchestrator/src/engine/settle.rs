@@ -18,7 +18,7 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    dag::{Edge, Graph, Role},
+    dag::{Edge, Graph},
     ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
@@ -342,11 +342,12 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
     let mut ready = Vec::new();
     for ended in &recorded.ended {
         let graph = runs.graph(ended.run_key)?;
-        // What needs a setup may come long after it; what it is mapped over decides over a task before its rule does, and
+        // What waits for it may come long after it; what it is mapped over decides over a task before its rule does, and
         // makes a group.
-        let is_setup = graph.task(ended.node).is_some_and(|task| task.role == Role::Setup);
+        let waits = |next: Node| recorded.counted.iter().any(|row| (row.run_key, row.node) == (ended.run_key, next));
+        let is_awaited = graph.is_awaited_afar(ended.node, waits);
         let failed_source = graph.is_source(ended.node) && ended.state != TaskState::Success;
-        if is_setup || failed_source || graph.is_source_of_group(ended.node) {
+        if is_awaited || failed_source || graph.is_source_of_group(ended.node) {
             cascades.insert(ended.run_key);
         }
     }
@@ -361,7 +362,7 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
         let decision = decide(task.trigger_rule, counted.counts(), Setups::default());
         if decision == Decision::Run && decides_by_counts(graph, counted.node, counted.lane) {
             ready.push(Place { run_key: counted.run_key, node: counted.node, map_index: counted.lane });
-        } else if decision != Decision::Wait || !graph.setups(counted.node).is_empty() {
+        } else if decision != Decision::Wait {
             cascades.insert(counted.run_key);
         }
     }
@@ -371,10 +372,10 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
     Ok(ready)
 }
 
-/// Whether the counts of a node (of a lane of it) decide alone: it needs no setup, and has its instances. What comes
+/// Whether the counts of a node (of a lane of it) decide alone: it looks at nothing else, and has its instances. What comes
 /// directly after what it is mapped over waits for that, whatever its rule.
 fn decides_by_counts(graph: &Graph, node: Node, map_index: i32) -> bool {
-    graph.setups(node).is_empty() && (graph.mapped(node).is_none() || map_index >= 0) && !graph.comes_after_source(node)
+    !graph.looks_beyond(node) && (graph.mapped(node).is_none() || map_index >= 0) && !graph.comes_after_source(node)
 }
 
 /// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.

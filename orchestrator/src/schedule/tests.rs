@@ -41,6 +41,33 @@ fn with_catchup_no_slot_is_left_out() {
 }
 
 #[test]
+fn a_start_date_that_is_moved_counts_for_what_comes() {
+    let (last, now) = (Some("2026-11-22T13:00:00Z"), "2026-11-22T13:47:00Z");
+    for catchup in [false, true] {
+        let window = Window { catchup, ..since("2026-11-25T06:30:00Z") };
+        assert_eq!(next(&Schedule::cron("@hourly"), window, last, now), Some(at("2026-11-25T07:00:00Z")));
+        assert_eq!(next(&Schedule::Continuous, window, last, now), window.start);
+    }
+}
+
+#[test]
+fn an_interval_keeps_its_grid_for_every_instant() {
+    let every_ten = Schedule::every(Duration::from_secs(10)).parse().unwrap();
+    let anchor = at("2026-01-01T00:00:00Z");
+    let slots = |from: &str| every_ten.slots(since("2026-01-01T00:00:00Z"), at(from), at("2026-01-01T00:00:20Z"), 9);
+    assert_eq!(slots("2026-01-01T00:00:10Z").unwrap()[0], at("2026-01-01T00:00:10Z"));
+    assert_eq!(
+        slots("2026-01-01T00:00:10.5Z").unwrap(),
+        [at("2026-01-01T00:00:20Z")],
+        "none before what was asked for"
+    );
+    let before = at("2025-12-31T23:59:59.5Z");
+    assert_eq!(every_ten.after(before, anchor), Some(anchor));
+    assert_eq!(every_ten.at_or_after(before, anchor), Some(anchor));
+    assert_eq!(every_ten.at_or_before(before, anchor), Some(at("2025-12-31T23:59:50Z")));
+}
+
+#[test]
 fn without_a_start_date_the_first_slot_lies_ahead() {
     let daily = Schedule::cron("0 6 * * *");
     assert_eq!(next(&daily, Window::default(), None, "2026-11-22T13:47:00Z"), Some(at("2026-11-23T06:00:00Z")));

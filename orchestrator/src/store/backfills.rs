@@ -210,7 +210,7 @@ pub async fn lock_runs(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result
     Ok(rows.into_iter().map(|row| (row.run_key, row.state)).collect())
 }
 
-/// Makes a run part of a backfill. Hold its lock, or have just made it.
+/// Makes a run part of a backfill, with its conf if that has one. Hold its lock, or have just made it.
 ///
 /// # Errors
 /// The database is down.
@@ -219,10 +219,11 @@ pub async fn take_over(
     run: RunKey,
     backfill: BackfillId,
     ordinal: i32,
-    conf: &Value,
+    conf: Option<&Value>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update dag_run set backfill_id = $2, backfill_ordinal = $3, run_type = 'backfill', conf = $4 where run_key = $1",
+        "update dag_run set backfill_id = $2, backfill_ordinal = $3, run_type = 'backfill', conf = coalesce($4, conf)
+         where run_key = $1",
         run.0,
         backfill.0,
         ordinal,

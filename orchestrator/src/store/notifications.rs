@@ -161,6 +161,24 @@ pub async fn set_deadlines(conn: &mut PgConnection, run: RunKey, due: &[(i32, Da
     Ok(())
 }
 
+/// Moves those deadlines of a run that have not passed.
+///
+/// # Errors
+/// The database is down.
+pub async fn move_deadlines(conn: &mut PgConnection, run: RunKey, due: &[(i32, DateTime<Utc>)]) -> sqlx::Result<()> {
+    let (ordinals, instants): (Vec<_>, Vec<_>) = due.iter().copied().unzip();
+    sqlx::query!(
+        "update deadline d set due_at = m.due_at from unnest($2::int[], $3::timestamptz[]) as m(ordinal, due_at)
+         where d.run_key = $1 and d.ordinal = m.ordinal",
+        run.0,
+        &ordinals,
+        &instants
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Takes the deadlines that have passed, and writes down which of their runs had not ended by then. Says how many.
 ///
 /// # Errors

@@ -79,27 +79,29 @@ pub struct Verdict {
     pub state: TaskState,
 }
 
-/// What becomes of task instances when people say that their run has failed: what has begun has failed, what else has not
-/// ended is skipped. Airflow's `set_dag_run_state_to_failed`.
+/// What becomes of task instances when people say how their run ended: what has begun ends so, what else has not ended is
+/// skipped. Airflow's `set_dag_run_state_to_success` and `…_to_failed`.
 #[must_use]
-pub fn stopped(instances: &[Chosen]) -> Vec<Verdict> {
-    verdicts(instances, |state| runs(state) || matches!(state, TaskState::UpForReschedule | TaskState::Deferred))
+pub fn cut_off(instances: &[Chosen], then: TaskState) -> Vec<Verdict> {
+    let has_begun = |state| runs(state) || matches!(state, TaskState::UpForReschedule | TaskState::Deferred);
+    verdicts(instances, has_begun, then)
 }
 
 /// What becomes of them when a run is to fail fast: what runs has failed, what else has not ended is skipped (`airflow.md`
 /// 5.2).
 #[must_use]
 pub fn failed_fast(instances: &[Chosen]) -> Vec<Verdict> {
-    verdicts(instances, runs)
+    verdicts(instances, runs, TaskState::Failed)
 }
 
 fn runs(state: TaskState) -> bool {
     matches!(state, TaskState::Running | TaskState::Restarting)
 }
 
-fn verdicts(instances: &[Chosen], has_failed: impl Fn(TaskState) -> bool) -> Vec<Verdict> {
+/// Those of which `ends` is true end as `then`, what else has not ended is skipped.
+fn verdicts(instances: &[Chosen], ends: impl Fn(TaskState) -> bool, then: TaskState) -> Vec<Verdict> {
     let unfinished = instances.iter().filter(|instance| !instance.state.is_finished());
-    let verdict = |state| if has_failed(state) { TaskState::Failed } else { TaskState::Skipped };
+    let verdict = |state| if ends(state) { then } else { TaskState::Skipped };
     unfinished.map(|instance| Verdict { instance: instance.instance, state: verdict(instance.state) }).collect()
 }
 

@@ -24,7 +24,7 @@ fn week() -> Backfill {
         from_date: at("2026-01-01T00:00:00Z"),
         to_date: at("2026-01-07T12:00:00Z"),
         run_backwards: false,
-        conf: json!({ "why": "backfill" }),
+        conf: Some(json!({ "why": "backfill" })),
         reprocess: Reprocess::None,
         version: OnVersion::Latest,
         max_active_runs: 2,
@@ -157,6 +157,15 @@ async fn runs_that_have_ended_run_again_on_their_own_version_or_on_the_latest(po
         let has_new = !world.instances("d", run, "new").await.is_empty();
         assert_eq!(has_new, version == OnVersion::Latest);
     }
+    // Without a conf of its own it leaves them theirs, and new ones have none.
+    let last = at("2026-01-04T00:00:00Z");
+    let again = Backfill { reprocess: Reprocess::Completed, conf: None, from_date: dates[1], to_date: last, ..week() };
+    let id = make(&world, &again).await.unwrap();
+    drain(&world, id).await;
+    assert_eq!(world.results("d", &runs[1], "only").await, [json!("backfill")]);
+    let new = RunId::from("backfill__2026-01-04T00:00:00+00:00");
+    assert_eq!(world.run_state("d", &new).await, RunState::Success);
+    assert!(world.results("d", &new, "only").await.is_empty(), "it has no conf");
     world.assert_counts().await;
 }
 
@@ -200,7 +209,7 @@ async fn a_backfill_that_makes_no_sense_is_refused(pool: PgPool) {
         (Backfill { dag_id: "past".into(), run_backwards: true, ..week() }, "in reverse"),
         (Backfill { from_date: at("2026-02-01T00:00:00Z"), ..week() }, "must not lie after"),
         (Backfill { max_active_runs: 0, ..week() }, "at least 1"),
-        (Backfill { conf: json!([]), ..week() }, "JSON object"),
+        (Backfill { conf: Some(json!([])), ..week() }, "JSON object"),
         (Backfill { from_date: at("1990-01-01T00:00:00Z"), ..week() }, "more than 10000 slots"),
     ] {
         let refused = make(&world, &backfill).await.unwrap_err().to_string();

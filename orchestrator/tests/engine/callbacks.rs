@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use orchestrator::{
-    commands::ManualRun,
+    commands::{self, By, Choice, Clear, ManualRun, RunChoice, TaskChoice},
     dag::Registry,
     notify::Event,
     prelude::*,
@@ -198,6 +198,17 @@ async fn a_run_that_ends_in_time_misses_nothing(pool: PgPool) {
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    // Cleared, it has as much time as it had at first: it was queued nine minutes ago, and again now.
+    sqlx::query("update deadline set due_at = due_at - interval '9 minutes'").execute(&world.pool).await.unwrap();
+    let tasks = TaskChoice::default();
+    let clear = Clear::of(Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks });
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &clear, &By::test()).await.unwrap();
+    drop(conn);
+    assert_eq!(world.pass_at(world.now().await + TimeDelta::minutes(5)).await.late, 0);
+    let worker = world.worker(Settings::default());
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
     assert_eq!(world.pass_at(world.now().await + TimeDelta::hours(1)).await.late, 0);

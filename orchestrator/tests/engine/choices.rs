@@ -120,7 +120,7 @@ async fn a_short_circuit_skips_all_that_follows_or_only_what_follows_directly(po
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_run_that_is_marked_failed_is_torn_down(pool: PgPool) {
+async fn a_run_that_is_marked_is_torn_down(pool: PgPool) {
     let dag = Dag::new("d");
     let setup = dag.task("setup", nothing);
     let work = dag.task("work", async |context: Context| {
@@ -130,15 +130,20 @@ async fn a_run_that_is_marked_failed_is_torn_down(pool: PgPool) {
     dag.chain(setup >> work >> dag.task("later", nothing) >> dag.task("teardown", nothing).as_teardown(setup));
     let world = World::new(pool, vec![dag]).await;
     let worker = world.worker(Settings::default());
-    let run = world.start("d").await;
-    world.reaches("d", &run, "work", TaskState::Running).await;
-    let mut conn = world.pool.acquire().await.unwrap();
-    commands::mark_run(&mut conn, &world.graphs, &"d".into(), &run, MarkedRun::Failed, &By::test()).await.unwrap();
-    drop(conn);
-    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    for (mark, ends, work) in [
+        (MarkedRun::Failed, RunState::Failed, TaskState::Failed),
+        (MarkedRun::Success, RunState::Success, TaskState::Success),
+    ] {
+        let run = world.start("d").await;
+        world.reaches("d", &run, "work", TaskState::Running).await;
+        let mut conn = world.pool.acquire().await.unwrap();
+        commands::mark_run(&mut conn, &world.graphs, &"d".into(), &run, mark, &By::test()).await.unwrap();
+        drop(conn);
+        assert_eq!(world.finished("d", &run).await, ends);
+        let expected = [TaskState::Success, work, TaskState::Skipped, TaskState::Success];
+        assert_eq!(states(&world, &run, &["setup", "work", "later", "teardown"]).await, expected);
+    }
     worker.stop().await;
-    let expected = [TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::Success];
-    assert_eq!(states(&world, &run, &["setup", "work", "later", "teardown"]).await, expected);
     // One that never started has nothing to tear down, and ends at once.
     let run = world.trigger("d", commands::ManualRun::default()).await;
     let mut conn = world.pool.acquire().await.unwrap();
@@ -194,6 +199,56 @@ async fn a_teardown_runs_after_a_failure_and_does_not_hide_it(pool: PgPool) {
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     worker.stop().await;
     assert_eq!(world.tries("d", &run, "setup").await.len(), 2);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nothing_is_torn_down_while_something_uses_it(pool: PgPool) {
+    let dag = Dag::new("d");
+    let goes_on = Arc::new(Semaphore::new(0));
+    let setup = dag.task("setup", nothing);
+    let breaks = dag.task("breaks", async |_: Context| -> TaskResult<()> { anyhow::bail!("broken") }).retries(0);
+    let gate = Arc::clone(&goes_on);
+    let uses = dag.task("uses", move |_: Context| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            TaskResult::Ok(())
+        }
+    });
+    let join = dag.task("join", nothing);
+    dag.chain(setup >> (breaks, uses) >> join >> dag.task("teardown", nothing).as_teardown(setup));
+    dag.chain(uses >> dag.task("aside", nothing));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    world.reaches("d", &run, "join", TaskState::UpstreamFailed).await;
+    assert_eq!(states(&world, &run, &["uses", "teardown"]).await, [TaskState::Running, TaskState::None]);
+    goes_on.add_permits(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    worker.stop().await;
+    let expected = [TaskState::Success, TaskState::Success, TaskState::Success];
+    assert_eq!(states(&world, &run, &["uses", "aside", "teardown"]).await, expected);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_trigger_rule_has_the_last_word_over_the_setup_directly_before_it(pool: PgPool) {
+    let dag = Dag::new("d");
+    let setup = dag.task("setup", async |_: Context| -> TaskResult<()> { anyhow::bail!("broken") }).retries(0);
+    let alert = dag.task("alert", nothing).trigger_rule(TriggerRule::OneFailed);
+    let report = dag.task("report", nothing).trigger_rule(TriggerRule::AllDone);
+    let work = dag.task("work", nothing);
+    let later = dag.task("later", nothing).trigger_rule(TriggerRule::AllDone);
+    dag.chain(setup.as_setup() >> (alert, report, work));
+    dag.chain(work >> later);
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    worker.stop().await;
+    let expected = [TaskState::Success, TaskState::Success, TaskState::UpstreamFailed, TaskState::UpstreamFailed];
+    assert_eq!(states(&world, &run, &["alert", "report", "work", "later"]).await, expected);
     world.assert_counts().await;
 }
 

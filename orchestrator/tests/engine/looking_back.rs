@@ -67,7 +67,7 @@ async fn runs_of_a_backfill_wait_for_one_another_but_the_first(pool: PgPool) {
         from_date: "2020-01-03T00:00:00Z".parse().unwrap(),
         to_date: "2020-01-05T00:00:00Z".parse().unwrap(),
         run_backwards: false,
-        conf: serde_json::json!({ "fail": true }),
+        conf: Some(serde_json::json!({ "fail": true })),
         reprocess: Reprocess::None,
         version: OnVersion::Latest,
         max_active_runs: 3,

@@ -67,8 +67,8 @@ pub struct Model {
     pub fail_fast: bool,
     pub instances: BTreeMap<At, Instance>,
     pub run: &'static str,
-    /// It was marked failed, and ends so when it is torn down.
-    marked_failed: bool,
+    /// It was marked so, and ends so when it is torn down.
+    marked: Option<&'static str>,
 }
 
 pub fn is_finished(state: &str) -> bool {
@@ -91,7 +91,7 @@ impl Model {
         let none =
             |task: &Task| Instance { state: "none", tries: 0, max_tries: task.retries, items: None, skips: Vec::new() };
         let instances = tasks.iter().enumerate().map(|(task, of)| ((task, -1), none(of))).collect();
-        Self { tasks, group, fail_fast, instances, run: "queued", marked_failed: false }
+        Self { tasks, group, fail_fast, instances, run: "queued", marked: None }
     }
 
     fn state(&self, at: At) -> &'static str {
@@ -204,7 +204,7 @@ impl Model {
         if self.state(at) == "failed" && self.fail_fast && !self.tasks[task].kind.is_teardown() {
             for other in self.all() {
                 if !self.tasks[other.0].kind.is_teardown() {
-                    self.stop(other);
+                    self.stop(other, "failed");
                 }
             }
         }
@@ -216,7 +216,7 @@ impl Model {
         let mut all = Vec::new();
         for (task, index) in chosen {
             let setups = match self.tasks[*task].kind {
-                Kind::Work => self.setups_of(*task),
+                Kind::Work => self.needed_setups(*task),
                 Kind::Setup => vec![*task],
                 _ => Vec::new(),
             };
@@ -256,7 +256,7 @@ impl Model {
             instance.items = None;
         }
         if !chosen.is_empty() {
-            self.marked_failed = false;
+            self.marked = None;
             if is_finished(self.run) {
                 self.run = "queued";
             }
@@ -291,44 +291,30 @@ impl Model {
     pub fn mark_run(&mut self, state: &'static str) {
         match state {
             "queued" => {
-                self.marked_failed = false;
+                self.marked = None;
                 if is_finished(self.run) {
                     self.run = "queued";
                 }
             }
-            "failed" => {
+            state => {
                 let is_running = self.run == "running";
                 let (teardowns, others): (Vec<_>, Vec<_>) =
                     self.all().into_iter().partition(|at| is_running && self.tasks[at.0].kind.is_teardown());
-                others.into_iter().for_each(|at| self.stop(at));
+                others.into_iter().for_each(|at| self.stop(at, state));
                 if teardowns.into_iter().all(|at| is_finished(self.state(at))) {
-                    self.run = "failed";
+                    self.run = state;
                 } else {
-                    self.marked_failed = true;
+                    self.marked = Some(state);
                     self.go_on();
-                }
-            }
-            _ => {
-                self.marked_failed = false;
-                let open = |model: &Self, at: At| model.tasks[at.0].kind.is_teardown() && !is_finished(model.state(at));
-                for at in self.all() {
-                    if !open(self, at) {
-                        self.instances.get_mut(&at).unwrap().state = "success";
-                    }
-                }
-                if self.all().into_iter().any(|at| open(self, at)) {
-                    self.go_on();
-                } else {
-                    self.run = "success";
                 }
             }
         }
     }
 
-    fn stop(&mut self, at: At) {
+    fn stop(&mut self, at: At, then: &'static str) {
         let instance = self.instances.get_mut(&at).unwrap();
         if !is_finished(instance.state) {
-            instance.state = if ["running", "restarting"].contains(&instance.state) { "failed" } else { "skipped" };
+            instance.state = if ["running", "restarting"].contains(&instance.state) { then } else { "skipped" };
         }
     }
 
@@ -358,7 +344,7 @@ impl Model {
         }
         if self.all().into_iter().all(|at| is_finished(self.state(at))) {
             self.run = self.verdict();
-            self.marked_failed = false;
+            self.marked = None;
         }
     }
 
@@ -492,30 +478,43 @@ impl Model {
             _ => self.downstream(task).iter().all(|after| self.tasks[*after].kind.is_teardown()),
         };
         let failed = self.all().into_iter().any(|at| is_leaf(at.0) && is_failed(self.state(at)));
-        if failed || self.marked_failed { "failed" } else { "success" }
+        self.marked.unwrap_or(if failed { "failed" } else { "success" })
     }
 
-    /// The setups that a task needs: for a teardown those directly before it; else all before it whose teardown, if
-    /// there is one, does not come before it too.
-    fn setups_of(&self, task: usize) -> Vec<usize> {
-        let is_setup = |task: &usize| self.tasks[*task].kind == Kind::Setup;
+    /// The setups that a task needs: all before it whose teardown, if there is one, does not come before it too. A
+    /// teardown needs none.
+    fn needed_setups(&self, task: usize) -> Vec<usize> {
         if self.tasks[task].kind.is_teardown() {
-            return self.tasks[task].upstream.iter().copied().filter(is_setup).collect();
+            return Vec::new();
         }
-        let after = {
-            let mut after = self.all_after(task);
-            after.push(task);
-            after
-        };
+        let after = self.all_after(task);
         let is_open = |setup: &usize| {
             let teardowns: Vec<_> =
                 self.downstream(*setup).into_iter().filter(|task| self.tasks[*task].kind.is_teardown()).collect();
             teardowns.is_empty() || teardowns.iter().any(|teardown| after.contains(teardown))
         };
-        let mut setups: Vec<_> = self.all_before(task).into_iter().filter(is_setup).filter(is_open).collect();
+        let mut setups = self.all_before(task);
+        setups.retain(|setup| self.tasks[*setup].kind == Kind::Setup && is_open(setup));
         setups.sort_unstable();
         setups.dedup();
         setups
+    }
+
+    /// Those of them that its trigger rule does not see.
+    fn indirect_setups(&self, task: usize) -> Vec<usize> {
+        let mut setups = self.needed_setups(task);
+        setups.retain(|setup| !self.tasks[task].upstream.contains(setup));
+        setups
+    }
+
+    /// What has to end before a teardown runs: all that comes after one of its setups and before it, however far.
+    fn between(&self, task: usize) -> Vec<usize> {
+        let Task { kind, upstream, .. } = &self.tasks[task];
+        let setups = upstream.iter().filter(|before| kind.is_teardown() && self.tasks[**before].kind == Kind::Setup);
+        let after_setups: Vec<_> = setups.flat_map(|setup| self.all_after(*setup)).collect();
+        let mut between = self.all_before(task);
+        between.retain(|within| after_setups.contains(within));
+        between
     }
 
     #[expect(clippy::too_many_lines, reason = "Airflow's table, a line each")]
@@ -530,20 +529,18 @@ impl Model {
         let (u, s, k, f, uf) =
             (upstream.len(), count("success"), count("skipped"), count("failed"), count("upstream_failed"));
         let d = s + k + f + uf + count("removed");
-        let setups: Vec<_> = self
-            .setups_of(at.0)
-            .into_iter()
-            .flat_map(|setup| self.along(at, setup))
-            .map(|setup| self.state(setup))
-            .collect();
-        if *rule != "all_done_setup_success" {
-            if setups.iter().any(|state| is_failed(state)) {
-                return Some("upstream_failed");
-            }
-            if setups.contains(&"skipped") {
-                return Some("skipped");
-            }
+        let states = |tasks: Vec<usize>| -> Vec<&'static str> {
+            tasks.into_iter().flat_map(|task| self.along(at, task)).map(|task| self.state(task)).collect()
+        };
+        let far = states(self.indirect_setups(at.0));
+        if far.iter().any(|state| is_failed(state)) {
+            return Some("upstream_failed");
         }
+        if far.contains(&"skipped") {
+            return Some("skipped");
+        }
+        let is_setup = |task: &usize| self.tasks[*task].kind == Kind::Setup;
+        let setups = states(self.tasks[at.0].upstream.iter().copied().filter(is_setup).collect());
         let (early, runs): (Option<&'static str>, bool) = match *rule {
             "all_success" if f + uf > 0 => (Some("upstream_failed"), false),
             "all_success" if k > 0 => (Some("skipped"), false),
@@ -583,8 +580,9 @@ impl Model {
             }
             other => panic!("no such rule: {other}"),
         };
-        let setups_stand = *rule == "all_done_setup_success" || setups.iter().all(|state| *state == "success");
-        early.or_else(|| (runs && setups_stand).then_some("running"))
+        let setups_stand = far.iter().all(|state| *state == "success");
+        let is_over = states(self.between(at.0)).iter().all(|state| is_finished(state));
+        early.or_else(|| (runs && setups_stand && is_over).then_some("running"))
     }
 }
 

@@ -139,7 +139,7 @@ fn read(body: &Body) -> ApiResult<Backfill> {
         from_date: instant("from_date")?,
         to_date: instant("to_date")?,
         run_backwards: body.flag("run_backwards", false)?,
-        conf: body.object("dag_run_conf")?.unwrap_or_else(|| json!({})),
+        conf: body.object("dag_run_conf")?,
         reprocess,
         version: if body.flag("run_on_latest_version", true)? { OnVersion::Latest } else { OnVersion::Own },
         max_active_runs: body.integer("max_active_runs")?.unwrap_or(10),

@@ -1,6 +1,7 @@
 //! A DAG as data: what is stored as a version, hashed, and read back by the engine.
 
 mod choice;
+mod setups;
 mod shape;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use petgraph::{algo::toposort, graph::DiGraph};
 
-use super::Graph;
+use super::{Graph, setups::Afar};
 use crate::{
     dag::spec::{GroupIndex, GroupSpec, Mapped, Over, Role, TaskSpec, WeightRule},
     ids::{Node, TaskId},
@@ -12,8 +12,8 @@ use crate::{
 pub(super) struct Neighbours {
     upstream: Vec<Vec<Node>>,
     downstream: Vec<Vec<Node>>,
-    /// The setups whose work each node needs; empty where the DAG has none.
-    setups: Vec<Vec<Node>>,
+    /// What each node has to do with others that are not its neighbours; empty where the DAG has no setups.
+    pub(super) afar: Vec<Afar>,
     /// Every node after all that it comes after.
     in_order: Vec<Node>,
     edges: Vec<Edge>,
@@ -186,12 +186,6 @@ impl Graph {
         by_rule.copied().or_else(|| self.task(node).map(|task| task.priority_weight)).unwrap_or_default()
     }
 
-    /// The setups whose work `node` needs: see [`Setups`](crate::readiness::Setups).
-    #[must_use]
-    pub fn setups(&self, node: Node) -> &[Node] {
-        neighbours(&self.neighbours.setups, node)
-    }
-
     /// `start` and all that can be reached from it, following `step`.
     pub(crate) fn reachable<'g>(&'g self, start: &[Node], step: impl Fn(&'g Self, Node) -> &'g [Node]) -> Vec<Node> {
         let mut seen: Vec<bool> = vec![false; self.tasks.len()];
@@ -233,7 +227,7 @@ impl Graph {
             self.neighbours.priorities = self.nodes().map(|node| self.priority_by_rule(node)).collect();
         }
         if self.tasks.iter().any(|task| task.role == Role::Setup) {
-            self.neighbours.setups = self.nodes().map(|node| self.needed_setups(node)).collect();
+            self.neighbours.afar = self.all_afar();
         }
         self
     }
@@ -262,22 +256,6 @@ impl Graph {
             petgraph.add_edge(places[from.0 as usize], places[to.0 as usize], ());
         }
         petgraph
-    }
-
-    /// Airflow's `get_upstreams_only_setups`: a setup upstream counts for a task unless it is torn down before it.
-    fn needed_setups(&self, node: Node) -> Vec<Node> {
-        let is_setup = |node: &Node| self.task(*node).is_some_and(|task| task.role == Role::Setup);
-        if self.is_teardown(node) {
-            return self.upstream(node).iter().copied().filter(is_setup).collect();
-        }
-        let after = self.reachable(&[node], Self::downstream);
-        let is_open = |setup: &Node| {
-            let teardowns: Vec<_> =
-                self.downstream(*setup).iter().filter(|next| self.is_teardown(**next)).copied().collect();
-            teardowns.is_empty() || teardowns.iter().any(|teardown| after.contains(teardown))
-        };
-        let before = self.reachable(&[node], Self::upstream);
-        before.into_iter().filter(|setup| *setup != node && is_setup(setup) && is_open(setup)).collect()
     }
 }
 

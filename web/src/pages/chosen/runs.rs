@@ -70,8 +70,12 @@ impl Deed {
             Self::Clear | Self::ClearFailed => {
                 "They go back to the beginning and run again; what runs now is stopped first. Earlier tries and logs stay."
             }
-            Self::Success => "Every task instance has succeeded then, but for the teardowns that are still to run.",
-            Self::Failed => "What runs is stopped and has failed, what has not ended is skipped.",
+            Self::Success => {
+                "What runs is stopped and has succeeded, what has not ended is skipped; what has ended stays as it is."
+            }
+            Self::Failed => {
+                "What runs is stopped and has failed, what has not ended is skipped; what has ended stays as it is."
+            }
             Self::Delete => {
                 "They are gone then, with their task instances. One that runs is not deleted: mark it first."
             }
@@ -82,7 +86,7 @@ impl Deed {
     fn becomes(self) -> &'static str {
         match self {
             Self::Clear | Self::ClearFailed => "will be cleared",
-            Self::Success => "will have succeeded",
+            Self::Success => "will have succeeded or be skipped",
             Self::Failed => "will have failed or be skipped",
             Self::Delete => "will be gone with it",
         }

@@ -13,7 +13,7 @@ use orchestrator::{
     store::backfills::Reprocess,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Head;
 use crate::{
@@ -83,10 +83,10 @@ impl Asked {
         let day = |text: &str| text.parse::<NaiveDate>().map_err(|_| format!("{text:?} is no date"));
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         let conf = match self.conf.trim() {
-            "" => json!({}),
-            text => serde_json::from_str(text).map_err(|error| format!("conf is not JSON: {error}"))?,
+            "" => None,
+            text => serde_json::from_str(text).map(Some).map_err(|error| format!("conf is not JSON: {error}"))?,
         };
-        if !Value::is_object(&conf) {
+        if conf.as_ref().is_some_and(|conf| !Value::is_object(conf)) {
             return Err("conf must be a JSON object".to_owned());
         }
         Ok(Backfill {
