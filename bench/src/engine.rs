@@ -11,23 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use local::{
-    ports::Ports,
-    postgres::Postgres,
-    state::{State, postgres_data_of_root},
-};
-use orchestrator::{
-    commands::{self, By, ManualRun},
-    dag::{DEFAULT_POOL, Registry},
-    engine::{Gate, Graphs},
-    ids::{DagId, RunId},
-    prelude::*,
-    scheduler::{Scheduler, register},
-    state::RunState,
-    store,
-    wake::Wake,
-    worker::{Settings, Worker},
-};
+use orchestrator::{dag::Registry, ids::RunId, prelude::*, store};
 use serde::Serialize;
 use sqlx::{PgPool, Row};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cpu, history,
     stopwatch::{Lap, Stopwatch, quantile_ms},
+    under_test::{Engine, OwnPostgres},
 };
 
 #[derive(Debug, Args)]
@@ -129,18 +114,9 @@ const COMMITS_PER_RUN: usize = 40;
 const WARM_UP_RUNS: usize = 3;
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Figures> {
-    // On disk beside the build, not in a /tmp that may be memory.
-    let folder = std::env::current_dir()?.join("target").join(format!("bench-{}", std::process::id()));
-    let state = State::take(&folder)?;
-    let mut postgres = Postgres::start(&state, Ports::free()?.postgres).await?;
-    let url = postgres.database("bench").await?;
-    let postmaster = postgres.child().pid().context("Postgres has ended")?;
-    let figures = measure(options, &url, postmaster).await;
-    postgres.stop().await;
-    let of_root = postgres_data_of_root(state.root());
-    for folder in [folder, of_root] {
-        std::fs::remove_dir_all(folder).ok();
-    }
+    let own = OwnPostgres::start().await?;
+    let figures = measure(options, &own.url, own.postmaster).await;
+    own.stop().await;
     figures
 }
 
@@ -150,17 +126,17 @@ async fn measure(options: &Options, url: &str, postmaster: u32) -> anyhow::Resul
     let pool = store::pool(url, 16)?;
     let durability = durability(&pool).await?;
     let watch = Arc::new(Stopwatch::default());
-    let bench = Bench::start(&pool, Arc::new(Registry::build(vec![dag(options, &watch)])?)).await?;
+    let engine = Engine::start(&pool, Arc::new(Registry::build(vec![dag(options, &watch)])?)).await?;
     history::write(&pool, options.finished).await?;
-    bench.set_pool(options.pool).await?;
+    engine.set_pool(options.pool).await?;
     let stop = CancellationToken::new();
-    let services = bench.serve(options.slots, &stop);
+    let services = engine.serve(options.slots, &stop);
 
     let rounds = options.runs();
     let mut samples = Samples::default();
     for number in 0..WARM_UP_RUNS + rounds {
         let before = cpu::used(postmaster);
-        let created = bench.round(options.at_once).await?;
+        let created = engine.round(DAG, options.at_once).await?;
         let used = cpu::used(postmaster).saturating_sub(before);
         let bodies = watch.take();
         let commits = commits_of(&pool).await?;
@@ -328,72 +304,4 @@ async fn durability(pool: &PgPool) -> anyhow::Result<Durability> {
 async fn filesystem_of(folder: &str) -> anyhow::Result<String> {
     let asked = tokio::process::Command::new("stat").args(["-f", "-c", "%T", folder]).output().await?;
     Ok(String::from_utf8(asked.stdout)?.trim().to_owned())
-}
-
-/// The engine under test.
-struct Bench {
-    pool: PgPool,
-    registry: Arc<Registry>,
-    graphs: Graphs,
-    wake: Wake,
-    dag: DagId,
-}
-
-impl Bench {
-    async fn start(pool: &PgPool, registry: Arc<Registry>) -> anyhow::Result<Self> {
-        register(&mut *pool.acquire().await?, &registry).await?;
-        let (graphs, wake) = (Graphs::default(), Wake::default());
-        Ok(Self { pool: pool.clone(), registry, graphs, wake, dag: DagId::from(DAG) })
-    }
-
-    /// The same services as `standalone` without its web server.
-    fn serve(&self, slots: u32, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
-        let settings = Settings { slots, ..Settings::default() };
-        let (pool, registry) = (self.pool.clone(), Arc::clone(&self.registry));
-        let worker = Worker::new(pool, registry, self.graphs.clone(), self.wake.clone(), settings);
-        let (pool, registry) = (self.pool.clone(), Arc::clone(&self.registry));
-        let scheduler = Scheduler::new(pool, registry, self.graphs.clone(), self.wake.clone());
-        let (wake, pool, stop) = (self.wake.clone(), self.pool.clone(), stop.clone());
-        tokio::spawn(async move {
-            tokio::join!(
-                worker.run(stop.clone()),
-                scheduler.run(stop.clone()),
-                wake.carry(pool.clone(), Some(pool), stop)
-            );
-        })
-    }
-
-    async fn set_pool(&self, slots: i32) -> anyhow::Result<()> {
-        let mut conn = self.pool.acquire().await?;
-        store::admission::set_total(&mut conn, &Gate::pool(DEFAULT_POOL), slots).await?;
-        Ok(())
-    }
-
-    /// Makes so many runs and waits for their end; says how long the making took.
-    async fn round(&self, runs: u32) -> anyhow::Result<Duration> {
-        let mut conn = self.pool.acquire().await?;
-        let (began, mut made) = (Instant::now(), Vec::new());
-        for _ in 0..runs {
-            let run = ManualRun::default();
-            made.push(commands::trigger(&mut conn, &self.graphs, &self.dag, run, &By::test()).await?);
-        }
-        let created = began.elapsed();
-        self.wake.everybody();
-        for run in &made {
-            let state = loop {
-                let state = self.state(&mut conn, run).await?;
-                if state.is_finished() {
-                    break state;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            };
-            ensure!(state == RunState::Success, "the run {run} ended {state}");
-        }
-        Ok(created)
-    }
-
-    async fn state(&self, conn: &mut sqlx::PgConnection, run: &RunId) -> anyhow::Result<RunState> {
-        let found = store::pages::runs::get(conn, &self.dag, run).await?;
-        Ok(found.context("the run is gone")?.state)
-    }
 }

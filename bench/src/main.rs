@@ -6,11 +6,13 @@ mod faults;
 mod gate;
 mod history;
 mod idle;
+mod share;
 mod stage;
 mod standalone;
 mod stopwatch;
 mod stream_faults;
 mod streaming;
+mod under_test;
 mod web;
 
 use std::{io::Write, process::ExitCode};
@@ -29,6 +31,8 @@ enum Command {
     Engine(engine::Options),
     /// Faults: whether the books are right after processes died and the database went away.
     Faults(faults::Options),
+    /// Which share of the slots two DAGs get of which one has thousands of tasks ready.
+    Share(share::Options),
     /// What `standalone` costs while nothing happens.
     Idle(idle::Options),
     /// The API and the pages, with a database full of history.
@@ -60,6 +64,7 @@ async fn bench() -> anyhow::Result<()> {
     let line = match Arguments::parse().command {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
+        Command::Share(options) => serde_json::to_string(&share::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
         Command::Web(options) => {
             let figures = web::run(&options).await?;

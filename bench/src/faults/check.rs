@@ -5,7 +5,7 @@ use orchestrator::ids::RunId;
 use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::time::{Duration, sleep};
 
-use super::node::{DAG, LAYERS, TICKS, WIDTH};
+use super::node::{DAG, LAYERS, MARK, TICKS, WIDTH};
 
 fn names(runs: &[RunId]) -> Vec<String> {
     runs.iter().map(|run| run.as_str().to_owned()).collect()
@@ -193,6 +193,33 @@ async fn nothing_faulty(pool: &PgPool, runs: &[RunId], faulty: &[(&'static str, 
         ensure!(found.is_empty(), "{what}: {}", found.join(", "));
     }
     Ok(())
+}
+
+/// Waits until no program of a task runs any more: all runs have ended, and with a worker go its programs.
+///
+/// # Errors
+/// One stays.
+pub(super) async fn no_orphans(patience: Duration) -> anyhow::Result<()> {
+    let began = tokio::time::Instant::now();
+    loop {
+        let orphans = programs()?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < patience, "programs without a worker: {orphans:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The processes that a task has started.
+fn programs() -> anyhow::Result<Vec<String>> {
+    let mark = format!("{MARK}=");
+    let is_marked = |pid: &String| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+    };
+    let pids = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_marked).collect())
 }
 
 /// How many slots have fired so far.

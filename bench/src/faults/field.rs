@@ -106,6 +106,7 @@ impl Field {
             check::books_without_clears(&self.pool, &runs).await?;
         }
         check::ticks(&self.pool).await?;
+        check::no_orphans(PATIENCE).await?;
         Ok((self, hit))
     }
 

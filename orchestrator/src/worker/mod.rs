@@ -151,11 +151,11 @@ impl Worker {
         let (done, mut outcomes) = mpsc::channel(self.settings.slots.max(1) as usize);
         let running = Running::default();
         let lost = CancellationToken::new();
-        let beats = tokio::spawn(heartbeat::run(
-            Beats { pool: self.pool.clone(), id, lease: self.settings.lease },
-            running.clone(),
-            lost.clone(),
-        ));
+        let beats = Beats { pool: self.pool.clone(), id, lease: self.settings.lease };
+        let beating = heartbeat::start(beats, running.clone(), lost.clone());
+        if let Err(error) = &beating {
+            tracing::error!(worker = %id, %error, "no heartbeat: this worker will be marked lost");
+        }
         let mut desk = Desk {
             worker: self,
             id,
@@ -173,7 +173,7 @@ impl Worker {
         if !drained {
             running.stop_all();
         }
-        beats.abort();
+        drop(beating);
         if let Ok(mut conn) = self.pool.acquire().await {
             processes::stop(&mut conn, id).await.ok();
         }

@@ -168,3 +168,44 @@ async fn a_claim_whose_reply_was_lost_is_handed_back_by_the_heartbeat(pool: PgPo
     world.reaches("d", &run, "only", TaskState::Queued).await;
     worker.stop().await;
 }
+
+/// Blocks its thread until the workers' heartbeats have moved on, and says whether they did.
+fn block_until_heard(options: sqlx::postgres::PgConnectOptions) -> bool {
+    use sqlx::Connection;
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut conn = sqlx::PgConnection::connect_with(&options).await.unwrap();
+            let mut beats = std::collections::BTreeSet::new();
+            let heard = tokio::time::timeout(Duration::from_secs(60), async {
+                // The one of its registration, and two more.
+                while beats.len() < 3 {
+                    let beat = "select max(heartbeat_at)::text from process where kind = 'worker'";
+                    beats.insert(sqlx::query_scalar::<_, String>(beat).fetch_one(&mut conn).await.unwrap());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+            heard.await.is_ok()
+        })
+    });
+    elsewhere.join().unwrap()
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_body_that_blocks_its_thread_does_not_make_its_worker_look_dead(pool: PgPool) {
+    let dag = Dag::new("d");
+    let options = (*pool.connect_options()).clone();
+    dag.task("blocks", move |_: Context| {
+        let options = options.clone();
+        // All of the runtime: a test has one thread.
+        async move { TaskResult::Ok(block_until_heard(options)) }
+    });
+    let world = World::new(pool, vec![dag]).await;
+    let lease = process::Lease::of(Duration::from_secs(1));
+    let worker = world.worker(Settings { lease, ..Settings::default() });
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    assert_eq!(world.results("d", &run, "blocks").await, [serde_json::json!(true)]);
+    assert_eq!(world.tries("d", &run, "blocks").await.len(), 1);
+}
