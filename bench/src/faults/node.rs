@@ -93,7 +93,7 @@ pub(super) const MARK: &str = "STREAMCOMMERCE_FAULTS_PROGRAM";
 
 /// A program of a moment, which stays for ever if its worker has gone without it.
 fn program() -> operators::Command {
-    let script = "sleep 0.05; [ -d /proc/$PPID ] || exec sleep 100000";
+    let script = "sleep 0.3; [ -d /proc/$PPID ] || exec sleep 100000";
     operators::Command::new("sh").arg("-c").arg(script).env(MARK, "1")
 }
 
