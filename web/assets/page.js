@@ -144,10 +144,17 @@ const unhide = () => { for (const one of document.querySelectorAll("[data-script
 unhide();
 document.addEventListener("morphed", unhide);
 
-// `/` goes to the search field.
+// Ctrl K finds a DAG from wherever one is; `/` goes to the search field of the page.
 document.addEventListener("keydown", (event) => {
+  const find = document.querySelector("#find");
+  if (event.key === "k" && (event.ctrlKey || event.metaKey) && find) {
+    event.preventDefault();
+    find.focus();
+    find.select();
+    return;
+  }
   if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
-  const search = document.querySelector("input[type=search]");
+  const search = document.querySelector("main input[type=search]") ?? find;
   if (search) {
     event.preventDefault();
     search.focus();

@@ -131,6 +131,17 @@ impl Browser {
         assert!(changed.await.is_ok(), "{css} says {from:?} for ever");
     }
 
+    /// Waits until a script returns this: the page is still being laid out, or brings itself up to date.
+    pub(crate) async fn comes_to(&self, script: &str, wanted: impl Into<Value>) {
+        let wanted = wanted.into();
+        let came = tokio::time::timeout(PATIENCE, async {
+            while self.run(script).await != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert!(came.await.is_ok(), "{script} never returned {wanted}; it returns {}", self.run(script).await);
+    }
+
     pub(crate) async fn wait_for(&self, css: &str) {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
         found.unwrap_or_else(|error| panic!("there is never a {css}: {error}"));

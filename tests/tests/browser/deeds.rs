@@ -147,6 +147,12 @@ async fn it_is_shown_as_the_viewer_wants_it() {
     browser.wait_for("html.light").await;
     assert_eq!(ground().await, light);
 
+    // From wherever one is, a DAG is a key and some letters away.
+    browser.keys("\u{e009}k").await;
+    browser.keys("\u{e000}retry\u{e007}").await;
+    browser.see("h1", "DAGs 1").await;
+    browser.wait_for("#dag-example_retry").await;
+
     // The tasks of a run in another order, without a reload.
     browser.open("/dags/example_retry/runs/one").await;
     let tasks = async || {

@@ -41,7 +41,7 @@ async fn a_person_finds_runs_and_reruns_a_task() {
     // The task, and what it said, in the viewer's words.
     browser.click("#task-greet a").await;
     browser.see("#log", "hello, <b>you</b>").await;
-    browser.fill("input[type=search]", "nothing like it").await;
+    browser.fill("main input[type=search]", "nothing like it").await;
     browser.keys("\u{e007}").await;
     browser.see("#log", "No line is like that").await;
     browser.follow("Inputs and outputs").await;

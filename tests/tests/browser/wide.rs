@@ -49,10 +49,9 @@ async fn a_grid_of_5_000_tasks_is_at_hand() {
     browser.keys("\u{e015}\u{e014}").await;
     let focus = browser.run("return document.activeElement.getAttribute('href')").await;
     assert_eq!(focus, "/dags/wide/runs/run_24/tasks/t2", "the arrow keys move through it");
-    browser.fill("input[type=search]", "t4999").await;
+    browser.fill("main input[type=search]", "t4999").await;
     browser.keys("\u{e007}").await;
-    browser.changes(".grid", "t500").await;
-    assert_eq!(browser.run(cells).await, 25);
+    browser.comes_to(cells, 25).await;
     browser.shot("grid-wide").await;
     // What the browser itself says of it, for whoever looks: a figure, and no assertion.
     browser.open("/dags/wide").await;
@@ -89,12 +88,12 @@ async fn a_log_of_100_000_lines_is_at_hand() {
     assert_eq!(browser.run(lines).await, 2_000, "a page is no longer than it can be read");
     let is_at_end =
         "const log = document.querySelector('#log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 40";
-    assert_eq!(browser.run(is_at_end).await, true);
+    browser.comes_to(is_at_end, true).await;
     browser.follow("Earlier lines").await;
     browser.see("#log > div:last-child", "line number 98000").await;
     browser.follow("Later lines").await;
     browser.see("#log > div:last-child", "line number 100000").await;
-    browser.fill("input[type=search]", "NUMBER 50000").await;
+    browser.fill("main input[type=search]", "NUMBER 50000").await;
     browser.keys("\u{e007}").await;
     browser.see("#log mark", "number 50000").await;
     assert_eq!(browser.run(lines).await, 1);

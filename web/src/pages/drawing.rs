@@ -41,6 +41,8 @@ pub(crate) struct Sketch {
     /// What is told of it in words.
     pub(crate) title: String,
     pub(crate) link: Option<String>,
+    /// What stands below its name, in small.
+    pub(crate) below: Option<String>,
     /// What stands above it.
     pub(crate) above: Option<&'static str>,
     /// The group that it is in, by its place among the groups.
@@ -54,12 +56,18 @@ pub(crate) struct Look {
     pub(crate) link: Option<String>,
 }
 
-const HEIGHT: f64 = 34.0;
 const MARGIN: f64 = 12.0;
 
-/// About as wide as a name is in the page's font.
-fn width_of(name: &str) -> f64 {
-    name.chars().count() as f64 * 7.0 + 42.0
+impl Sketch {
+    /// About as wide as its texts are in the page's font.
+    fn width(&self) -> f64 {
+        let width = |text: &str, of_letter: f64| text.chars().count() as f64 * of_letter;
+        width(&self.name, 7.0).max(self.below.as_deref().map_or(0.0, |below| width(below, 6.2))) + 42.0
+    }
+
+    fn height(&self) -> f64 {
+        if self.below.is_some() { 46.0 } else { 34.0 }
+    }
 }
 
 /// Those tasks of a DAG that are to be shown, in their groups.
@@ -78,6 +86,7 @@ pub(crate) fn draw(graph: &Graph, is_shown: impl Fn(Node) -> bool, look: impl Fn
             class: state.map(|state| format!("task {state}")).unwrap_or_else(|| "task".to_owned()),
             title: state.map(|state| format!("{name}: {}", words::spoken(state))).unwrap_or_else(|| name.to_owned()),
             name: short(name, within),
+            below: Some(below(&task.operator, graph.mapped(node).is_some(), state)),
             link,
             above: (task.trigger_rule != TriggerRule::AllSuccess).then(|| task.trigger_rule.as_str()),
             within,
@@ -86,11 +95,17 @@ pub(crate) fn draw(graph: &Graph, is_shown: impl Fn(Node) -> bool, look: impl Fn
     let frames = graph.groups().iter().map(|group| {
         let (within, name) = (group.parent.map(|group| group.0), group.group_id.to_string());
         let (class, name, title) = ("group".to_owned(), short(&name, within), format!("the group {name}"));
-        Sketch { name, sign: "", class, title, link: None, above: None, within }
+        Sketch { name, sign: "", class, title, link: None, below: None, above: None, within }
     });
     let places: HashMap<_, _> = shown().enumerate().map(|(place, (node, _))| (node, place)).collect();
     let edges = graph.edges().iter().filter_map(|edge| Some((*places.get(&edge.from)?, *places.get(&edge.to)?)));
     lay_out(sketches.collect(), frames.collect(), &edges.collect::<Vec<_>>())
+}
+
+/// What a task is, and where it is in the run.
+fn below(operator: &str, is_mapped: bool, state: Option<TaskState>) -> String {
+    let mapped = is_mapped.then(|| "mapped".to_owned());
+    [Some(operator.to_owned()), mapped, state.map(words::spoken)].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// Lays sketches out from left to right, within their frames; the edges say which sketch follows which.
@@ -98,7 +113,7 @@ pub(crate) fn lay_out(sketches: Vec<Sketch>, frames: Vec<Sketch>, edges: &[(usiz
     let mut drawn: Layout<NodeLabel, EdgeLabel> =
         Layout::with_options(GraphOptions { directed: true, multigraph: false, compound: !frames.is_empty() });
     for (at, sketch) in sketches.iter().enumerate() {
-        let label = NodeLabel { width: width_of(&sketch.name), height: HEIGHT, ..NodeLabel::default() };
+        let label = NodeLabel { width: sketch.width(), height: sketch.height(), ..NodeLabel::default() };
         drawn.set_node(at.to_string(), Some(label));
     }
     for (at, inner) in sketches.iter().enumerate() {
@@ -157,7 +172,7 @@ mod tests {
 
     fn sketch(name: String, within: Option<usize>) -> Sketch {
         let (class, title) = (String::new(), String::new());
-        Sketch { name, sign: "", class, title, link: None, above: None, within }
+        Sketch { name, sign: "", class, title, link: None, below: None, above: None, within }
     }
 
     fn is_inside(inner: &Place, outer: &Place) -> bool {

@@ -118,5 +118,14 @@ fn lineage(rows: &[Row]) -> Drawing {
 
 fn sketch(name: String, class: &str, sign: &'static str, link: String) -> Sketch {
     let title = if class == "dag" { format!("The DAG {name}") } else { format!("The asset {name}") };
-    Sketch { name, sign, class: format!("task {class}"), title, link: Some(link), above: None, within: None }
+    Sketch {
+        name,
+        sign,
+        class: format!("task {class}"),
+        title,
+        link: Some(link),
+        below: None,
+        above: None,
+        within: None,
+    }
 }
