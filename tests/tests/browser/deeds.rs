@@ -24,6 +24,8 @@ async fn every_deed_can_be_done_by_hand() {
     browser.sign_in(&server).await;
     failed(&server, "one").await;
     failed(&server, "two").await;
+    failed(&server, "three").await;
+    why_it_failed_and_again(&browser).await;
     tasks_are_ticked(&browser).await;
     runs_are_ticked(&browser).await;
     notes_are_written(&browser).await;
@@ -41,6 +43,18 @@ async fn every_deed_can_be_done_by_hand() {
     browser.see("table", "trigger").await;
     browser.stop().await;
     server.stop().await;
+}
+
+/// From Home to the cause is one press; two more, and it runs again.
+async fn why_it_failed_and_again(browser: &Browser) {
+    browser.open("/").await;
+    browser.click(".card.alarm td a").await;
+    browser.see("h1", "boom").await;
+    browser.see("main .note.bad", "boom on purpose").await;
+    browser.follow("Clear…").await;
+    browser.press("Clear").await;
+    browser.see("[role=status]", "2 task instances cleared").await;
+    browser.wait_for(".title .state.success").await;
 }
 
 async fn tasks_are_ticked(browser: &Browser) {
@@ -86,7 +100,7 @@ async fn runs_are_ticked(browser: &Browser) {
     browser.press("Delete…").await;
     browser.press("Delete").await;
     browser.see("[role=status]", "1 run deleted").await;
-    browser.see(".title .count", "1").await;
+    browser.see(".title .count", "2").await;
 }
 
 async fn notes_are_written(browser: &Browser) {

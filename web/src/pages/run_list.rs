@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use super::{
     links,
     page::PageError,
-    pager::{Cursors, Pager},
+    pager::{self, Cursors, Pager},
     sorting::{self, Heading},
     ticking::Took,
     words::{Moment, spoken},
@@ -139,7 +139,7 @@ impl Wanted {
         };
         let usual = if dag.is_some() { RunColumn::RunAfter } else { RunColumn::Key };
         let (column, direction) = sorting::read(&self.order, &ORDERS).unwrap_or((usual, Direction::Descending));
-        filter.order_by(column, direction)
+        filter.order_by(column, direction).counted_to(pager::COUNTED)
     }
 
     /// The page that is wanted, and how to go on from it.

@@ -24,7 +24,7 @@ use super::{
     act::{Deed, Done},
     links,
     page::{Frame, Page, PageError, PageResult},
-    pager::{Cursors, Pager},
+    pager::{self, Cursors, Pager},
     ticking::Took,
     words::{self, Moment},
 };
@@ -106,7 +106,7 @@ impl Wanted {
                 filter = filter.only(column, text);
             }
         }
-        filter.order_by(InstanceColumn::Key, Direction::Descending)
+        filter.order_by(InstanceColumn::Key, Direction::Descending).counted_to(pager::COUNTED)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 use orchestrator::prelude::*;
+use serde_json::json;
 use sqlx::PgPool;
 
 use crate::world::World;
@@ -82,4 +83,22 @@ async fn what_waits_says_for_what_and_who_holds_it(pool: PgPool) {
     assert_eq!(world.call(Method::POST, "/dags/busy/dagRuns", second).await.0, 200);
     let page = says(&world, "/dags/busy/runs/b", "running as may: 1 (max_active_runs), as").await;
     assert!(page.contains("href=\"/dags/busy/runs/a\">a</a>"), "{page}");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn home_tells_which_runs_do_not_start(pool: PgPool) {
+    let world = World::new(pool.clone()).await;
+    for (dag, run) in [("example", "one"), ("example", "two"), ("typed", "three")] {
+        let body = json!({ "dag_run_id": run, "logical_date": null }).to_string();
+        assert_eq!(world.call(Method::POST, &format!("/dags/{dag}/dagRuns"), &body).await.0, 200);
+    }
+    assert!(world.page("/").await.1.contains("Nothing is held up"), "they have only just come");
+    let before =
+        "update dag_run set queued_at = now() - interval '5 minutes', run_after = now() - interval '5 minutes'";
+    sqlx::query(before).execute(&pool).await.unwrap();
+    let page = world.page("/").await.1;
+    let text = page.replace("</strong></a>", "");
+    assert!(text.contains("example: 2 runs wait until it is unpaused"), "{page}");
+    assert!(text.contains("typed: 1 run waits until it is unpaused"), "{page}");
+    assert!(page.contains(r#"href="/dags/example/runs?state=queued""#), "{page}");
 }

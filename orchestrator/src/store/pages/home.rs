@@ -146,3 +146,35 @@ pub async fn untaken(conn: &mut PgConnection, before: DateTime<Utc>) -> sqlx::Re
     .fetch_all(conn)
     .await
 }
+
+/// Runs of a DAG that do not start.
+#[derive(Clone, Debug)]
+pub struct Unstarted {
+    /// The DAG.
+    pub dag_id: DagId,
+    /// How many.
+    pub runs: i64,
+    /// Since when the first of them might have started.
+    pub since: Option<DateTime<Utc>>,
+    /// Whether that is because the DAG is paused; if not, others of its runs hold them up.
+    pub is_paused: bool,
+}
+
+/// The DAGs whose runs have been waiting for their start since before an instant, those with most of them first.
+///
+/// # Errors
+/// The database is down.
+pub async fn unstarted(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Unstarted>> {
+    sqlx::query_as!(
+        Unstarted,
+        r#"select r.dag_id as "dag_id: DagId", count(*) as "runs!", min(greatest(r.queued_at, r.run_after)) as since,
+                  d.is_paused
+           from dag_run r join dag d using (dag_id)
+           where r.state = 'queued' and greatest(r.queued_at, r.run_after) < $1
+           group by r.dag_id, d.is_paused order by 2 desc, 1 limit $2"#,
+        before,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -6,7 +6,8 @@ use sqlx::{FromRow, PgConnection, QueryBuilder, Row, postgres::PgRow};
 use super::{Column, Cut, End, Order, Selection, Source, choose, read};
 use crate::store::pages::Page;
 
-/// How far rows are counted (Airflow's `EXACT_COUNT_LIMIT`): to count them all would cost what the cursor saves.
+/// How far rows are counted if nothing else is said (Airflow's `EXACT_COUNT_LIMIT`): to count them all would cost what the
+/// cursor saves.
 pub const COUNTED: i64 = 50_000;
 
 /// The place of a row in an order: the text of each of its terms.
@@ -33,7 +34,7 @@ pub struct Turned<R> {
     pub previous: Option<Place>,
     /// After which place the page after it is.
     pub next: Option<Place>,
-    /// How many rows there are in all; [`COUNTED`]: as many, or more.
+    /// How many rows there are in all; as many as are counted: so many, or more.
     pub total: i64,
 }
 
@@ -114,7 +115,7 @@ async fn count<C: Column>(conn: &mut PgConnection, source: Source, selection: &S
     let mut count = QueryBuilder::new("select count(*) from (select 1 from ");
     count.push(source.chosen_from(selection));
     choose(&mut count, selection);
-    count.push(format!(" limit {COUNTED}) counted"));
+    count.push(format!(" limit {}) counted", selection.counted));
     count.build_query_scalar().fetch_one(conn).await
 }
 

@@ -106,11 +106,13 @@ impl Comparison {
 pub struct Selection<C> {
     tests: Vec<(C, Test)>,
     order: Vec<(C, Direction)>,
+    /// How far its rows are counted where it is read from page to page.
+    counted: i64,
 }
 
 impl<C> Default for Selection<C> {
     fn default() -> Self {
-        Self { tests: Vec::new(), order: Vec::new() }
+        Self { tests: Vec::new(), order: Vec::new(), counted: cursor::COUNTED }
     }
 }
 
@@ -142,6 +144,12 @@ impl<C> Selection<C> {
             Sight::Everything => self,
             Sight::Only(seen) => self.with(dag, Test::OneOf(seen.iter().map(ToString::to_string).collect())),
         }
+    }
+
+    /// Its rows are counted so far, where it is read from page to page.
+    #[must_use]
+    pub fn counted_to(self, counted: i64) -> Self {
+        Self { counted, ..self }
     }
 
     /// By this column; where it is equal, by those that are named later.
