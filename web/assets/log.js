@@ -4,11 +4,18 @@
 const box = () => document.querySelector("#log");
 const isAtEnd = () => box() && box().scrollHeight - box().scrollTop - box().clientHeight < 40;
 
-let follows = true;
-const toEnd = () => box()?.scrollTo(0, box().scrollHeight);
+// Whoever comes for a line stays there.
+let follows = !location.hash;
+// Lines that come into sight may turn out to be longer than they were taken for: it goes to the end until it is there.
+let settling = 0;
+const toEnd = (frames = 5) => {
+  settling = frames;
+  box()?.scrollTo(0, box().scrollHeight);
+  if (frames > 0) requestAnimationFrame(() => toEnd(isAtEnd() ? 0 : frames - 1));
+};
 
 document.addEventListener("scroll", (event) => {
-  if (event.target === box()) follows = isAtEnd();
+  if (event.target === box() && !settling) follows = isAtEnd();
 }, true);
 document.addEventListener("morphed", () => {
   if (follows) toEnd();
@@ -30,4 +37,4 @@ document.addEventListener("click", (event) => {
 });
 
 wrap();
-toEnd();
+if (follows) toEnd();

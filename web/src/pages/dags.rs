@@ -71,6 +71,8 @@ struct Row {
     schedule: String,
     next_run: Option<(Moment, Away)>,
     recent: Vec<Bar>,
+    /// When the latest run started, and where it is.
+    latest: Option<(Moment, String)>,
     /// How many of how many runs that ended succeeded.
     success: Option<(usize, usize)>,
     pace: Option<Pace>,
@@ -210,6 +212,7 @@ fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed,
         next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), Away { at, now })),
         success: (!ended.is_empty()).then_some((succeeded, ended.len())),
         pace,
+        latest: recent.last().and_then(|run| Some((run.start_date?.into(), links::run(&run.dag_id, &run.run_id)))),
         recent: bars(&recent, now),
         dag_id: dag.dag_id,
     }

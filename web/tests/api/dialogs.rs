@@ -65,3 +65,19 @@ async fn what_was_done_is_told_on_the_page_after_it(pool: PgPool) {
     assert!(!world.page(&format!("/pools?told=deleted&of={long}")).await.1.contains("role=\"status\""));
     assert_eq!(world.page("/pools?told=hacked").await.0, StatusCode::OK);
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_trigger_unpauses_if_that_is_ticked_and_it_is_not_refused(pool: PgPool) {
+    let world = World::new(pool).await;
+    let trigger = async |form: &str| {
+        let post = request(Method::POST, "/dags/example/trigger");
+        let post = post.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let status = world.send(post.body(Body::from(form.to_owned())).unwrap()).await.0;
+        (status, world.get("/dags/example").await.1["is_paused"].as_bool().unwrap())
+    };
+    assert!(world.page("/dags/example/trigger").await.1.contains(r#"name="unpause""#));
+    assert_eq!(trigger("conf=%5B%5D&run_id=one&unpause=true").await, (StatusCode::OK, true), "no conf is a list");
+    assert_eq!(trigger("run_id=two").await, (StatusCode::SEE_OTHER, true));
+    assert_eq!(trigger("run_id=three&unpause=true").await, (StatusCode::SEE_OTHER, false));
+    assert!(!world.page("/dags/example/trigger").await.1.contains(r#"name="unpause""#));
+}

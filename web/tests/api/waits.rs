@@ -92,7 +92,7 @@ async fn home_tells_which_runs_do_not_start(pool: PgPool) {
         let body = json!({ "dag_run_id": run, "logical_date": null }).to_string();
         assert_eq!(world.call(Method::POST, &format!("/dags/{dag}/dagRuns"), &body).await.0, 200);
     }
-    assert!(world.page("/").await.1.contains("Nothing is held up"), "they have only just come");
+    assert!(world.page("/").await.1.contains("No run and no task waits."), "they have only just come");
     let before =
         "update dag_run set queued_at = now() - interval '5 minutes', run_after = now() - interval '5 minutes'";
     sqlx::query(before).execute(&pool).await.unwrap();

@@ -57,7 +57,7 @@ impl Deed {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Clear => "Clear",
-            Self::ClearFailed => "Clear what failed",
+            Self::ClearFailed => "Clear failed tasks",
             Self::Success => "Mark as success",
             Self::Failed => "Mark as failed",
             Self::Delete => "Delete",

@@ -72,7 +72,7 @@ impl Asked {
 
     fn reprocesses(&self) -> [(&'static str, &'static str, bool); 3] {
         [
-            ("none", "stay as they are", Reprocess::None),
+            ("none", "none: only missing runs are made", Reprocess::None),
             ("failed", "run again if they failed", Reprocess::Failed),
             ("completed", "run again", Reprocess::Completed),
         ]

@@ -100,10 +100,27 @@ impl Gantt {
                 is_critical: critical.contains(&(instance.node, instance.map_index)),
             }
         };
-        let marks = (0..=4).map(|quarter| (left + WIDTH * quarter / 4, words::duration(length * quarter / 4 / 1_000)));
+        let marks = marks(length / 1_000).map(|at| (left + WIDTH * at * 1_000 / length, words::duration(at)));
         let rows: Vec<_> = started.iter().enumerate().map(row).collect();
         Self { width: left + WIDTH + RIGHT, height: ROW * (rows.len() as i64 + 1) + 8, marks: marks.collect(), rows }
     }
+}
+
+/// Steps that people count in, in milliseconds.
+const STEPS: [i64; 27] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000,
+    900_000, 1_800_000, 3_600_000, 7_200_000, 10_800_000, 21_600_000, 43_200_000, 86_400_000,
+];
+
+/// Marks on a timeline.
+const MARKS: i64 = 6;
+
+/// Where the marks of a timeline of so many milliseconds are: at even instants, few enough to be read.
+fn marks(length: i64) -> impl Iterator<Item = i64> {
+    let days = |step: &i64| step * (length / (step * MARKS) + 1);
+    let fits = STEPS.into_iter().find(|step| length / step <= MARKS);
+    let step = fits.or_else(|| STEPS.last().map(days)).unwrap_or(1);
+    (0..=length / step).map(move |mark| mark * step)
 }
 
 /// When the last instance of each node ended, of those all of whose instances have.
@@ -134,4 +151,21 @@ fn critical(graph: &Graph, started: &[&InstanceListed]) -> HashSet<(Node, i32)> 
         next = before.max_by_key(|instance| instance.end_date);
     }
     chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_at_even_instants_and_few() {
+        let of = |length| marks(length).collect::<Vec<_>>();
+        assert_eq!(of(33), [0, 5, 10, 15, 20, 25, 30]);
+        assert_eq!(of(0), [0]);
+        assert_eq!(of(12_000), [0, 2_000, 4_000, 6_000, 8_000, 10_000, 12_000]);
+        assert_eq!(of(4 * 60_000), [0, 60_000, 120_000, 180_000, 240_000]);
+        for length in (0..60).map(|doubled| 1_i64 << doubled) {
+            assert!(of(length).len() <= MARKS as usize + 1 && of(length).last() <= Some(&length), "{length}");
+        }
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct TriggerPage {
     logical_date: String,
     note: String,
     conf: String,
+    /// Whether a paused DAG is unpaused with it.
+    unpauses: bool,
 }
 
 impl Frame for TriggerPage {
@@ -71,6 +73,9 @@ impl Field {
 
 /// What the fields of the form begin with that are params.
 const PARAM: &str = "param.";
+
+/// The tick that unpauses the DAG.
+const UNPAUSE: &str = "unpause";
 
 /// What the dialog begins with.
 #[derive(Debug, Default, Deserialize)]
@@ -131,6 +136,7 @@ async fn page(
         run_id: text("run_id"),
         logical_date: text("logical_date"),
         note: text("note"),
+        unpauses: given.contains_key(UNPAUSE),
         conf: if given.contains_key("conf") { text("conf") } else { "{}".to_owned() },
         dag_id: dag.dag_id,
     }))
@@ -166,15 +172,21 @@ pub(crate) async fn trigger(
         Ok(run) => commands::trigger(&mut conn, &app.graphs, &dag_id, run, &by).await,
         Err(text) => Err(Refused::Invalid(text)),
     };
-    drop(conn);
     match made {
         Ok(run) => {
+            if dag.is_paused && given.contains_key(UNPAUSE) {
+                commands::set_paused(&mut conn, &app.graphs, &dag_id, false, &by).await?;
+            }
+            drop(conn);
             app.wake.everybody();
             Ok(told::after(&links::run(&dag_id, &run), Deed::Triggered, "").into_response())
         }
         Err(Refused::Failed(error)) => Err(error.into()),
         // What was typed is still there.
-        Err(refused) => Ok(page(&app, dag_id, &given, Some(refused.to_string())).await?.into_response()),
+        Err(refused) => {
+            drop(conn);
+            Ok(page(&app, dag_id, &given, Some(refused.to_string())).await?.into_response())
+        }
     }
 }
 
