@@ -146,7 +146,7 @@ document.addEventListener("morphed", unhide);
 
 // Ctrl K finds a DAG from wherever one is; `/` goes to the search field of the page.
 document.addEventListener("keydown", (event) => {
-  const find = document.querySelector("#find");
+  const find = document.querySelector("main form[action='/dags'] input[type=search]") ?? document.querySelector("#find");
   if (event.key === "k" && (event.ctrlKey || event.metaKey) && find) {
     event.preventDefault();
     find.focus();

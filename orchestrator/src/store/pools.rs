@@ -25,6 +25,20 @@ pub struct PoolListed {
     pub deferred: i64,
 }
 
+impl PoolListed {
+    /// Its slots that are taken.
+    #[must_use]
+    pub fn taken(&self) -> i64 {
+        self.running + self.queued + if self.include_deferred { self.deferred } else { 0 }
+    }
+
+    /// How much of it is taken, of 1000; of one without limit nothing is.
+    #[must_use]
+    pub fn taken_permille(&self) -> i64 {
+        if self.slots <= 0 { 0 } else { (self.taken() * 1_000 / i64::from(self.slots)).min(1_000) }
+    }
+}
+
 /// The pools whose name is this one, or all, in the order of their names.
 ///
 /// # Errors

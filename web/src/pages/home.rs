@@ -16,6 +16,7 @@ use orchestrator::{
             processes::{self, ProcessColumn, ProcessFilter},
             select::Direction,
         },
+        pools::{self, PoolListed},
     },
 };
 use sqlx::PgConnection;
@@ -31,6 +32,9 @@ use crate::App;
 
 /// Rows of a card.
 const ROWS: i64 = 6;
+
+/// Pools on the page.
+const POOLS: usize = 4;
 
 /// Runs that are read for a card, to be told together.
 const READ: i64 = 200;
@@ -52,6 +56,8 @@ pub(crate) struct HomePage {
     next: Vec<Coming>,
     lost: i64,
     streaming: Vec<Worker>,
+    /// Those that are fullest.
+    pools: Vec<PoolListed>,
     alive: Vec<(&'static str, usize)>,
     instances: Vec<Count>,
     runs: Vec<Count>,
@@ -188,6 +194,7 @@ pub(crate) async fn show(
         instances: figures::unfinished_instances(&mut conn).await?,
         runs: figures::active_runs(&mut conn).await?,
         streaming: Worker::all(&mut conn).await?,
+        pools: fullest(pools::list(&mut conn, None).await?),
         late,
         next,
         now,
@@ -206,6 +213,12 @@ fn failures(runs: Vec<FailedRun>) -> Vec<Failure> {
     }
     failures.truncate(ROWS as usize);
     failures
+}
+
+fn fullest(mut pools: Vec<PoolListed>) -> Vec<PoolListed> {
+    pools.sort_by_key(|pool| std::cmp::Reverse((pool.taken_permille(), pool.taken())));
+    pools.truncate(POOLS);
+    pools
 }
 
 fn busy(runs: Vec<RunningRun>) -> Vec<Busy> {

@@ -35,17 +35,6 @@ impl Frame for PoolsPage {
 }
 
 impl PoolsPage {
-    /// How much of a pool is in use, of 1000.
-    fn used(&self, pool: &PoolListed) -> i64 {
-        let used = self.taken(pool);
-        if pool.slots <= 0 { 0 } else { (used * 1_000 / i64::from(pool.slots)).min(1_000) }
-    }
-
-    /// Its slots that are taken.
-    fn taken(&self, pool: &PoolListed) -> i64 {
-        pool.running + pool.queued + if pool.include_deferred { pool.deferred } else { 0 }
-    }
-
     fn link(&self, pool: &PoolListed) -> String {
         format!("/pools/{}", links::part(&pool.name))
     }

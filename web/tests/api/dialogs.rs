@@ -4,8 +4,11 @@ use axum::{
     body::Body,
     http::{Method, StatusCode, header},
 };
+use orchestrator::prelude::*;
+use serde_json::json;
 use sqlx::PgPool;
 use tower::ServiceExt;
+use web::Access;
 
 use crate::world::{HOSTILE, World, request};
 
@@ -80,4 +83,25 @@ async fn a_trigger_unpauses_if_that_is_ticked_and_it_is_not_refused(pool: PgPool
     assert_eq!(trigger("run_id=two").await, (StatusCode::SEE_OTHER, true));
     assert_eq!(trigger("run_id=three&unpause=true").await, (StatusCode::SEE_OTHER, false));
     assert!(!world.page("/dags/example/trigger").await.1.contains(r#"name="unpause""#));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn conf_as_json_stands_in_for_the_fields_of_params(pool: PgPool) {
+    #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    struct Settings {
+        times: u32,
+    }
+    let dag = Dag::new("asks").params(Settings { times: 1 });
+    dag.task("only", async |_: Context| TaskResult::Ok(()));
+    let world = World::of(pool, Access::Loopback, vec![dag]).await;
+    for (form, expected) in [
+        ("param.=&param.times=2&conf=&run_id=fields", json!({ "times": 2 })),
+        ("param.=&param.times=2&conf=%7B%22times%22%3A7%7D&run_id=conf", json!({ "times": 7 })),
+    ] {
+        let post = request(Method::POST, "/dags/asks/trigger");
+        let post = post.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        assert_eq!(world.send(post.body(Body::from(form)).unwrap()).await.0, StatusCode::SEE_OTHER, "{form}");
+        let run = form.rsplit('=').next().unwrap();
+        assert_eq!(world.get(&format!("/dags/asks/dagRuns/{run}")).await.1["conf"], expected, "{form}");
+    }
 }

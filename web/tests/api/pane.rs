@@ -1,4 +1,4 @@
-//! The grid beside a run and a task.
+//! The grid beside a run, a task, and the views of a DAG.
 
 use axum::http::{Method, StatusCode};
 use sqlx::PgPool;
@@ -25,4 +25,23 @@ async fn a_run_is_shown_beside_one_of_a_newer_program(pool: PgPool) {
         assert!(page.contains(shown), "{shown} is not in {page}");
     }
     assert!(!page.contains(r#"class="cell none" href="/dags/typed/runs/theirs/"#));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_views_of_a_dag_have_the_grid_beside_them(pool: PgPool) {
+    let world = World::new(pool).await;
+    let has_pane = async |path: &str| {
+        let (status, page) = world.page(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        page.contains(r#"class="pane""#) && page.contains(r#"href="/dags/typed/runs/one/tasks/extract""#)
+    };
+    assert!(!has_pane("/dags/typed/runs").await, "it has never run");
+    let body = r#"{"logical_date": null, "dag_run_id": "one"}"#;
+    assert_eq!(world.call(Method::POST, "/dags/typed/dagRuns", body).await.0, 200);
+    for view in ["runs", "calendar", "tasks", "backfills", "code", "versions", "details"] {
+        assert!(has_pane(&format!("/dags/typed/{view}")).await, "{view}");
+    }
+    // The one is the grid, the other needs the width.
+    assert!(!world.page("/dags/typed").await.1.contains(r#"class="pane""#));
+    assert!(!world.page("/dags/typed/graph").await.1.contains(r#"class="pane""#));
 }

@@ -136,6 +136,14 @@ pub async fn list(conn: &mut PgConnection, filter: &RunFilter, page: Page) -> sq
     select::list(conn, RUNS, filter, page).await
 }
 
+/// The runs of a page, which nobody counts.
+///
+/// # Errors
+/// The database is down.
+pub async fn rows(conn: &mut PgConnection, filter: &RunFilter, page: Page) -> sqlx::Result<Vec<RunListed>> {
+    select::rows(conn, RUNS, filter, page).await
+}
+
 /// A page of them, which goes on from another one; at most `limit`.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ use orchestrator::{
 };
 use sqlx::PgConnection;
 
+use self::pane::Pane;
 use super::{links, page::PageError, ticking::Away, words::Moment};
 use crate::App;
 
@@ -48,6 +49,8 @@ pub(crate) struct Head {
     latest: Option<Latest>,
     /// How many runs are running, and how many may be.
     active: (usize, u32),
+    /// The grid beside the view, unless it has all of the width.
+    pane: Option<Pane>,
 }
 
 /// The latest run.
@@ -70,6 +73,9 @@ const VIEWS: [(&str, &str); 9] = [
     ("/details", "Details"),
 ];
 
+/// Views that need all of the width, or are the grid.
+const WIDE: [&str; 2] = ["", "/graph"];
+
 impl Head {
     /// The head, and the graph of the version that new runs get.
     async fn load(
@@ -87,7 +93,9 @@ impl Head {
             at: run.run_after.into(),
         });
         let running = store::runs::running(conn, &dag.dag_id).await?.len();
+        let pane = if WIDE.contains(&view) { None } else { Pane::of_dag(app, conn, &graph).await? };
         let head = Self {
+            pane,
             latest,
             active: (running, graph.max_active_runs()),
             link: links::dag(&dag.dag_id),

@@ -1,4 +1,4 @@
-//! The grid beside a run or a task: some runs, among which it is, and a way from any cell to any other.
+//! The grid beside a view of a DAG, a run or a task: some runs, among which it is, and a way from any cell to any other.
 
 use std::ops::Range;
 
@@ -8,8 +8,10 @@ use orchestrator::{
     store::{
         self,
         pages::{
+            Page,
             instances::InstanceListed,
-            runs::{self, RunListed},
+            runs::{self, RunColumn, RunFilter, RunListed},
+            select::Direction,
         },
     },
 };
@@ -56,7 +58,18 @@ impl Pane {
         run: &RunListed,
     ) -> anyhow::Result<Self> {
         let listed = runs::around(conn, &run.dag_id, run.run_key, run.run_after, RUNS).await?;
-        Self::of(app, conn, graph, listed, run.run_key, None).await
+        Self::of(app, conn, graph, listed, Some(run.run_key), None).await
+    }
+
+    /// The latest runs of a DAG of this graph; none: there are no runs.
+    pub(super) async fn of_dag(app: &App, conn: &mut PgConnection, graph: &Graph) -> anyhow::Result<Option<Self>> {
+        let latest = RunFilter::default().only(RunColumn::DagId, graph.dag_id());
+        let latest = latest.order_by(RunColumn::RunAfter, Direction::Descending);
+        let listed = runs::rows(conn, &latest, Page { limit: RUNS, offset: 0 }).await?;
+        if listed.is_empty() {
+            return Ok(None);
+        }
+        Self::of(app, conn, graph, listed, None, None).await.map(Some)
     }
 
     /// What is beside a task of this graph in a run.
@@ -67,7 +80,7 @@ impl Pane {
         task: &InstanceListed,
     ) -> anyhow::Result<Self> {
         let listed = runs::around(conn, &task.dag_id, task.run_key, task.run_after, RUNS).await?;
-        Self::of(app, conn, graph, listed, task.run_key, Some(&task.task_id)).await
+        Self::of(app, conn, graph, listed, Some(task.run_key), Some(&task.task_id)).await
     }
 
     async fn of(
@@ -75,7 +88,7 @@ impl Pane {
         conn: &mut PgConnection,
         graph: &Graph,
         mut listed: Vec<RunListed>,
-        run: RunKey,
+        run: Option<RunKey>,
         task: Option<&TaskId>,
     ) -> anyhow::Result<Self> {
         listed.reverse();
@@ -95,7 +108,7 @@ impl Pane {
         };
         let columns = columns(&listed, store::now(conn).await?).into_iter();
         Ok(Self {
-            columns: columns.zip(&listed).map(|(column, of)| (column, of.run_key == run)).collect(),
+            columns: columns.zip(&listed).map(|(column, of)| (column, Some(of.run_key) == run)).collect(),
             rows: rows.into_iter().enumerate().map(line).collect(),
             left_out,
         })

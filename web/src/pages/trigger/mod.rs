@@ -137,7 +137,8 @@ async fn page(
         logical_date: text("logical_date"),
         note: text("note"),
         unpauses: given.contains_key(UNPAUSE),
-        conf: if given.contains_key("conf") { text("conf") } else { "{}".to_owned() },
+        // Beside fields for the params it is only there for who fills it.
+        conf: if given.contains_key("conf") || graph.params().is_some() { text("conf") } else { "{}".to_owned() },
         dag_id: dag.dag_id,
     }))
 }
