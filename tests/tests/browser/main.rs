@@ -147,7 +147,7 @@ async fn history(server: &Server) {
     }
 }
 
-const PAGES: [(&str, &str); 34] = [
+const PAGES: [(&str, &str); 35] = [
     ("home", "/"),
     ("dags", "/dags"),
     ("dags-none", "/dags?q=nothing"),
@@ -170,6 +170,7 @@ const PAGES: [(&str, &str); 34] = [
     ("act", "/dags/example_retry/runs/one/act/clear?task=boom&downstream=true"),
     ("runs", "/runs"),
     ("tasks", "/tasks"),
+    ("tasks-chosen", "/tasks/chosen?deed=clear&instance=1&downstream=true"),
     ("pools", "/pools"),
     ("streaming", "/streaming"),
     ("backfills", "/backfills"),
