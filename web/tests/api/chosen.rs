@@ -106,6 +106,9 @@ async fn tasks_of_several_dags_are_ticked(pool: PgPool) {
         assert_eq!(world.page(&format!("/tasks/chosen?{path}")).await.0.as_u16(), status, "{path}");
     }
 
+    let many: String = (0..1_001).map(|key| format!("&instance={key}")).collect();
+    assert_eq!(world.act("/tasks/chosen", &format!("deed=clear{many}")).await.0, 400, "all or nothing");
+
     // The page from which they came tells it; no other site does.
     let form = format!("deed=skipped&{chosen}&back=/tasks%3Fstate%3Dfailed");
     let post = request(Method::POST, "/tasks/chosen").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");

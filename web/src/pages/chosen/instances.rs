@@ -6,6 +6,7 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{Query, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use orchestrator::{
@@ -58,7 +59,12 @@ impl Wanted {
         let deed = Deed::ALL.into_iter().find(|deed| deed.path() == named);
         let deed = deed.ok_or_else(|| PageError::not_found(format!("There is nothing {named:?} to do with tasks.")))?;
         let no_key = |text: &str| PageError::not_found(format!("{text:?} is no task instance: its number is."));
-        let instances = all("instance").map(|text| text.parse().map_err(|_| no_key(text))).collect::<Result<_, _>>()?;
+        let instances = all("instance").map(|text| text.parse().map_err(|_| no_key(text)));
+        let instances = instances.collect::<Result<Vec<i64>, _>>()?;
+        if instances.len() > MOST as usize {
+            let text = format!("{} task instances are too many at once: choose at most {MOST}.", instances.len());
+            return Err(PageError::new(StatusCode::BAD_REQUEST, text));
+        }
         let along = OPTIONS.into_iter().map(|(name, _)| name).filter(|name| all(name).next() == Some("true"));
         Ok(Self { deed, instances, along: along.collect(), back: Back::of(pairs, "/tasks") })
     }
