@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 use super::{
     links,
     page::{Frame, Page, PageError, PageResult},
-    words,
+    told, words,
 };
 use crate::App;
 
@@ -241,23 +241,16 @@ pub(crate) async fn act(
         _ => act_on_choice(&app, &mut conn, deed, (to.choice(&dag_id, &run_id), to.only()), &by).await?,
     };
     app.wake.everybody();
-    let done = links::query(&[("done", deed.path()), ("count", &count.to_string())]);
-    Ok(Redirect::to(&format!("{}{done}", links::run(&dag_id, &run_id))))
+    Ok(told::after_all(&links::run(&dag_id, &run_id), deed.path(), count))
 }
 
 /// What was done, for the page that comes after it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Done {
-    done: Option<Deed>,
-    #[serde(default)]
-    count: usize,
-}
+pub(crate) type Done = told::Done<Deed>;
 
 impl Done {
     /// In words.
     pub(crate) fn told(self) -> Option<String> {
-        let instances =
-            if self.count == 1 { "1 task instance".to_owned() } else { format!("{} task instances", self.count) };
+        let instances = words::number(self.count, "task instance");
         Some(match self.done? {
             Deed::Clear => format!("{instances} cleared: what can run runs again."),
             deed => format!("Marked as {}.", deed.path()),

@@ -47,6 +47,14 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
+/// A page with a query string before the one that it may have.
+pub(crate) fn with(page: &str, query: &str) -> String {
+    match page.split_once('?') {
+        Some((page, more)) => format!("{page}{query}&{more}"),
+        None => format!("{page}{query}"),
+    }
+}
+
 /// A page of ours: nobody is sent to another site.
 pub(crate) fn local(next: &str) -> String {
     let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\n', '\r', '\t']);

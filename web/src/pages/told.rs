@@ -56,10 +56,20 @@ tokio::task_local! {
 /// To a page of ours, which tells what was done.
 pub(crate) fn after(page: &str, deed: Deed, of: &str) -> Redirect {
     let told = links::query(&[("told", deed.name()), ("of", of)]);
-    match page.split_once('?') {
-        Some((page, query)) => Redirect::to(&format!("{page}{told}&{query}")),
-        None => Redirect::to(&format!("{page}{told}")),
-    }
+    Redirect::to(&links::with(page, &told))
+}
+
+/// What was done to how many, as a page learns it that tells it in words of its own: `?done=clear&count=3`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Done<D> {
+    pub(crate) done: Option<D>,
+    #[serde(default)]
+    pub(crate) count: usize,
+}
+
+/// To a page of ours, which tells what was done to how many.
+pub(crate) fn after_all(page: &str, done: &str, count: usize) -> Redirect {
+    Redirect::to(&links::with(page, &links::query(&[("done", done), ("count", &count.to_string())])))
 }
 
 /// Lets the page of this request tell it.

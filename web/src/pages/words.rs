@@ -91,6 +91,11 @@ pub(crate) fn seconds(millis: i64) -> String {
     }
 }
 
+/// So many of them.
+pub(crate) fn number(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A number with its thousands apart.
 pub(crate) fn grouped(number: impl Display) -> String {
     let text = number.to_string();

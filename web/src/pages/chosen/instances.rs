@@ -21,7 +21,7 @@ use orchestrator::{
 };
 use sqlx::PgConnection;
 
-use super::{Back, number};
+use super::Back;
 use crate::{
     App, auth,
     pages::{
@@ -83,8 +83,8 @@ impl Wanted {
         if self.takes("only_failed") { Only::Failed } else { Only::All }
     }
 
-    /// One choice a run. Refused whole if whoever asks may not work on one of their DAGs.
-    async fn choices(&self, conn: &mut PgConnection) -> Result<Vec<Choice>, PageError> {
+    /// One choice a run, with the id of that. Refused whole if whoever asks may not work on one of their DAGs.
+    async fn choices(&self, conn: &mut PgConnection) -> Result<Vec<(RunId, Choice)>, PageError> {
         if self.instances.is_empty() {
             return Ok(Vec::new());
         }
@@ -97,9 +97,9 @@ impl Wanted {
             runs.entry((row.dag_id, row.run_id)).or_default().push(NamedTask { task: row.task_id, map_index });
         }
         let (upstream, downstream) = (self.takes("upstream"), self.takes("downstream"));
-        let choice = |((dag_id, run_id), named)| {
+        let choice = |((dag_id, run_id), named): ((_, RunId), _)| {
             let tasks = TaskChoice { named, upstream, downstream };
-            Choice { dag_id, runs: RunChoice::one(run_id), tasks }
+            (run_id.clone(), Choice { dag_id, runs: RunChoice::one(run_id), tasks })
         };
         Ok(runs.into_iter().map(choice).collect())
     }
@@ -121,11 +121,15 @@ impl Frame for ChosenPage {
 
 impl ChosenPage {
     fn outcome(&self) -> String {
-        format!("Done to {}, refused in {}.", number(self.count, "task instance"), number(self.refused.len(), "run"))
+        format!(
+            "Done to {}, refused in {}.",
+            words::number(self.count, "task instance"),
+            words::number(self.refused.len(), "run")
+        )
     }
 
     fn question(&self) -> String {
-        format!("{} {}?", self.wanted.deed.title(), number(self.count, "task instance"))
+        format!("{} {}?", self.wanted.deed.title(), words::number(self.count, "task instance"))
     }
 }
 
@@ -133,7 +137,7 @@ pub(crate) async fn ask(State(app): State<App>, Query(pairs): Query<Vec<(String,
     let wanted = Wanted::of(&pairs)?;
     let mut conn = app.pool.acquire().await?;
     let mut changes = Vec::new();
-    for choice in wanted.choices(&mut conn).await? {
+    for (_, choice) in wanted.choices(&mut conn).await? {
         let dag_id = choice.dag_id.clone();
         let foreseen = act::foresee_choice(&app, &mut conn, wanted.deed, (choice, wanted.only())).await?;
         changes.extend(foreseen.into_iter().map(|change| (dag_id.clone(), change)));
@@ -151,8 +155,7 @@ pub(crate) async fn act(
     let wanted = Wanted::of(&pairs)?;
     let mut conn = app.pool.acquire().await?;
     let (mut count, mut refused) = (0, Vec::new());
-    for choice in wanted.choices(&mut conn).await? {
-        let RunChoice::Around { run_id, .. } = choice.runs.clone() else { continue };
+    for (run_id, choice) in wanted.choices(&mut conn).await? {
         let link = links::run(&choice.dag_id, &run_id);
         match act::act_on_choice(&app, &mut conn, wanted.deed, (choice, wanted.only()), &by).await {
             Ok(done) => count += done,

@@ -5,7 +5,7 @@ pub(crate) mod runs;
 
 use axum::response::Redirect;
 
-use super::links;
+use super::{links, told};
 
 /// The list in which they were ticked, as an address of ours.
 struct Back(String);
@@ -18,15 +18,6 @@ impl Back {
 
     /// To it, which tells what was done to how many.
     fn after(&self, deed: &str, count: usize) -> Redirect {
-        let done = links::query(&[("done", deed), ("count", &count.to_string())]);
-        match self.0.split_once('?') {
-            Some((page, query)) => Redirect::to(&format!("{page}{done}&{query}")),
-            None => Redirect::to(&format!("{}{done}", self.0)),
-        }
+        told::after_all(&self.0, deed, count)
     }
-}
-
-/// So many of them, in words.
-fn number(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

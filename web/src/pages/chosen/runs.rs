@@ -22,10 +22,10 @@ use orchestrator::{
 use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::{Back, number};
+use super::Back;
 use crate::{
     App, auth,
-    pages::{Frame, Page, PageError, PageResult, links, words},
+    pages::{Frame, Page, PageError, PageResult, links, told, words},
 };
 
 /// What is done.
@@ -177,11 +177,15 @@ impl Frame for ChosenPage {
 
 impl ChosenPage {
     fn outcome(&self) -> Option<String> {
-        Some(format!("Done to {}, refused for {}.", number(self.done?, "run"), number(self.rows.len(), "run")))
+        Some(format!(
+            "Done to {}, refused for {}.",
+            words::number(self.done?, "run"),
+            words::number(self.rows.len(), "run")
+        ))
     }
 
     fn question(&self) -> String {
-        format!("{} {}?", self.deed.title(), number(self.rows.len(), "run"))
+        format!("{} {}?", self.deed.title(), words::number(self.rows.len(), "run"))
     }
 }
 
@@ -257,17 +261,12 @@ async fn one(app: &App, conn: &mut PgConnection, deed: Deed, run: &Named, by: &B
 }
 
 /// What was done, for the page that comes after it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Done {
-    done: Option<Deed>,
-    #[serde(default)]
-    count: usize,
-}
+pub(crate) type Done = told::Done<Deed>;
 
 impl Done {
     /// In words.
     pub(crate) fn told(self) -> Option<String> {
-        let runs = number(self.count, "run");
+        let runs = words::number(self.count, "run");
         Some(match self.done? {
             Deed::Clear | Deed::ClearFailed => format!("{runs} cleared: what can run runs again."),
             Deed::Success => format!("{runs} marked as success."),
