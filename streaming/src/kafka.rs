@@ -16,7 +16,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::settings::{KafkaOptions, Mechanism, Security};
+use crate::settings::KafkaOptions;
 
 /// How long a question to the brokers may take.
 pub const ASK: Duration = Duration::from_secs(30);
@@ -37,38 +37,17 @@ pub fn config(options: &KafkaOptions) -> ClientConfig {
         // A broker that restarts is back in a moment.
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
-        .set("security.protocol", protocol(options.security));
+        .set("security.protocol", options.security.as_str());
     if let Some(ca) = &options.ca {
         config.set("ssl.ca.location", ca.display().to_string());
     }
-    if let Some(user) = options.sasl_username.as_ref().filter(|_| uses_sasl(options.security)) {
+    if let Some(user) = options.sasl_username.as_ref().filter(|_| options.security.uses_sasl()) {
         config
-            .set("sasl.mechanism", mechanism(options.sasl_mechanism))
+            .set("sasl.mechanism", options.sasl_mechanism.as_str())
             .set("sasl.username", user)
             .set("sasl.password", options.sasl_password.0.as_deref().unwrap_or_default());
     }
     config
-}
-
-fn protocol(security: Security) -> &'static str {
-    match security {
-        Security::Plaintext => "plaintext",
-        Security::Ssl => "ssl",
-        Security::SaslPlaintext => "sasl_plaintext",
-        Security::SaslSsl => "sasl_ssl",
-    }
-}
-
-fn uses_sasl(security: Security) -> bool {
-    matches!(security, Security::SaslPlaintext | Security::SaslSsl)
-}
-
-fn mechanism(mechanism: Mechanism) -> &'static str {
-    match mechanism {
-        Mechanism::Plain => "PLAIN",
-        Mechanism::ScramSha256 => "SCRAM-SHA-256",
-        Mechanism::ScramSha512 => "SCRAM-SHA-512",
-    }
 }
 
 /// A client that subscribes to nothing, and whom a broker has answered.

@@ -8,6 +8,7 @@
 
 pub mod announce;
 mod assignment;
+mod broker;
 pub mod commands;
 pub mod commit_log;
 pub mod dead_letters;

@@ -35,9 +35,8 @@ impl KafkaOptions {
     /// # Errors
     /// It is to say who it is and does not know, or would say its password in clear.
     pub fn check(&self) -> anyhow::Result<()> {
-        let uses_sasl = matches!(self.security, Security::SaslPlaintext | Security::SaslSsl);
         anyhow::ensure!(
-            !uses_sasl || (self.sasl_username.is_some() && self.sasl_password.0.is_some()),
+            !self.security.uses_sasl() || (self.sasl_username.is_some() && self.sasl_password.0.is_some()),
             "SASL needs --sasl-username and STREAMCOMMERCE_KAFKA_SASL_PASSWORD"
         );
         anyhow::ensure!(
@@ -76,6 +75,31 @@ pub enum Security {
     SaslSsl,
 }
 
+impl Security {
+    /// As Kafka writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    /// Whether one says who one is.
+    #[must_use]
+    pub fn uses_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// Whether what is said is encrypted.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+}
+
 /// Kafka's `sasl.mechanism`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Mechanism {
@@ -87,6 +111,18 @@ pub enum Mechanism {
     /// SCRAM with SHA-512.
     #[value(name = "scram-sha-512")]
     ScramSha512,
+}
+
+impl Mechanism {
+    /// As Kafka writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
 }
 
 /// A password that is not shown, from `STREAMCOMMERCE_KAFKA_SASL_PASSWORD`.

@@ -2,7 +2,7 @@
 
 pub mod server;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use bucket::Bucket;
@@ -41,6 +41,21 @@ pub struct Committed {
     pub valid: u64,
     /// Dead letters.
     pub invalid: u64,
+}
+
+/// The ids that Kafka has given to the topics of the commit logs in a bucket, by the names of the topics.
+///
+/// # Errors
+/// The bucket does not answer.
+pub async fn topic_ids(bucket: &Bucket) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut ids = BTreeMap::new();
+    for object in bucket.list("_commits/", "").await? {
+        if object.name.ends_with("_genesis.json") {
+            let genesis: Genesis = serde_json::from_slice(&bucket.read(&object.name).await?.context("gone")?)?;
+            ids.insert(genesis.log.topic, genesis.topic_id);
+        }
+    }
+    Ok(ids)
 }
 
 impl World {
@@ -157,22 +172,6 @@ impl World {
             committed.invalid += manifest.counts.invalid;
         }
         Ok(committed)
-    }
-
-    /// The ids of the topics that the commit logs are about, a log each.
-    ///
-    /// # Errors
-    /// The bucket does not answer.
-    pub async fn topic_ids(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let bucket = self.bucket().await?;
-        let mut ids = Vec::new();
-        for object in bucket.list("_commits/", "").await? {
-            if object.name.ends_with("_genesis.json") {
-                let genesis: Genesis = serde_json::from_slice(&bucket.read(&object.name).await?.context("gone")?)?;
-                ids.push((genesis.log.topic, genesis.topic_id));
-            }
-        }
-        Ok(ids)
     }
 
     /// Triggers the flagship; returns the id of the run.

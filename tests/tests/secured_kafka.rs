@@ -1,8 +1,9 @@
 //! The streaming programs and a Kafka that speaks encrypted, to those whom it knows.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
+use bucket::Bucket;
 use lake::Event;
 use local::{
     child::{Program, built},
@@ -16,6 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+const BUCKET: &str = "lake";
 const USER: &str = "shop";
 const PASSWORD: &str = "correct horse";
 const RECORDS_PER_TOPIC: u64 = 500;
@@ -69,6 +71,15 @@ fn client(port: u16, authority: &Path, mechanism: &str, password: &str) -> [(&'s
     ]
 }
 
+/// A broker tells it to whom it has let in: a topic that was made anew is known by it.
+async fn each_log_knows_the_id_of_its_topic(endpoint: &str) {
+    let settings = bucket::Settings { bucket: BUCKET.to_owned(), endpoint: Some(endpoint.to_owned()) };
+    let bucket = Bucket::open(&settings).await.unwrap();
+    let ids = tests::topic_ids(&bucket).await.unwrap();
+    let told: BTreeSet<_> = ids.values().filter(|id| !id.is_empty()).collect();
+    assert_eq!((ids.len(), told.len()), (Event::ALL.len(), Event::ALL.len()), "{ids:?}");
+}
+
 #[tokio::test]
 async fn records_come_through_tls_and_sasl_and_strangers_are_told_why_not() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -89,23 +100,26 @@ async fn records_come_through_tls_and_sasl_and_strangers_are_told_why_not() {
         let bucket = format!("http://{HOST}:{}", ports.gcs);
         let settings = client(port, &authority, mechanism, password).into_iter();
         let settings =
-            settings.chain([("STREAMCOMMERCE_BUCKET", "lake".to_owned()), ("STREAMCOMMERCE_GCS_ENDPOINT", bucket)]);
+            settings.chain([("STREAMCOMMERCE_BUCKET", BUCKET.to_owned()), ("STREAMCOMMERCE_GCS_ENDPOINT", bucket)]);
         Program::new(name, built("streaming").unwrap(), &state.logs()).args(arguments).envs(settings)
     };
     program("prepare", "PLAIN", PASSWORD, &["prepare"]).complete().await.unwrap();
     let count = RECORDS_PER_TOPIC.to_string();
     let produce = ["produce", "--rate", "0", "--count", &count];
-    program("produce", "scram-sha-256", PASSWORD, &produce).complete().await.unwrap();
-    let worker = program("worker", "scram-sha-512", PASSWORD, &["worker", "--rotate-secs", "1"]);
-    let mut worker = worker.spawn(Signal::SIGTERM).unwrap();
-    let all_committed = async || {
-        let said = program("status", "plain", PASSWORD, &["status", "-o", "json"]).output().await.unwrap();
-        let partitions: Vec<Value> = serde_json::from_str(&said).unwrap_or_default();
-        let committed = partitions.iter().filter_map(|of| of["committed"].as_u64()).sum::<u64>();
-        committed == RECORDS_PER_TOPIC * Event::ALL.len() as u64
-    };
-    worker.wait_until(Duration::from_secs(120), all_committed).await.unwrap();
-    worker.stop(Duration::from_secs(30)).await;
+    for (round, mechanism) in (1..).zip(["PLAIN", "scram-sha-256", "scram-sha-512"]) {
+        program("produce", mechanism, PASSWORD, &produce).complete().await.unwrap();
+        let worker = program("worker", mechanism, PASSWORD, &["worker", "--rotate-secs", "1"]);
+        let mut worker = worker.spawn(Signal::SIGTERM).unwrap();
+        let all_committed = async || {
+            let said = program("status", mechanism, PASSWORD, &["status", "-o", "json"]).output().await.unwrap();
+            let partitions: Vec<Value> = serde_json::from_str(&said).unwrap_or_default();
+            let committed = partitions.iter().filter_map(|of| of["committed"].as_u64()).sum::<u64>();
+            committed == round * RECORDS_PER_TOPIC * Event::ALL.len() as u64
+        };
+        worker.wait_until(Duration::from_secs(120), all_committed).await.unwrap();
+        worker.stop(Duration::from_secs(30)).await;
+    }
+    each_log_knows_the_id_of_its_topic(&format!("http://{HOST}:{}", ports.gcs)).await;
 
     let refused = program("stranger", "scram-sha-512", "s3cr3t", &["prepare"]).complete().await.unwrap_err();
     let refused = format!("{refused:#}");
