@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// A row group has so many rows ...
-const GROUP_ROWS: usize = 32_768;
+const GROUP_ROWS: usize = 131_072;
 
 /// ... or comes from so many bytes of records.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 32 << 20;
 
 /// What a row holds besides the bytes of its record: where it stood.
 const ROW_OVERHEAD: usize = 32;
