@@ -117,9 +117,7 @@ impl Graph {
         let setups: Vec<_> = direct.iter().copied().filter(|before| self.is_setup(*before)).collect();
         let after_setups = self.reachable(&setups, Self::downstream);
         let before = self.reachable(&[node], Self::upstream);
-        let is_between = |within: &Node| {
-            *within != node && !direct.contains(within) && !setups.contains(within) && after_setups.contains(within)
-        };
+        let is_between = |within: &Node| *within != node && !direct.contains(within) && after_setups.contains(within);
         before.into_iter().filter(is_between).collect()
     }
 }
@@ -131,6 +129,10 @@ mod tests {
     use super::*;
 
     async fn nothing(_: Context) -> TaskResult<()> {
+        Ok(())
+    }
+
+    async fn one(_: Context, _: u32) -> TaskResult<()> {
         Ok(())
     }
 
@@ -163,6 +165,39 @@ mod tests {
         assert_eq!(of("c"), (make(), make(), true));
         assert_eq!(of("aside"), (vec![], vec![], false), "it is torn down without regard to it");
         assert_eq!(of("take"), (vec![], vec![], true));
+    }
+
+    #[test]
+    fn a_setup_that_nothing_tears_down_is_needed_by_all_after_it_and_not_by_itself() {
+        let dag = Dag::new("d");
+        let [make, work, last] = ["make", "work", "last"].map(|task| dag.task(task, nothing));
+        dag.chain(make.as_setup() >> work >> last);
+        let dag = dag.build().unwrap();
+        let graph = dag.graph();
+        let setups = |task| named(graph, graph.setups(node(graph, task)));
+        assert_eq!(
+            (setups("make"), setups("work"), setups("last")),
+            (vec![], vec!["make".into()], vec!["make".into()])
+        );
+        assert!(graph.is_awaited_afar(node(graph, "make"), |_| false), "last needs it");
+        assert!(!graph.is_awaited_afar(node(graph, "work"), |_| false), "nobody tears down");
+    }
+
+    #[test]
+    fn what_waits_in_the_scope_of_a_teardown_holds_it_up() {
+        let dag = Dag::new("d");
+        let [make, first, second, last, take] =
+            ["make", "first", "second", "last", "take"].map(|task| dag.task(task, nothing));
+        let each = dag.task("each", one.expand([1_u32, 2]));
+        dag.chain(make >> first >> second >> last >> take.as_teardown(make));
+        dag.chain(make >> each >> second);
+        let dag = dag.build().unwrap();
+        let graph = dag.graph();
+        let [first, second, each] = ["first", "second", "each"].map(|task| node(graph, task));
+        assert_eq!(named(graph, graph.scope(node(graph, "take"))), ["first", "second", "each"]);
+        assert!(!graph.is_awaited_afar(first, |next| next == second));
+        assert!(graph.is_awaited_afar(first, |_| false));
+        assert!(graph.is_awaited_afar(each, |next| next == second), "another instance of it may be what is waited for");
     }
 
     #[test]
