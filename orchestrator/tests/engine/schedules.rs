@@ -153,6 +153,11 @@ async fn a_dag_that_this_binary_does_not_have_gets_no_runs(pool: PgPool) {
     assert_eq!((pass.created, pass.promoted), (0, 0));
 }
 
+/// Another one after each write.
+async fn version_of_row(pool: &PgPool, dag: &str) -> String {
+    sqlx::query("select xmin::text from dag where dag_id = $1").bind(dag).fetch_one(pool).await.unwrap().get(0)
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn once_runs_once_and_continuous_whenever_the_run_before_has_ended(pool: PgPool) {
     let once = Dag::new("once").schedule(Schedule::Once);
@@ -168,7 +173,9 @@ async fn once_runs_once_and_continuous_whenever_the_run_before_has_ended(pool: P
         world.pass().await;
         let runs = run_ids(&pool, "continuous").await;
         assert_eq!(runs.len(), round, "the run before has ended");
+        let before = version_of_row(&pool, "continuous").await;
         assert_eq!(world.pass().await.created, 0, "while it runs there is no room");
+        assert_eq!(version_of_row(&pool, "continuous").await, before, "nothing is written of a DAG that waits");
         gate.opens_for(1);
         world.reaches("continuous", &runs[round - 1].as_str().into(), "only", TaskState::Success).await;
         assert_eq!(run_ids(&pool, "once").await.len(), 1);
