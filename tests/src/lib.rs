@@ -2,7 +2,11 @@
 
 pub mod server;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use bucket::Bucket;
@@ -43,19 +47,23 @@ pub struct Committed {
     pub invalid: u64,
 }
 
-/// The ids that Kafka has given to the topics of the commit logs in a bucket, by the names of the topics.
+/// Checks that each commit log of a bucket holds the id that Kafka has given to its topic: one for all partitions of a
+/// topic, another one for another topic.
 ///
 /// # Errors
-/// The bucket does not answer.
-pub async fn topic_ids(bucket: &Bucket) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut ids = BTreeMap::new();
+/// The bucket does not answer, or a topic has no id of its own.
+pub async fn each_log_knows_the_id_of_its_topic(bucket: &Bucket) -> anyhow::Result<()> {
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for object in bucket.list("_commits/", "").await? {
         if object.name.ends_with("_genesis.json") {
             let genesis: Genesis = serde_json::from_slice(&bucket.read(&object.name).await?.context("gone")?)?;
-            ids.insert(genesis.log.topic, genesis.topic_id);
+            ids.entry(genesis.log.topic).or_default().insert(genesis.topic_id);
         }
     }
-    Ok(ids)
+    let different: BTreeSet<_> = ids.values().flatten().filter(|id| !id.is_empty()).collect();
+    let is_one_each = ids.values().all(|of_topic| of_topic.len() == 1);
+    ensure!(is_one_each && (ids.len(), different.len()) == (Event::ALL.len(), Event::ALL.len()), "{ids:?}");
+    Ok(())
 }
 
 impl World {
