@@ -19,6 +19,10 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+/// As in the program `streaming`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]

@@ -35,6 +35,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// librdkafka's, too. How it is set up stands in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Kafka to Parquet on Google Cloud Storage, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "streaming", version, arg_required_else_help = true)]

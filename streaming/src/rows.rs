@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, Float64Builder, Int32Array, Int64Builder, RecordBatch, StringArray, StringBuilder,
+        Array, ArrayRef, Float64Builder, Int32Array, Int64Builder, RecordBatch, StringArray, StringBuilder,
         TimestampMicrosecondArray, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
@@ -50,7 +50,7 @@ impl Rows {
     #[must_use]
     pub fn new(event: Event) -> Self {
         let columns = event.fields().iter().map(|field| Column::new(field.kind)).collect();
-        Self { event, columns, offsets: Int64Builder::with_capacity(0), timestamps: micros_builder(), count: 0 }
+        Self { event, columns, offsets: Int64Builder::with_capacity(0), timestamps: micros_builder(0), count: 0 }
     }
 
     /// Adds a row.
@@ -75,12 +75,13 @@ impl Rows {
     /// Arrow refuses.
     pub fn take(&mut self, topic: &str, partition: i32, ingested: DateTime<Utc>) -> anyhow::Result<RecordBatch> {
         let count = std::mem::take(&mut self.count);
-        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
+        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
         let ingested = TimestampMicrosecondArray::from_value(ingested.timestamp_micros(), count);
         arrays.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(topic, count))));
         arrays.push(Arc::new(Int32Array::from_value(partition, count)));
-        arrays.push(Arc::new(self.offsets.finish()));
-        arrays.push(Arc::new(self.timestamps.finish()));
+        let expected = expected(count);
+        arrays.push(Arc::new(std::mem::replace(&mut self.offsets, Int64Builder::with_capacity(expected)).finish()));
+        arrays.push(Arc::new(std::mem::replace(&mut self.timestamps, micros_builder(expected)).finish()));
         arrays.push(Arc::new(ingested.with_data_type(micros())));
         Ok(RecordBatch::try_new(schema(self.event), arrays)?)
     }
@@ -107,8 +108,8 @@ pub(crate) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-pub(crate) fn micros_builder() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::with_capacity(0).with_data_type(micros())
+pub(crate) fn micros_builder(capacity: usize) -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::with_capacity(capacity).with_data_type(micros())
 }
 
 fn data_type(kind: Kind) -> DataType {
@@ -127,7 +128,7 @@ impl Column {
             Kind::Text { .. } => Self::Text(StringBuilder::with_capacity(0, 0)),
             Kind::Integer { .. } => Self::Integer(Int64Builder::with_capacity(0)),
             Kind::Float { .. } => Self::Float(Float64Builder::with_capacity(0)),
-            Kind::Timestamp => Self::Timestamp(micros_builder()),
+            Kind::Timestamp => Self::Timestamp(micros_builder(0)),
         }
     }
 
@@ -145,12 +146,34 @@ impl Column {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    /// Takes the values. There will be about as many again: a builder that grows copies what it has.
+    fn take(&mut self) -> ArrayRef {
         match self {
-            Self::Text(column) => Arc::new(column.finish()),
-            Self::Integer(column) => Arc::new(column.finish()),
-            Self::Float(column) => Arc::new(column.finish()),
-            Self::Timestamp(column) => Arc::new(column.finish()),
+            Self::Text(column) => {
+                let texts = column.finish();
+                *column = StringBuilder::with_capacity(expected(texts.len()), expected(texts.values().len()));
+                Arc::new(texts)
+            }
+            Self::Integer(column) => {
+                let numbers = column.finish();
+                *column = Int64Builder::with_capacity(expected(numbers.len()));
+                Arc::new(numbers)
+            }
+            Self::Float(column) => {
+                let numbers = column.finish();
+                *column = Float64Builder::with_capacity(expected(numbers.len()));
+                Arc::new(numbers)
+            }
+            Self::Timestamp(column) => {
+                let instants = column.finish();
+                *column = micros_builder(expected(instants.len()));
+                Arc::new(instants)
+            }
         }
     }
+}
+
+/// How much of something may come after so much of it.
+fn expected(before: usize) -> usize {
+    before + before / 16
 }

@@ -68,6 +68,7 @@ pub(super) async fn run(bytes: u64, invalid: f64) -> anyhow::Result<Line> {
 pub(super) fn rss_peak_mb(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    // The kernel's kB are of 1,024 bytes.
     let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kilobytes / 1_000.0)
+    Ok(kilobytes * 1_024.0 / 1e6)
 }
