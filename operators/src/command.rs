@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Runs a program to its end. What it prints is the task's log; another exit code than 0 is a failed try. When the
-/// try is stopped the program gets SIGTERM, and two seconds later SIGKILL, with all that it has started; it does not outlive
-/// the worker either. As a task, its arguments and the
-/// values of its environment variables are templates: `{{ ds }}`.
+/// try is stopped the program gets SIGTERM, and two seconds later SIGKILL, with all that it has started. It does not outlive a worker that
+/// is killed either; nor does what it has started, if the task has [`Isolation::Process`]. As a task, its arguments and the values of its
+/// environment variables are templates: `{{ ds }}`.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: String,

@@ -43,6 +43,10 @@ async fn sum(_: Context, all: Vec<u32>) -> TaskResult<u32> {
     Ok(all.into_iter().sum())
 }
 
+async fn none(_: Context) -> TaskResult<()> {
+    Ok(())
+}
+
 fn all(state: TaskState, length: i32) -> Vec<(i32, TaskState)> {
     (0..length).map(|index| (index, state)).collect()
 }
@@ -217,6 +221,39 @@ async fn in_a_mapped_group_each_index_goes_its_own_way(pool: PgPool) {
     assert_eq!(world.instances("d", &run, "each.work").await, [(0, Skipped), (1, UpstreamFailed), (2, Waits)]);
     assert_eq!(world.instances("d", &run, "each.always").await, [(0, Success), (1, Success), (2, Waits)]);
     assert_eq!(world.instances("d", &run, "sum").await, [(-1, Waits)]);
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_mapped_branch_chooses_groups(pool: PgPool) {
+    let dag = Dag::new("d");
+    // In a mapped group each index chooses for itself.
+    let each = dag.group("each").expand([0_u32, 1]);
+    let one = async |_: Context, item: u32| TaskResult::Ok(Branch::to([["each.left", "each.right"][item as usize]]));
+    let chooses = each.task("chooses", one.with(each.item()));
+    for side in ["left", "right"].map(|side| each.group(side)) {
+        dag.chain(side.task("first", none) >> side.task("then", none));
+        dag.chain(chooses >> side);
+    }
+    // Elsewhere what one of the instances leaves out is skipped.
+    let more = async |_: Context, most: usize| TaskResult::Ok(Branch::to(["low", "high"].into_iter().take(most)));
+    let choose = dag.task("choose", more.expand([1_usize, 2]));
+    for side in ["low", "high"].map(|side| dag.group(side)) {
+        dag.chain(side.task("first", none) >> side.task("then", none));
+        dag.chain(choose >> side);
+    }
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    for task in ["first", "then"] {
+        let of = async |group: &str| world.instances("d", &run, &format!("{group}.{task}")).await;
+        assert_eq!(of("each.left").await, [(0, Success), (1, Skipped)]);
+        assert_eq!(of("each.right").await, [(0, Skipped), (1, Success)]);
+        assert_eq!(of("low").await, [(-1, Success)]);
+        assert_eq!(of("high").await, [(-1, Skipped)]);
+    }
     world.assert_counts().await;
 }
 
