@@ -100,17 +100,29 @@ impl Scheduler {
             steadiness.clone(),
             stop.clone(),
         ));
+        let rescue = rescue_lost::Rescue {
+            pool: self.pool.clone(),
+            graphs: self.graphs.clone(),
+            wake: self.wake.clone(),
+            lease: self.lease,
+            steadiness,
+        };
         let delivering = tokio::spawn(deliver::run(self.pool.clone(), Arc::clone(&self.registry), stop.clone()));
         let retaining = tokio::spawn(retain::run(self.pool.clone(), self.retention, stop.clone()));
+        tokio::join!(self.passes(&stop), rescue.run(&stop));
+        beats.await.ok();
+        delivering.await.ok();
+        // What it has not deleted yet, the next one does.
+        retaining.abort();
+    }
+
+    async fn passes(&self, stop: &CancellationToken) {
         let mut registered = false;
         let mut rounds = Rounds::default();
         while !stop.is_cancelled() {
-            let pause = match self.pass(&mut registered, &mut rounds, &steadiness).await {
+            let pause = match self.pass(&mut registered, &mut rounds).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    if error.is::<sqlx::Error>() {
-                        steadiness.interrupt();
-                    }
                     tracing::warn!(error = format!("{error:#}"), "scheduler pass failed; trying again");
                     AFTER_FAILURE
                 }
@@ -121,18 +133,9 @@ impl Scheduler {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        beats.await.ok();
-        delivering.await.ok();
-        // What it has not deleted yet, the next one does.
-        retaining.abort();
     }
 
-    async fn pass(
-        &self,
-        registered: &mut bool,
-        rounds: &mut Rounds,
-        steadiness: &Steadiness,
-    ) -> anyhow::Result<Duration> {
+    async fn pass(&self, registered: &mut bool, rounds: &mut Rounds) -> anyhow::Result<Duration> {
         let mut conn = self.pool.acquire().await?;
         if !*registered {
             register(&mut conn, &self.registry).await?;
@@ -148,10 +151,6 @@ impl Scheduler {
             remove_gone(&mut conn, &self.registry, &self.graphs).await?;
         }
         let now = store::now(&mut conn).await?;
-        // After a time in which nobody could renew a lease, everybody first gets the time to do so.
-        if steadiness.has_lasted(self.lease) {
-            rescue_lost::mark_lost(&mut conn, now).await?;
-        }
         let pass = self.duties(&mut conn, now).await?;
         if pass != Pass::default() {
             tracing::debug!(?pass, "scheduler pass");
@@ -170,21 +169,23 @@ impl Scheduler {
     /// The database is down.
     pub async fn run_once(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
         rescue_lost::mark_lost(conn, now).await?;
-        self.duties(conn, now).await
+        let rescued = rescue_lost::run_once(conn, &self.graphs).await?;
+        Ok(Pass { rescued, ..self.duties(conn, now).await? })
     }
 
+    /// All but the rescue of what is lost, which goes on beside them.
     async fn duties(&self, conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Pass> {
         Ok(Pass {
             created: create_runs::run_once(conn, &self.registry, &self.graphs, now).await?
                 + run_for_assets::run_once(conn, &self.registry, &self.graphs, now).await?,
             timed_out: time_out_runs::run_once(conn, &self.graphs, now).await?,
-            rescued: rescue_lost::run_once(conn, &self.graphs).await?,
             requeued: requeue_due::run_once(conn, &self.graphs, now).await?,
             promoted: promote_runs::run_once(conn, &self.registry, &self.graphs, now).await?,
             rechecked: recheck_runs::run_once(conn, &self.graphs).await?,
             backfilled: backfills::complete_ended(conn).await?,
             late: notifications::miss_deadlines(conn, now).await?,
             admitted: admit_waiting::run_once(conn, &self.graphs).await?,
+            ..Pass::default()
         })
     }
 }

@@ -1,20 +1,65 @@
-//! Duty: take the tasks of workers that are gone, to their next try or to failure, with the cause in their log.
+//! Duty: take the tasks of workers that are gone, to their next try or to failure, with the cause in their log. It goes on
+//! beside the others: neither a pass that takes long nor one that fails every time may keep a killed worker's tasks waiting.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{Ending, Graphs, Outcome, settle},
+    process::{Lease, Steadiness},
     retry::{self, FailedTry, delay_before_next_try},
     store::{
-        logs, processes,
+        self, logs, processes,
         rescue::{self, LostAttempt},
     },
     task_log::{LogLine, LogOf},
+    wake::{self, Wake},
 };
 
 /// Attempts in one pass; the rest is the next pass's.
 const BATCH: i64 = 500;
+
+/// What it needs.
+pub(super) struct Rescue {
+    pub(super) pool: PgPool,
+    pub(super) graphs: Graphs,
+    pub(super) wake: Wake,
+    pub(super) lease: Lease,
+    pub(super) steadiness: Steadiness,
+}
+
+impl Rescue {
+    /// Rescues until `stop`.
+    pub(super) async fn run(self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.look().await {
+                Ok(0) => {}
+                Ok(_) => self.wake.everybody(),
+                Err(error) => {
+                    if error.downcast_ref::<sqlx::Error>().is_some_and(store::is_transient) {
+                        self.steadiness.interrupt();
+                    }
+                    tracing::warn!(error = format!("{error:#}"), "cannot look for lost processes; trying again");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wake::POLL) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> anyhow::Result<u64> {
+        let mut conn = self.pool.acquire().await?;
+        // After a time in which nobody could renew a lease, everybody first gets the time to do so.
+        if self.steadiness.has_lasted(self.lease) {
+            let now = store::now(&mut conn).await?;
+            mark_lost(&mut conn, now).await?;
+        }
+        run_once(&mut conn, &self.graphs).await
+    }
+}
 
 /// Marks the processes whose lease is over.
 pub(super) async fn mark_lost(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<()> {

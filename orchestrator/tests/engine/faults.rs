@@ -14,6 +14,7 @@ use orchestrator::{
 };
 use sqlx::PgPool;
 use tokio::sync::Barrier;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     by_hand::{claim, idle_worker, success},
@@ -50,6 +51,26 @@ async fn the_task_of_a_dead_worker_is_tried_again_with_the_cause_in_its_log(pool
     assert!(tries[0].1.as_ref().unwrap().contains("is gone: its heartbeat stopped"), "{tries:?}");
     assert!(world.log("d", &run, "slow").await[0].contains("is gone: its heartbeat stopped"));
     world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_task_is_rescued_while_the_other_duties_fail(pool: PgPool) {
+    let dag = Dag::new("d");
+    let gate = Gate::closed();
+    let _ = gate.task(&dag, "slow").retries(1).retry_delay(Duration::ZERO);
+    let world = World::new(pool, vec![dag]).await;
+    let lease = process::Lease::of(Duration::from_secs(1));
+    let dead = world.worker(Settings { lease, ..Settings::default() });
+    let run = world.start("d").await;
+    gate.begun().await;
+    dead.vanish();
+    // As with a schema of tomorrow: every pass fails.
+    sqlx::query("alter table dag rename column next_run_at to gone").execute(&world.pool).await.unwrap();
+    let stop = CancellationToken::new();
+    let scheduler = tokio::spawn(world.scheduler.clone().lease(lease).run(stop.clone()));
+    world.reaches("d", &run, "slow", TaskState::UpForRetry).await;
+    stop.cancel();
+    scheduler.await.unwrap();
 }
 
 #[sqlx::test(migrations = "../migrations")]
