@@ -1,12 +1,12 @@
 //! Duty: tell callbacks what happened. It has a task of its own, for whoever is told may take long.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{FutureExt, future::join_all};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,8 +23,11 @@ use crate::{
 /// How long somebody who is told may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Things that one scheduler tells at once: somebody who does not answer must not keep the others from being told.
-const AT_ONCE: usize = 16;
+/// Things that one scheduler tells at once ...
+const AT_ONCE: usize = 128;
+
+/// ... and so many of them about one DAG: somebody who does not answer must not keep the others from being told.
+const AT_ONCE_OF_DAG: usize = 16;
 
 /// How long a scheduler of an older binary leaves to others what is to be told.
 const FOR_OTHERS: Duration = Duration::from_secs(5);
@@ -39,14 +42,19 @@ const DELAY_MAX: Duration = Duration::from_secs(3_600);
 
 /// Tells until `stop`.
 pub(super) async fn run(pool: PgPool, registry: Arc<Registry>, stop: CancellationToken) {
-    let dags: Vec<_> = registry.dag_ids().into_iter().map(|dag| dag.as_str().to_owned()).collect();
+    let room = || Arc::new(Semaphore::new(AT_ONCE_OF_DAG));
+    let rooms: BTreeMap<_, _> = registry.dag_ids().into_iter().map(|dag| (dag.as_str().to_owned(), room())).collect();
     let mut telling = JoinSet::new();
     while !stop.is_cancelled() {
         while telling.len() < AT_ONCE {
-            match take(&pool, &dags).await {
+            match take(&pool, &with_room(&rooms)).await {
                 Ok(Some(taken)) => {
                     let (pool, registry) = (pool.clone(), Arc::clone(&registry));
-                    telling.spawn(async move { warn(deliver(&pool, &registry, taken).await) });
+                    let room = rooms.get(taken.notice.dag_id.as_str()).cloned().map(Semaphore::try_acquire_owned);
+                    telling.spawn(async move {
+                        warn(deliver(&pool, &registry, taken).await);
+                        drop(room);
+                    });
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -62,6 +70,11 @@ pub(super) async fn run(pool: PgPool, registry: Arc<Registry>, stop: Cancellatio
         }
     }
     telling.join_all().await;
+}
+
+/// Those of the DAGs about which more may be told.
+fn with_room(rooms: &BTreeMap<String, Arc<Semaphore>>) -> Vec<String> {
+    rooms.iter().filter(|(_, room)| room.available_permits() > 0).map(|(dag, _)| dag.clone()).collect()
 }
 
 fn warn(delivered: anyhow::Result<()>) {

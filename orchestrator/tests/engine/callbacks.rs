@@ -19,8 +19,9 @@ use orchestrator::{
     worker::Settings,
 };
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
-use super::world::World;
+use super::world::{PATIENCE, World};
 
 /// What was told.
 type Told = Arc<Mutex<Vec<String>>>;
@@ -135,6 +136,32 @@ async fn who_cannot_be_told_keeps_nobody_else_from_being_told_once(pool: PgPool)
         .await
         .unwrap();
     assert_eq!((failed, told.lock().unwrap().len()), (1, 1), "it is written down who was not told in a day");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_does_not_answer_keeps_no_other_dag_waiting(pool: PgPool) {
+    let told = Told::default();
+    let silent = Dag::new("silent");
+    let nothing = async |_: Context, _: u32| TaskResult::Ok(());
+    silent.task("many", nothing.expand(vec![0_u32; 100])).on_success(async |_: Notice| std::future::pending().await);
+    let answers = Dag::new("answers").on_success(hear(&told));
+    answers.task("only", async |_: Context| TaskResult::Ok(()));
+    let world = World::new(pool, vec![silent, answers]).await;
+    let worker = world.worker(Settings::default());
+    for dag in ["silent", "answers"] {
+        let run = world.start(dag).await;
+        assert_eq!(world.finished(dag, &run).await, RunState::Success);
+    }
+    worker.stop().await;
+    let scheduler = tokio::spawn(world.scheduler.clone().run(CancellationToken::new()));
+    let heard = async {
+        while told.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Those without an answer take half a minute each: sixteen at a time they would take more than three minutes.
+    tokio::time::timeout(PATIENCE, heard).await.expect("it waits behind those who do not answer");
+    scheduler.abort();
 }
 
 #[sqlx::test(migrations = "../migrations")]
