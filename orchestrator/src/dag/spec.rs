@@ -60,7 +60,7 @@ pub struct TaskSpec {
     /// The assets that it updates when it succeeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outlets: Vec<String>,
-    /// What somebody wants to be told about it.
+    /// What somebody wants to be told about it; twice what two want to be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callbacks: Vec<Event>,
     /// What it is mapped over, if it is a mapped task.

@@ -186,7 +186,8 @@ fn every_setting_of_a_task_is_in_its_spec() {
     assert_eq!((task.isolation, task.past), (Isolation::Process, Past::Itself));
     let sensor = SensorSpec { poke_interval: secs(7), timeout: secs(8), soft_fail: true };
     assert_eq!((task.sensor, task.outlets.as_slice()), (sensor, ["asset".to_owned()].as_slice()));
-    let callbacks = [Event::TaskSuccess, Event::TaskFailure, Event::TaskRetry, Event::TaskSkipped];
+    let [skipped, skipped_too] = [Event::TaskSkipped; 2];
+    let callbacks = [Event::TaskSuccess, Event::TaskFailure, Event::TaskRetry, skipped, skipped_too];
     assert_eq!(task.callbacks, callbacks);
     assert_eq!((task.priority_weight, task.weight_rule.as_str()), (9, "downstream"));
     assert_eq!(task.operator, "function");
