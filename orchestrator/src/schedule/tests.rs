@@ -202,6 +202,8 @@ fn a_schedule_in_a_few_words() {
 fn a_schedule_as_people_read_it() {
     for (schedule, words) in [
         (Schedule::cron("0 6 * * *"), "At 06:00, every day"),
+        (Schedule::cron("0 9 * * 1"), "At 09:00, on Monday"),
+        (Schedule::crons_in(["0 9 * * 1", "0 6 * * *"], "UTC"), "At 09:00, on Monday; At 06:00, every day"),
         (Schedule::cron("*/10 * * * *"), "Every 10 minutes"),
         (Schedule::cron_in("0 6 * * *", "Europe/Amsterdam"), "At 06:00, every day (Europe/Amsterdam)"),
         (Schedule::cron("nonsense"), "nonsense"),
