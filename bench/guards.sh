@@ -43,7 +43,7 @@ play() {
     target/debug/local with-postgres -- bash -c '
         set -euo pipefail
         target/debug/streamcommerce --database-url "$DATABASE_URL" db migrate > /dev/null
-        cd "$1" && SQLX_OFFLINE=false CARGO_TARGET_DIR="$2" cargo build --quiet --release -p bench
+        cd "$1" && SQLX_OFFLINE=false CARGO_TARGET_DIR="$2" cargo build --quiet --release -p bench -p streaming
     ' _ "$copy" "$PWD/target/guards/build"
     if out=$(cd target/guards && build/release/bench "$1" --rounds "$ROUNDS" --seed "$SEED" 2>&1); then
         echo "$2: still green after $ROUNDS rounds"

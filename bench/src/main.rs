@@ -19,10 +19,6 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// As in the program `streaming`.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -45,9 +41,6 @@ enum Command {
     Streaming(streaming::Options),
     /// The same for the streaming worker: whether the bucket is right.
     StreamFaults(stream_faults::Options),
-    /// A worker of `stream-faults`, to be killed.
-    #[command(hide = true)]
-    StreamNode(Box<::streaming::settings::WorkerOptions>),
     /// A process of `faults`, to be killed.
     #[command(hide = true)]
     Node(faults::node::Options),
@@ -77,7 +70,6 @@ async fn bench() -> anyhow::Result<()> {
         }
         Command::Streaming(options) => serde_json::to_string(&streaming::run(&options).await?)?,
         Command::StreamFaults(options) => serde_json::to_string(&Box::pin(stream_faults::run(&options)).await?)?,
-        Command::StreamNode(options) => return stream_faults::work(*options).await,
         Command::Node(options) => return faults::node::run(&options).await,
     };
     writeln!(std::io::stdout(), "{line}")?;

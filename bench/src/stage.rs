@@ -1,12 +1,12 @@
 //! A Kafka and a bucket of one's own.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
 use bucket::{Bucket, Settings};
 use lake::Event;
 use local::{
-    child::{Child, Program},
+    child::{Child, Program, built},
     gcs,
     kafka::Kafka,
     ports::Ports,
@@ -45,22 +45,12 @@ impl Stage {
         Ok(Self { state, kafka, stop, servers, bucket, upstream })
     }
 
-    /// A worker in a process of its own, which reaches the bucket at `endpoint`.
+    /// A worker, which reaches the bucket at `endpoint`: the program itself, whose allocator is not ours.
     pub(crate) fn worker(&self, name: &'static str, endpoint: &str, more: &[&str]) -> anyhow::Result<Child> {
         let servers = self.servers.bootstrap_servers.as_str();
-        let arguments = [
-            "stream-node",
-            "--bootstrap-servers",
-            servers,
-            "--bucket",
-            BUCKET,
-            "--gcs-endpoint",
-            endpoint,
-            "--app",
-            APP,
-        ];
-        let own = std::env::current_exe()?;
-        let program = Program::new(name, Path::new(&own), &self.state.logs()).args(arguments).args(more);
+        let arguments =
+            ["worker", "--bootstrap-servers", servers, "--bucket", BUCKET, "--gcs-endpoint", endpoint, "--app", APP];
+        let program = Program::new(name, built("streaming")?, &self.state.logs()).args(arguments).args(more);
         program.spawn(Signal::SIGTERM)
     }
 

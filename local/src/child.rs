@@ -45,10 +45,9 @@ pub struct Child {
 pub fn built(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folders = own.ancestors().skip(1).take(2);
-    folders
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-        .with_context(|| format!("the program {name} is not built: cargo build --workspace --bins"))
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file()).with_context(|| {
+        format!("the program {name} is not built: cargo build --workspace --bins (with --release if this was)")
+    })
 }
 
 /// Under which user a program runs.

@@ -35,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// librdkafka's, too. How it is set up stands in `.cargo/config.toml`.
+/// librdkafka's, too; only of this program: jemalloc and libfaketime wait for each other. How it is set up stands in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, ensure};
-use bucket::Bucket;
 use lake::Event;
 use local::{child::Child, state::State};
 use nix::{
@@ -12,10 +11,7 @@ use nix::{
 };
 use rand::{RngExt, rngs::StdRng};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use streaming::{
-    kafka, producer,
-    settings::{ProducerOptions, WorkerOptions},
-};
+use streaming::{kafka, producer, settings::ProducerOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, books::Books};
@@ -221,26 +217,4 @@ impl Worker {
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(kill(Pid::from_raw(i32::try_from(self.child.pid().context("the worker has ended")?)?), signal)?)
     }
-}
-
-/// A worker of the field, in a process of its own.
-pub(crate) async fn work(options: WorkerOptions) -> anyhow::Result<()> {
-    use std::sync::Arc;
-
-    use tokio::{
-        runtime::Handle,
-        signal::unix::{SignalKind, signal},
-    };
-
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-    let bucket = Bucket::open(&options.bucket.settings()).await?;
-    let (stop, runtime) = (CancellationToken::new(), Handle::current());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let told = stop.clone();
-    tokio::spawn(async move {
-        terminate.recv().await;
-        told.cancel();
-    });
-    tokio::task::spawn_blocking(move || streaming::worker::run(&options, bucket, &runtime, Arc::default(), &stop))
-        .await?
 }

@@ -124,5 +124,3 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     std::fs::remove_dir_all(folder).ok();
     Ok(report)
 }
-
-pub(crate) use field::work;
