@@ -56,7 +56,7 @@ impl Default for DeadLetters {
             topics: StringBuilder::with_capacity(0, 0),
             partitions: Int32Builder::with_capacity(0),
             offsets: Int64Builder::with_capacity(0),
-            timestamps: micros_builder(0),
+            timestamps: micros_builder(),
             keys: BinaryBuilder::with_capacity(0, 0),
             headers: StringBuilder::with_capacity(0, 0),
             values: BinaryBuilder::with_capacity(0, 0),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, Float64Builder, Int32Array, Int64Builder, RecordBatch, StringArray, StringBuilder,
-        TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+        Array, ArrayRef, ArrowPrimitiveType, Float64Builder, Int32Array, Int64Builder, PrimitiveBuilder, RecordBatch,
+        StringArray, StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
@@ -50,7 +50,7 @@ impl Rows {
     #[must_use]
     pub fn new(event: Event) -> Self {
         let columns = event.fields().iter().map(|field| Column::new(field.kind)).collect();
-        Self { event, columns, offsets: Int64Builder::with_capacity(0), timestamps: micros_builder(0), count: 0 }
+        Self { event, columns, offsets: Int64Builder::with_capacity(0), timestamps: micros_builder(), count: 0 }
     }
 
     /// Adds a row.
@@ -79,9 +79,8 @@ impl Rows {
         let ingested = TimestampMicrosecondArray::from_value(ingested.timestamp_micros(), count);
         arrays.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(topic, count))));
         arrays.push(Arc::new(Int32Array::from_value(partition, count)));
-        let expected = expected(count);
-        arrays.push(Arc::new(std::mem::replace(&mut self.offsets, Int64Builder::with_capacity(expected)).finish()));
-        arrays.push(Arc::new(std::mem::replace(&mut self.timestamps, micros_builder(expected)).finish()));
+        arrays.push(take(&mut self.offsets));
+        arrays.push(take(&mut self.timestamps));
         arrays.push(Arc::new(ingested.with_data_type(micros())));
         Ok(RecordBatch::try_new(schema(self.event), arrays)?)
     }
@@ -108,8 +107,8 @@ pub(crate) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-pub(crate) fn micros_builder(capacity: usize) -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::with_capacity(capacity).with_data_type(micros())
+pub(crate) fn micros_builder() -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::with_capacity(0).with_data_type(micros())
 }
 
 fn data_type(kind: Kind) -> DataType {
@@ -128,7 +127,7 @@ impl Column {
             Kind::Text { .. } => Self::Text(StringBuilder::with_capacity(0, 0)),
             Kind::Integer { .. } => Self::Integer(Int64Builder::with_capacity(0)),
             Kind::Float { .. } => Self::Float(Float64Builder::with_capacity(0)),
-            Kind::Timestamp => Self::Timestamp(micros_builder(0)),
+            Kind::Timestamp => Self::Timestamp(micros_builder()),
         }
     }
 
@@ -154,23 +153,18 @@ impl Column {
                 *column = StringBuilder::with_capacity(expected(texts.len()), expected(texts.values().len()));
                 Arc::new(texts)
             }
-            Self::Integer(column) => {
-                let numbers = column.finish();
-                *column = Int64Builder::with_capacity(expected(numbers.len()));
-                Arc::new(numbers)
-            }
-            Self::Float(column) => {
-                let numbers = column.finish();
-                *column = Float64Builder::with_capacity(expected(numbers.len()));
-                Arc::new(numbers)
-            }
-            Self::Timestamp(column) => {
-                let instants = column.finish();
-                *column = micros_builder(expected(instants.len()));
-                Arc::new(instants)
-            }
+            Self::Integer(column) => take(column),
+            Self::Float(column) => take(column),
+            Self::Timestamp(column) => take(column),
         }
     }
+}
+
+fn take<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>) -> ArrayRef {
+    let values = column.finish();
+    let next = PrimitiveBuilder::with_capacity(expected(values.len()));
+    *column = next.with_data_type(values.data_type().clone());
+    Arc::new(values)
 }
 
 /// How much of something may come after so much of it.
