@@ -173,9 +173,7 @@ pub(crate) async fn show(
     let mut rows = Vec::new();
     for dag in listed.rows {
         let graph = app.graphs.get(&mut conn, dag.version).await?;
-        let is_favorite = favorites.contains(&dag.dag_id);
-        let row = row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, now);
-        rows.push(Row { is_favorite, ..row });
+        rows.push(row(recent.remove(&dag.dag_id).unwrap_or_default(), &graph, dag, &favorites, now));
     }
     Ok(Page(DagsPage {
         tags: match sight {
@@ -194,7 +192,13 @@ fn tags_of(rows: &[Row]) -> Vec<String> {
     tags.into_iter().collect()
 }
 
-fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed, now: DateTime<Utc>) -> Row {
+fn row(
+    recent: Vec<RecentRun>,
+    graph: &orchestrator::dag::Graph,
+    dag: DagListed,
+    favorites: &BTreeSet<DagId>,
+    now: DateTime<Utc>,
+) -> Row {
     let ended: Vec<_> = recent.iter().filter(|run| run.state.is_finished()).collect();
     let succeeded = ended.iter().filter(|run| run.state == RunState::Success).count();
     let took = ended.iter().filter_map(|run| Some((run.end_date? - run.start_date?).num_milliseconds()));
@@ -207,7 +211,7 @@ fn row(recent: Vec<RecentRun>, graph: &orchestrator::dag::Graph, dag: DagListed,
         owner: graph.owner().to_owned(),
         tags,
         is_paused: dag.is_paused,
-        is_favorite: false,
+        is_favorite: favorites.contains(&dag.dag_id),
         schedule: graph.schedule().in_words(),
         next_run: dag.next_run_at.filter(|_| !dag.is_paused).map(|at| (at.into(), Away { at, now })),
         success: (!ended.is_empty()).then_some((succeeded, ended.len())),

@@ -20,7 +20,7 @@ use orchestrator::{
     store::{
         self, logs,
         pages::{
-            instances::{self, InstanceListed, TryListed},
+            instances::{self, InstanceListed},
             runs,
         },
     },
@@ -55,7 +55,7 @@ pub(crate) struct TaskPage {
     operator: String,
     took: Took,
     now: chrono::DateTime<chrono::Utc>,
-    tries: Vec<Try>,
+    attempts: Vec<tries::Row>,
     shown: i32,
     cause: Option<String>,
     /// Where more of the try is.
@@ -69,13 +69,7 @@ enum View {
     Log(Log),
     Values(Values),
     Details(Vec<(&'static str, String)>),
-    Tries(Vec<tries::Row>),
-}
-
-struct Try {
-    number: i32,
-    state: TaskState,
-    took: Took,
+    Tries,
 }
 
 /// What the page is asked for.
@@ -133,6 +127,11 @@ impl TaskPage {
         VIEWS.into_iter().map(|(view, name)| (self.with(&[("view", view)]), name, self.wanted.view == view))
     }
 
+    /// A try that was handed back is there once for each attempt; the last one tells how it ended.
+    fn tries(&self) -> impl Iterator<Item = &tries::Row> {
+        self.attempts.chunk_by(|one, next| one.number == next.number).filter_map(<[_]>::last)
+    }
+
     fn of_try(&self, number: i32) -> String {
         self.with(&[("try", &number.to_string())])
     }
@@ -184,7 +183,7 @@ pub(crate) async fn show(
     let view = match wanted.view.as_str() {
         "values" => View::Values(Values::load(&app, &mut conn, &instance, &graph, rendered).await?),
         "details" => View::Details(details(&instance, graph.task(instance.node))),
-        "tries" => View::Tries(tries::rows(&instance, &ended, now)),
+        "tries" => View::Tries,
         _ => View::Log(Log::load(&mut conn, &instance, shown, &wanted).await?),
     };
     let end = instance.end_date.filter(|_| instance.state != TaskState::Running);
@@ -196,7 +195,7 @@ pub(crate) async fn show(
         operator: operator(&graph, &instance),
         took: Took { from: instance.start_date, to: end, now },
         now,
-        tries: tries(&instance, &ended, now),
+        attempts: tries::rows(&instance, &ended, now),
         dag_link: links::dag(&dag_id),
         run_link: links::run(&dag_id, &run_id),
         link: links::task(&dag_id, &run_id, &task_id, -1),
@@ -231,24 +230,6 @@ async fn find(
 
 fn operator(graph: &Arc<Graph>, instance: &InstanceListed) -> String {
     graph.task(instance.node).map_or_else(String::new, |task| task.operator.clone())
-}
-
-fn tries(instance: &InstanceListed, ended: &[TryListed], now: chrono::DateTime<chrono::Utc>) -> Vec<Try> {
-    let of = |ended: &TryListed| Try {
-        number: ended.try_number,
-        state: ended.state,
-        took: Took { from: Some(ended.start_date), to: Some(ended.end_date), now },
-    };
-    let mut tries: Vec<_> = ended.iter().map(of).collect();
-    // A try that was handed back is there once for each attempt; the last one tells how it ended.
-    tries.reverse();
-    tries.dedup_by_key(|listed| listed.number);
-    tries.reverse();
-    if instance.try_number > 0 && tries.last().is_none_or(|last| last.number < instance.try_number) {
-        let took = Took { from: instance.start_date, to: None, now };
-        tries.push(Try { number: instance.try_number, state: instance.state, took });
-    }
-    tries
 }
 
 fn details(instance: &InstanceListed, task: Option<&TaskSpec>) -> Vec<(&'static str, String)> {
