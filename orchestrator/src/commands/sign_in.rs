@@ -18,7 +18,8 @@ use crate::{
     accounts::{Identity, Password, PasswordHash, Role},
     store::{
         self,
-        users::{self, Failures, UserRow},
+        sign_ins::{self, Failures},
+        users::{self, UserRow},
     },
 };
 
@@ -136,7 +137,7 @@ pub async fn sign_in(pool: &PgPool, name: &str, password: Password, by: &By) -> 
         tx.commit().await?;
         return Err(NotSignedIn::Wrong);
     };
-    users::signed_in(&mut tx, user.user_id, name, &from).await?;
+    sign_ins::succeeded(&mut tx, user.user_id, name, &from).await?;
     let by = By { user: Some(user.username.clone()), ..by.clone() };
     write_down(&mut tx, "sign_in", &by, json!({})).await?;
     tx.commit().await?;
@@ -178,7 +179,7 @@ pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -
         user.role = role;
     }
     let from = source(by.from);
-    users::signed_in(&mut tx, user.user_id, &name, &from).await?;
+    sign_ins::succeeded(&mut tx, user.user_id, &name, &from).await?;
     let by = By { user: Some(name), ..by.clone() };
     write_down(&mut tx, "sign_in", &by, json!({})).await?;
     tx.commit().await?;
@@ -188,12 +189,12 @@ pub async fn sign_in_as(conn: &mut PgConnection, identity: &Identity, by: &By) -
 async fn begin_try(pool: &PgPool, name: &str, from: &str) -> Result<Option<PasswordHash>, NotSignedIn> {
     let mut tx = pool.begin().await?;
     let now = store::now(&mut tx).await?;
-    let of_name = OF_NAME.wait(users::lock_failures(&mut tx, name, from).await?, now);
-    let of_address = OF_ADDRESS.wait(users::lock_failures_from(&mut tx, from).await?, now);
+    let of_name = OF_NAME.wait(sign_ins::lock_of_name(&mut tx, name, from).await?, now);
+    let of_address = OF_ADDRESS.wait(sign_ins::lock_of_address(&mut tx, from).await?, now);
     if let Some(left) = of_name.max(of_address) {
         return Err(NotSignedIn::TooOften(left));
     }
-    users::count_try(&mut tx, name, from).await?;
+    sign_ins::count_try(&mut tx, name, from).await?;
     let kept = users::password_hash(&mut tx, name).await?;
     tx.commit().await?;
     Ok(kept)

@@ -11,7 +11,7 @@ use crate::{
     accounts::{Password, Role, Token},
     ids::DagId,
     store::{
-        self, dags, events,
+        self, dags, events, tokens,
         users::{self, UserRow},
     },
 };
@@ -164,7 +164,7 @@ pub async fn create_token(
     let token = Token::random();
     let mut tx = conn.begin().await?;
     let expires_at = store::now(&mut tx).await? + TimeDelta::from_std(length).unwrap_or(TimeDelta::days(365));
-    if !users::insert_token(&mut tx, user.user_id, &token.hash(), Some(name), expires_at).await? {
+    if !tokens::insert(&mut tx, user.user_id, &token.hash(), Some(name), expires_at).await? {
         return Err(Refused::Invalid(format!("{} has a token {name:?} already", user.username)));
     }
     write_down(&mut tx, "create_token", by, json!({ "username": user.username, "name": name })).await?;
@@ -178,7 +178,7 @@ pub async fn create_token(
 /// [`Refused`].
 pub async fn revoke_token(conn: &mut PgConnection, user: &UserRow, token_id: i64, by: &By) -> Result<(), Refused> {
     let mut tx = conn.begin().await?;
-    let Some(name) = users::delete_token(&mut tx, user.user_id, token_id).await? else {
+    let Some(name) = tokens::delete(&mut tx, user.user_id, token_id).await? else {
         return Err(Refused::NoToken(token_id));
     };
     write_down(&mut tx, "revoke_token", by, json!({ "username": user.username, "name": name })).await?;

@@ -166,7 +166,7 @@ impl Gate {
     async fn of_bearer(&self, token: &str) -> Result<Option<UserRow>, NotAdmitted> {
         if token.starts_with(orchestrator::accounts::TOKEN_PREFIX) {
             let mut conn = self.app.pool.acquire().await?;
-            return Ok(store::users::of_token(&mut conn, &Token::from(token).hash()).await?);
+            return Ok(store::tokens::user_of(&mut conn, &Token::from(token).hash()).await?);
         }
         let Some((name, signed_at)) = self.signer.verify(token) else { return Ok(None) };
         let user = store::users::list(&mut *self.app.pool.acquire().await?, Some(&name)).await?.pop();
@@ -184,7 +184,7 @@ impl Gate {
         if guard::is_write(method) && !guard::is_from_here(headers) {
             return Err(NotAdmitted::Forged);
         }
-        Ok(store::users::of_token(&mut *self.app.pool.acquire().await?, &session.hash()).await?)
+        Ok(store::tokens::user_of(&mut *self.app.pool.acquire().await?, &session.hash()).await?)
     }
 }
 

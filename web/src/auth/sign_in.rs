@@ -12,10 +12,7 @@ use chrono::TimeDelta;
 use orchestrator::{
     accounts::{Password, Token},
     commands::{self, By, NotSignedIn},
-    store::{
-        self,
-        users::{self, UserRow},
-    },
+    store::{self, tokens, users::UserRow},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -162,7 +159,7 @@ pub(super) async fn enter(
 ) -> Result<Response, PageError> {
     let session = Token::random();
     let expires_at = store::now(conn).await? + SESSION;
-    users::insert_token(conn, user.user_id, &session.hash(), None, expires_at).await?;
+    tokens::insert(conn, user.user_id, &session.hash(), None, expires_at).await?;
     let cookie = cookie(session.reveal(), SESSION, headers);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
@@ -170,7 +167,7 @@ pub(super) async fn enter(
 /// Ends the session of a browser.
 pub(crate) async fn sign_out(Extension(gate): Extension<Gate>, headers: HeaderMap) -> Result<Response, PageError> {
     if let Some(session) = session_of(&headers) {
-        users::delete_session(&mut *gate.app.pool.acquire().await?, &session.hash()).await?;
+        tokens::end_session(&mut *gate.app.pool.acquire().await?, &session.hash()).await?;
     }
     Ok(([(header::SET_COOKIE, cookie("", TimeDelta::zero(), &headers))], Redirect::to("/login")).into_response())
 }

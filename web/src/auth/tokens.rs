@@ -11,7 +11,10 @@ use axum::{
 };
 use orchestrator::{
     commands::{self, By, Refused},
-    store::users::{self, TokenRow, UserRow},
+    store::{
+        tokens::{self, TokenRow},
+        users::{self, UserRow},
+    },
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -90,7 +93,7 @@ async fn named(conn: &mut PgConnection, name: String) -> ApiResult<UserRow> {
 }
 
 async fn told(conn: &mut PgConnection, user: &UserRow) -> ApiResult {
-    let rows = users::tokens(conn, user.user_id).await?;
+    let rows = tokens::of_user(conn, user.user_id).await?;
     let total = rows.len() as i64;
     Ok(Json(listed("tokens", rows.iter().map(wire).collect(), total)))
 }

@@ -12,7 +12,10 @@ use axum::{
 use orchestrator::{
     accounts::{Password, Role},
     commands::{self, By, NotSignedIn},
-    store::users::{self, TokenRow, UserRow},
+    store::{
+        tokens::{self, TokenRow},
+        users::UserRow,
+    },
 };
 use serde::Deserialize;
 
@@ -46,7 +49,7 @@ async fn page(app: &App, visitor: Option<Visitor>, told: Option<String>) -> Page
     let role = visitor.as_ref().map_or(Role::Viewer, |visitor| visitor.role);
     let user = visitor.and_then(|visitor| visitor.user);
     let tokens = match &user {
-        Some(user) => users::tokens(&mut *app.pool.acquire().await?, user.user_id).await?,
+        Some(user) => tokens::of_user(&mut *app.pool.acquire().await?, user.user_id).await?,
         None => Vec::new(),
     };
     Ok(Page(AccountPage { username: user.map(|user| user.username), role, tokens, told }))
