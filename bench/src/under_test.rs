@@ -87,7 +87,7 @@ impl Engine {
 
     pub(crate) async fn set_pool(&self, slots: i32) -> anyhow::Result<()> {
         let mut conn = self.pool.acquire().await?;
-        store::admission::set_total(&mut conn, &Gate::pool(DEFAULT_POOL), slots).await?;
+        store::slots::set_total(&mut conn, &Gate::pool(DEFAULT_POOL), slots).await?;
         Ok(())
     }
 

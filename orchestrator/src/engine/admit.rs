@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 
 use super::{
     gate::{Freed, Gate},
-    settle::Runs,
+    held::Runs,
 };
 use crate::{
     dag::Graph,
@@ -21,6 +21,7 @@ use crate::{
     store::{
         admission::{self, InLine, Move, Place, RunDelta},
         outcomes::RunCounts,
+        slots,
     },
 };
 
@@ -177,7 +178,7 @@ impl Walk<'_> {
                 }
             }
         }
-        let Some(slots) = admission::lock_slots(conn, gate).await? else {
+        let Some(slots) = slots::lock(conn, gate).await? else {
             // A pool that does not exist: Airflow lets its tasks wait, too.
             self.stay(arrivals, gate);
             return Ok(Vec::new());
@@ -188,7 +189,7 @@ impl Walk<'_> {
         let (passed, mut left) = choose(candidates, room, &weight);
         let used = used + passed.iter().map(&weight).sum::<i32>();
         if used != slots.used {
-            admission::use_slots(conn, gate, used).await?;
+            slots::set_used(conn, gate, used).await?;
         }
         // The others stand in this line already.
         left.retain(|walker| arrives(walker, &arrivals));

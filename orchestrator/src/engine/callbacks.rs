@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 
 use super::{
+    held::Runs,
     outcome::{Ending, Outcome},
-    settle::Runs,
 };
 use crate::{
     dag::Graph,

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    claim::Claimant,
     gate::Gate,
+    held::Runs,
     outcome::{Ending, Outcome},
-    settle::{Claimant, Runs},
 };
 use crate::{
     dag::{Graph, Past, TaskSpec},

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::PgConnection;
 
-use super::settle::Runs;
+use super::held::Runs;
 use crate::{
     dag::{Graph, Past},
     ids::{Node, RunKey, TaskId},

@@ -1,36 +1,33 @@
 //! The end of attempts, in one transaction: record, count, decide, finish, claim. A chain advances at one commit per
 //! hop, and under load many hops share a commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::{
-    abilities::Abilities,
     admit::{Agenda, Lines, admit},
     callbacks,
-    expand::{Expanded, expand},
+    claim::{Claimant, claim_more},
     gate::{Freed, Gate},
     graphs::Graphs,
+    held::{Runs, hold},
     hop::hops,
     look_back::hold_back,
+    move_on::{cascade, decides_by_counts, finish, write_rechecks},
     outcome::Outcome,
 };
 use crate::{
     dag::{Edge, Graph},
-    ids::{InstanceKey, Node, ProcessId, RunKey, VersionId},
+    ids::{InstanceKey, Node, RunKey},
     readiness::{Decision, Setups, decide},
     state::{RunState, TaskState},
     store::{
         admission::Place,
-        due::{self, Due},
-        instances::{self, Claim},
+        instances::Claim,
         nodes,
         outcomes::{self, Ended, Onward, Recorded, RunCounts},
-        overrides, rechecks,
-        run_locks::{self, LockedRun},
-        run_states, runs, signals,
+        overrides, runs, signals,
         xcom::{self, Kept},
     },
 };
@@ -54,19 +51,6 @@ pub struct Settled {
     pub queued: u64,
 }
 
-/// Who claims after a settle.
-#[derive(Clone, Copy, Debug)]
-pub struct Claimant<'a> {
-    /// The worker.
-    pub worker: ProcessId,
-    /// What it can run.
-    pub abilities: &'a Abilities,
-    /// The worker queues that it serves.
-    pub queues: &'a [String],
-    /// Its free slots.
-    pub free: i64,
-}
-
 /// Ends the attempts of a batch, lets what follows from them run, and claims for this worker.
 ///
 /// Runs that are held by somebody else are left out and come back as `busy`, unless the batch is about one run only:
@@ -88,7 +72,7 @@ pub async fn settle(
     let (mut tx, held) = hold(conn, &outcomes).await?;
     let (mine, busy): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| held.contains_key(&outcome.run_key));
     settled.busy = busy;
-    let runs = Runs { graphs: load(&mut tx, graphs, &held).await?, held };
+    let runs = Runs::load(&mut tx, graphs, held).await?;
     signals::hold(&mut tx, mine.iter().filter_map(|outcome| outcome.ending.signal())).await?;
     let recorded = record(&mut tx, &runs, &mine, claimant).await?;
     keep_results(&mut tx, &mine, &recorded).await?;
@@ -120,122 +104,6 @@ pub async fn settle(
     settled.claims = claim_more(&mut tx, graphs, recorded.begun, queued, claimant).await?;
     tx.commit().await?;
     Ok(settled)
-}
-
-/// Decides runs anew, under their locks: after their start, a clear, or anything else that wrote states; and hands on
-/// what was freed by that. Says how many task instances became claimable and which runs ended.
-///
-/// # Errors
-/// The database is down.
-pub async fn move_on(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    runs: &[LockedRun],
-    freed: Freed,
-) -> anyhow::Result<Settled> {
-    let running = runs.iter().filter(|run| run.state == RunState::Running);
-    let held: HashMap<_, _> = running.map(|run| (run.run_key, run.version)).collect();
-    let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
-    let mut settled = Settled::default();
-    let (mut agenda, mut drained) = (Agenda { freed, ..Agenda::default() }, BTreeSet::new());
-    for run in runs.held.keys() {
-        if cascade(conn, &runs, *run, &mut agenda).await? == 0 {
-            drained.insert(*run);
-        }
-    }
-    settled.finished = finish(conn, &runs, &drained).await?;
-    settled.rechecks = write_rechecks(conn, &runs, &agenda.skipped_in, &settled.finished).await?;
-    hold_back(conn, &runs, &mut agenda.ready).await?;
-    for run in runs.held.keys() {
-        agenda.runs.insert(*run, runs::counts(conn, *run).await?);
-    }
-    settled.queued = admit(conn, &runs, agenda).await? as u64;
-    Ok(settled)
-}
-
-/// Lets what is due in a run go on, by the same rules and limits as the first time: one whose upstream was cleared
-/// meanwhile waits for it again, one that a branch has skipped meanwhile is skipped. Says how many were due. Hold the
-/// run's lock.
-///
-/// # Errors
-/// The database is down.
-pub async fn repeat_due(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    run: LockedRun,
-    now: DateTime<Utc>,
-) -> anyhow::Result<usize> {
-    let due = due::wait_again(conn, run.run_key, now).await?;
-    let graph = graphs.get(conn, run.version).await?;
-    let may_run = |due: &Due| {
-        let rule = graph.task(due.node).map(|task| task.trigger_rule).unwrap_or_default();
-        // What it is mapped over may have been made anew meanwhile.
-        let decides_alone =
-            !due.is_skipped && graph.source(due.node).is_none() && decides_by_counts(&graph, due.node, due.map_index);
-        decides_alone && decide(rule, due.counts, Setups::default()) == Decision::Run
-    };
-    let mut freed = Freed::default();
-    due.iter()
-        .filter(|due| due.kept_slots)
-        .filter_map(|due| graph.task(due.node))
-        .for_each(|task| freed.add_pool(task));
-    if !due.iter().all(may_run) {
-        move_on(conn, graphs, &[run], freed).await?;
-        return Ok(due.len());
-    }
-    let held = HashMap::from([(run.run_key, run.version)]);
-    let runs = Runs { graphs: load(conn, graphs, &held).await?, held };
-    let mut agenda = Agenda { freed, ..Agenda::default() };
-    // It owed nothing to the run before when it began, and a clear there does not take that back.
-    let place = |due: &Due| Place { run_key: run.run_key, node: due.node, map_index: due.map_index };
-    agenda.ready.extend(due.iter().map(place));
-    agenda.runs.insert(run.run_key, runs::counts(conn, run.run_key).await?);
-    admit(conn, &runs, agenda).await?;
-    Ok(due.len())
-}
-
-/// The runs that the transaction holds, and the graphs that they are under.
-pub(super) struct Runs {
-    held: HashMap<RunKey, VersionId>,
-    graphs: BTreeMap<VersionId, std::sync::Arc<Graph>>,
-}
-
-impl Runs {
-    pub(super) fn graph(&self, run: RunKey) -> anyhow::Result<&Graph> {
-        let graph = self.held.get(&run).and_then(|version| self.graphs.get(version));
-        graph.map(AsRef::as_ref).ok_or_else(|| anyhow::anyhow!("the run {run} is not held"))
-    }
-}
-
-/// Begins the transaction, and locks the runs of the outcomes: one waiting, of several those that nobody else holds.
-async fn hold<'c>(
-    conn: &'c mut PgConnection,
-    outcomes: &[Outcome],
-) -> sqlx::Result<(Transaction<'c, Postgres>, HashMap<RunKey, VersionId>)> {
-    let versions: BTreeMap<_, _> = outcomes.iter().map(|outcome| (outcome.run_key, outcome.version)).collect();
-    if versions.len() == 1
-        && let Some((run, version)) = versions.first_key_value()
-    {
-        return Ok((run_locks::begin_holding(conn, *run).await?, HashMap::from([(*run, *version)])));
-    }
-    let mut tx = conn.begin().await?;
-    let keys: Vec<_> = versions.keys().map(|run| run.0).collect();
-    let held = run_locks::lock_idle(&mut tx, &keys).await?.into_iter().map(|run| (run.run_key, run.version)).collect();
-    Ok((tx, held))
-}
-
-async fn load(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    held: &HashMap<RunKey, VersionId>,
-) -> anyhow::Result<BTreeMap<VersionId, std::sync::Arc<Graph>>> {
-    let mut loaded = BTreeMap::new();
-    for version in held.values() {
-        if let std::collections::btree_map::Entry::Vacant(empty) = loaded.entry(*version) {
-            empty.insert(graphs.get(conn, *version).await?);
-        }
-    }
-    Ok(loaded)
 }
 
 async fn record(
@@ -370,114 +238,4 @@ fn ready(runs: &Runs, recorded: &Recorded, cascades: &mut BTreeSet<RunKey>) -> a
         |place: &Place| recorded.begun.iter().any(|claim| (claim.run_key, claim.node) == (place.run_key, place.node));
     ready.retain(|place| !cascades.contains(&place.run_key) && !has_begun(place));
     Ok(ready)
-}
-
-/// Whether the counts of a node (of a lane of it) decide alone: it looks at nothing else, and has its instances. What comes
-/// directly after what it is mapped over waits for that, whatever its rule.
-fn decides_by_counts(graph: &Graph, node: Node, map_index: i32) -> bool {
-    !graph.looks_beyond(node) && (graph.mapped(node).is_none() || map_index >= 0) && !graph.comes_after_source(node)
-}
-
-/// Decides every waiting node of a run and what follows; returns how many of its task instances are unfinished.
-async fn cascade(conn: &mut PgConnection, runs: &Runs, run: RunKey, agenda: &mut Agenda) -> anyhow::Result<i32> {
-    let graph = runs.graph(run)?;
-    let Expanded { steps, resized } = expand(conn, graph, run).await?;
-    if let Some(freed) = resized {
-        agenda.freed.merge(freed);
-        // Counted anew, without those that have just ended.
-        agenda.runs.insert(run, runs::counts(conn, run).await?);
-        agenda.ended.remove(&run);
-    }
-    let place = |(node, map_index): &(Node, i32)| Place { run_key: run, node: *node, map_index: *map_index };
-    agenda.ready.extend(steps.ready.iter().map(place));
-    if !steps.ended.is_empty() {
-        agenda.skipped_in.insert(run);
-    }
-    Ok(instances::end_without_running(conn, run, &steps.ended, graph.edges()).await?)
-}
-
-async fn finish(
-    conn: &mut PgConnection,
-    runs: &Runs,
-    drained: &BTreeSet<RunKey>,
-) -> anyhow::Result<Vec<(RunKey, RunState)>> {
-    if drained.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut leaves = Vec::new();
-    for run in drained {
-        leaves.extend(runs.graph(*run)?.leaves().into_iter().map(|leaf| (*run, leaf)));
-    }
-    let drained: Vec<_> = drained.iter().copied().collect();
-    let finished = run_states::finish(conn, &drained, &leaves).await?;
-    for (run, state) in &finished {
-        callbacks::about_run(conn, runs.graph(*run)?, *run, *state).await?;
-    }
-    Ok(finished)
-}
-
-/// Writes down in which of the runs something happened that matters to others of their DAG.
-async fn write_rechecks(
-    conn: &mut PgConnection,
-    runs: &Runs,
-    changed: &BTreeSet<RunKey>,
-    finished: &[(RunKey, RunState)],
-) -> anyhow::Result<usize> {
-    let mut matters = Vec::new();
-    for run in runs.held.keys() {
-        let graph = runs.graph(*run)?;
-        let failed = finished.contains(&(*run, RunState::Failed));
-        if (graph.looks_back() && changed.contains(run))
-            || (failed && graph.max_consecutive_failed_dag_runs().is_some())
-        {
-            matters.push(*run);
-        }
-    }
-    if !matters.is_empty() {
-        rechecks::insert(conn, &matters).await?;
-    }
-    Ok(matters.len())
-}
-
-/// Claims what is queued, but for tasks that the claimant's binary does not have, or whose graph it cannot read: those go
-/// back before anybody sees it.
-async fn claim_known(conn: &mut PgConnection, graphs: &Graphs, claimant: Claimant<'_>) -> anyhow::Result<Vec<Claim>> {
-    let mut known: Vec<Claim> = Vec::new();
-    loop {
-        let free = claimant.free - known.len() as i64;
-        let claimed = instances::claim(conn, Claimant { free, ..claimant }).await?;
-        let mut is_strange = false;
-        for claim in claimed {
-            if !claimant.abilities.can_run(&claim.dag_id, &claim.task_id) {
-                claimant.abilities.leave_task(&claim.dag_id, &claim.task_id);
-            } else if !graphs.can_read(conn, claim.version).await? {
-                claimant.abilities.leave_version(&claim.dag_id, claim.version);
-            } else {
-                // Its graph is known now: whoever runs it needs no database to begin.
-                known.push(claim);
-                continue;
-            }
-            is_strange = true;
-            instances::hand_back_if_current(conn, claim.instance, claim.attempt).await?;
-        }
-        if !is_strange {
-            return Ok(known);
-        }
-    }
-}
-
-/// Claims what else there is. What has begun at once was all there was, unless something was queued beside it.
-async fn claim_more(
-    conn: &mut PgConnection,
-    graphs: &Graphs,
-    mut claims: Vec<Claim>,
-    queued: i64,
-    claimant: Option<Claimant<'_>>,
-) -> anyhow::Result<Vec<Claim>> {
-    let Some(claimant) = claimant else { return Ok(Vec::new()) };
-    let free = claimant.free - claims.len() as i64;
-    if free > 0 && (claims.is_empty() || queued > 0) {
-        claims.extend(claim_known(conn, graphs, Claimant { free, ..claimant }).await?);
-    }
-    Ok(claims)
 }

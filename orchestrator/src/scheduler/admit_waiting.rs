@@ -4,12 +4,12 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     engine::{Freed, Gate, Graphs, move_on},
-    store::admission,
+    store::slots,
 };
 
 pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow::Result<u64> {
     let mut queued = 0;
-    for gate in admission::gates_with_room(conn).await? {
+    for gate in slots::gates_with_room(conn).await? {
         match admit_at(conn, graphs, gate.clone()).await {
             Ok(more) => queued += more,
             Err(error) => {

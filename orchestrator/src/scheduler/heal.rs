@@ -9,7 +9,10 @@ use sqlx::{Connection, PgConnection};
 use crate::{
     engine::{Freed, Graphs, move_on},
     ids::RunKey,
-    store::{admission, run_locks, runs},
+    store::{
+        run_locks, runs,
+        slots::{self, Drift},
+    },
 };
 
 /// A drifted count keeps tasks waiting, or lets too many run; a minute of that is bearable.
@@ -30,18 +33,10 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
 }
 
 async fn recount_slots(conn: &mut PgConnection) -> anyhow::Result<()> {
-    for gate in admission::gates(conn).await? {
+    for gate in slots::gates(conn).await? {
         let mut tx = conn.begin().await?;
-        let Some(slots) = admission::lock_slots(&mut tx, &gate).await? else { continue };
-        let used = i32::try_from(admission::count_used(&mut tx, &gate).await?)?;
-        if used != slots.used {
-            tracing::error!(
-                gate = gate.as_str(),
-                counted = used,
-                was = slots.used,
-                "the count of its slots had drifted"
-            );
-            admission::use_slots(&mut tx, &gate, used).await?;
+        if let Some(Drift { was, counted }) = slots::recount(&mut tx, &gate).await? {
+            tracing::error!(gate = gate.as_str(), counted, was, "the count of its slots had drifted");
         }
         tx.commit().await?;
     }
@@ -55,7 +50,7 @@ async fn look_again(conn: &mut PgConnection, graphs: &Graphs, run: RunKey) -> an
         if settled.queued > 0 || !settled.finished.is_empty() {
             tracing::warn!(run = %run.run_key, queued = settled.queued, "nothing had told it to go on");
         }
+        tx.commit().await?;
     }
-    tx.commit().await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use crate::{
     dag::{Definition, Registry},
     engine::Gate,
-    store::{self, admission, assets, dags},
+    store::{self, assets, dags, slots},
 };
 
 /// Stores each DAG's graph as its current version, and its next slot.
@@ -37,7 +37,10 @@ async fn register_one(conn: &mut PgConnection, definition: &Definition) -> anyho
     // In the order of the gates, as everybody takes them.
     let limits = graph.tasks().iter().filter_map(|task| Gate::task(dag_id, task).zip(task.max_active_tis_per_dag));
     for (gate, total) in limits.collect::<BTreeMap<_, _>>() {
-        admission::set_total(&mut tx, &gate, total).await?;
+        // While the task had no limit, nobody counted it.
+        if slots::set_total(&mut tx, &gate, total).await? {
+            slots::recount(&mut tx, &gate).await?;
+        }
     }
     if let Some(row) = dags::lock(&mut tx, dag_id).await? {
         let now = store::now(&mut tx).await?;

@@ -34,6 +34,7 @@ pub mod run_states;
 pub mod runs;
 pub mod sign_ins;
 pub mod signals;
+pub mod slots;
 pub mod streaming;
 pub mod tokens;
 pub mod users;

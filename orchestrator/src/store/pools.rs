@@ -100,7 +100,7 @@ pub async fn insert_if_new(conn: &mut PgConnection, pool: &NewPool<'_>) -> sqlx:
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 1 {
-        super::admission::set_total(conn, &Gate::pool(pool.name), pool.slots).await?;
+        super::slots::set_total(conn, &Gate::pool(pool.name), pool.slots).await?;
     }
     Ok(done.rows_affected() == 1)
 }
@@ -119,7 +119,7 @@ pub async fn update(conn: &mut PgConnection, pool: &NewPool<'_>) -> sqlx::Result
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 1 {
-        super::admission::set_total(conn, &Gate::pool(pool.name), pool.slots).await?;
+        super::slots::set_total(conn, &Gate::pool(pool.name), pool.slots).await?;
     }
     Ok(done.rows_affected() == 1)
 }
@@ -132,7 +132,7 @@ pub async fn update(conn: &mut PgConnection, pool: &NewPool<'_>) -> sqlx::Result
 pub async fn delete(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
     let done = sqlx::query!("delete from pool where name = $1", name).execute(&mut *conn).await?;
     if done.rows_affected() == 1 {
-        super::admission::set_total(conn, &Gate::pool(name), 0).await?;
+        super::slots::set_total(conn, &Gate::pool(name), 0).await?;
     }
     Ok(done.rows_affected() == 1)
 }

@@ -6,7 +6,7 @@ use orchestrator::{
     commands::{self, By, Choice, Clear, ManualRun, RunChoice, TaskChoice},
     dag::Registry,
     prelude::*,
-    scheduler::{register, remove_gone},
+    scheduler::{Scheduler, register, remove_gone},
     state::{RunState, TaskState},
     worker::{Settings, Worker},
 };
@@ -226,5 +226,35 @@ async fn a_graph_that_this_binary_cannot_read_holds_up_nobody_else(pool: PgPool)
     assert_eq!(world.finished("d", &run).await, RunState::Success);
     stop.cancel();
     worker.await.unwrap();
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_limit_that_a_deploy_adds_counts_what_runs_of_the_task_already(pool: PgPool) {
+    let load = |limit: Option<u32>| {
+        let dag = Dag::new("d");
+        let load = dag.task("load", nothing);
+        if let Some(limit) = limit {
+            load.max_active_tis_per_dag(limit);
+        }
+        dag
+    };
+    let world = World::new(pool, vec![load(None)]).await;
+    let before = world.start("d").await;
+    assert_eq!(world.state("d", &before, "load").await, TaskState::Queued);
+    let after = Arc::new(Registry::build(vec![load(Some(1))]).unwrap());
+    register(&mut world.pool.acquire().await.unwrap(), &after).await.unwrap();
+    let waits = world.start("d").await;
+    assert_eq!(world.state("d", &waits, "load").await, TaskState::Scheduled);
+    world.assert_counts().await;
+    // The one of before gives nothing back, as its version knows no limit: a scheduler counts again.
+    let (stop, worker) = start_worker(&world, &after);
+    assert_eq!(world.finished("d", &before).await, RunState::Success);
+    let (pool, graphs, wake) = (world.pool.clone(), world.graphs.clone(), world.wake.clone());
+    let scheduler = tokio::spawn(Scheduler::new(pool, after, graphs, wake).run(stop.clone()));
+    assert_eq!(world.finished("d", &waits).await, RunState::Success);
+    stop.cancel();
+    worker.await.unwrap();
+    scheduler.await.unwrap();
     world.assert_counts().await;
 }

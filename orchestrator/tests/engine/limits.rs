@@ -25,7 +25,7 @@ use super::world::World;
 
 async fn set_pool(world: &World, pool: &str, slots: i32) {
     let mut conn = world.pool.acquire().await.unwrap();
-    store::admission::set_total(&mut conn, &Gate::pool(pool), slots).await.unwrap();
+    store::slots::set_total(&mut conn, &Gate::pool(pool), slots).await.unwrap();
 }
 
 /// How many slots are taken now, and at most so far.

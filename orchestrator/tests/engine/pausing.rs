@@ -47,7 +47,7 @@ async fn what_stood_in_line_for_a_pool_or_its_task_steps_back_for_others(pool: P
     others.task(&other, "t").pool("narrow").priority_weight(-1);
     let world = World::new(pool, vec![held, other]).await;
     let mut conn = world.pool.acquire().await.unwrap();
-    store::admission::set_total(&mut conn, &Slots::pool("narrow"), 1).await.unwrap();
+    store::slots::set_total(&mut conn, &Slots::pool("narrow"), 1).await.unwrap();
     drop(conn);
     let worker = world.worker(Settings::default());
     let runs = [world.start("held").await, world.start("held").await];

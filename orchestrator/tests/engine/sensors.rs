@@ -99,7 +99,7 @@ async fn many_sensors_share_one_slot(pool: PgPool) {
     }
     let world = World::new(pool, vec![dag]).await;
     let mut conn = world.pool.acquire().await.unwrap();
-    store::admission::set_total(&mut conn, &Gate::pool("one"), 1).await.unwrap();
+    store::slots::set_total(&mut conn, &Gate::pool("one"), 1).await.unwrap();
     drop(conn);
     let worker = world.worker(Settings::default());
     let run = world.start("d").await;
