@@ -161,6 +161,7 @@ impl Services {
             body_process: Some(body_process(&self.database_url, &options.bucket)),
             overflow: results::overflow(&options.bucket),
             figures: self.figures.clone(),
+            ..Settings::default()
         };
         let worker = Worker::new(
             self.pool.clone(),

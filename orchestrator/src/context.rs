@@ -105,6 +105,12 @@ pub trait Reads: Send + Sync {
     /// The store cannot be reached.
     async fn run_dates(&self) -> anyhow::Result<Option<RunDates>>;
 
+    /// When any run is, and why.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    async fn run_dates_of(&self, dag: &DagId, run: &RunId) -> anyhow::Result<Option<RunDates>>;
+
     /// When the last run before this one was that succeeded, by logical date.
     ///
     /// # Errors
@@ -258,6 +264,15 @@ impl Context {
     /// It cannot be read.
     pub async fn run_dates(&self) -> TaskResult<Option<RunDates>> {
         self.reads.run_dates().await
+    }
+
+    /// When another run was made and started, and why, for example that of an asset's update: Airflow's
+    /// `source_dag_run`. None if it is not there (any more).
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn run_dates_of(&self, dag: &DagId, run: &RunId) -> TaskResult<Option<RunDates>> {
+        self.reads.run_dates_of(dag, run).await
     }
 
     /// When the last run was that succeeded, of those of an earlier logical date: Airflow's

@@ -16,10 +16,12 @@ pub async fn length(conn: &mut PgConnection, run: RunKey, source: &TaskId) -> sq
                       when exists (select from task_instance
                                    where run_key = $1 and task_id = $2 and map_index >= 0 and state <> 'removed')
                       then (select count(*) from xcom
-                            where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value')
+                            where run_key = $1 and run_day = (select run_day from dag_run where run_key = $1)
+                              and task_id = $2 and map_index >= 0 and key = 'return_value')
                       else (select coalesce(items, case jsonb_typeof(value) when 'array'
                                                    then jsonb_array_length(value) end) from xcom
-                            where run_key = $1 and task_id = $2 and map_index = -1 and key = 'return_value')
+                            where run_key = $1 and run_day = (select run_day from dag_run where run_key = $1)
+                              and task_id = $2 and map_index = -1 and key = 'return_value')
                   end"#,
         run.0,
         source.as_str()

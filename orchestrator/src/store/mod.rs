@@ -139,6 +139,18 @@ pub fn is_about_data(error: &sqlx::Error) -> bool {
     }
 }
 
+/// What the database answers, if that comes in time. A host that vanishes without a word never answers, and the kernel gives
+/// up after a quarter of an hour, or not at all. What is given up here drops its connection.
+///
+/// # Errors
+/// Those of the work, or it took too long.
+pub(crate) async fn in_time<T>(patience: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {patience:?}"));
+        Err(sqlx::Error::Io(late).into())
+    })
+}
+
 /// Whether the same statement may well succeed in a moment: the connection broke, the server restarts, or two
 /// transactions were in each other's way.
 #[must_use]

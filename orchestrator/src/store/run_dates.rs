@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::{
-    ids::{RunId, RunKey},
+    ids::{DagId, RunId, RunKey},
     state::RunType,
 };
 
@@ -15,6 +15,8 @@ pub struct RunDates {
     pub run_id: RunId,
     /// Why there is one.
     pub run_type: RunType,
+    /// The instant that it is about; none if it was made without one.
+    pub logical_date: Option<DateTime<Utc>>,
     /// Before which it does not start.
     pub run_after: DateTime<Utc>,
     /// When it started.
@@ -34,10 +36,27 @@ pub struct RunDates {
 pub async fn of(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<RunDates>> {
     sqlx::query_as!(
         RunDates,
-        r#"select run_id as "run_id: RunId", run_type as "run_type: RunType", run_after, start_date, end_date,
-                  data_interval_start, data_interval_end
+        r#"select run_id as "run_id: RunId", run_type as "run_type: RunType", logical_date, run_after, start_date,
+                  end_date, data_interval_start, data_interval_end
            from dag_run where run_key = $1"#,
         run.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Those of any run; none if it is not there (any more).
+///
+/// # Errors
+/// The database is down.
+pub async fn by_id(conn: &mut PgConnection, dag: &DagId, run: &RunId) -> sqlx::Result<Option<RunDates>> {
+    sqlx::query_as!(
+        RunDates,
+        r#"select run_id as "run_id: RunId", run_type as "run_type: RunType", logical_date, run_after, start_date,
+                  end_date, data_interval_start, data_interval_end
+           from dag_run where dag_id = $1 and run_id = $2"#,
+        dag.as_str(),
+        run.as_str()
     )
     .fetch_optional(conn)
     .await
@@ -51,8 +70,8 @@ pub async fn of(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<Run
 pub async fn of_previous_success(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<RunDates>> {
     sqlx::query_as!(
         RunDates,
-        r#"select p.run_id as "run_id: RunId", p.run_type as "run_type: RunType", p.run_after, p.start_date, p.end_date,
-                  p.data_interval_start, p.data_interval_end
+        r#"select p.run_id as "run_id: RunId", p.run_type as "run_type: RunType", p.logical_date, p.run_after,
+                  p.start_date, p.end_date, p.data_interval_start, p.data_interval_end
            from dag_run r join dag_run p on p.dag_id = r.dag_id and p.logical_date < r.logical_date
            where r.run_key = $1 and p.state = 'success'
            order by p.logical_date desc limit 1"#,

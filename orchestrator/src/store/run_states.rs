@@ -27,7 +27,8 @@ pub async fn start_if_queued(
                             run_day = case when run_day < ($2 at time zone 'utc')::date
                                                 and not exists (select from task_instance t
                                                                 where t.run_key = dag_run.run_key and t.try_number > 0)
-                                                and not exists (select from xcom x where x.run_key = dag_run.run_key)
+                                                and not exists (select from xcom x where x.run_key = dag_run.run_key
+                                                                and x.run_day = dag_run.run_day)
                                            then ($2 at time zone 'utc')::date else run_day end
          where run_key = $1 and state = 'queued'",
         run.0,

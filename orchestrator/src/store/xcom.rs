@@ -1,5 +1,6 @@
-//! `xcom`: what tasks returned.
+//! `xcom`: what tasks returned. A statement names the day of the run: there is a partition for each.
 
+use chrono::NaiveDate;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -31,16 +32,18 @@ impl From<Row> for Stored {
 pub async fn return_value(
     conn: &mut PgConnection,
     run: RunKey,
+    day: NaiveDate,
     task: &TaskId,
     map_index: i32,
 ) -> sqlx::Result<Option<Stored>> {
     let row = sqlx::query_as!(
         Row,
         "select value, object, items from xcom
-         where run_key = $1 and task_id = $2 and map_index = $3 and key = 'return_value'",
+         where run_key = $1 and run_day = $4 and task_id = $2 and map_index = $3 and key = 'return_value'",
         run.0,
         task.as_str(),
-        map_index
+        map_index,
+        day
     );
     Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
@@ -50,13 +53,20 @@ pub async fn return_value(
 ///
 /// # Errors
 /// The database is down.
-pub async fn return_values(conn: &mut PgConnection, run: RunKey, task: &TaskId) -> sqlx::Result<Vec<Stored>> {
+pub async fn return_values(
+    conn: &mut PgConnection,
+    run: RunKey,
+    day: NaiveDate,
+    task: &TaskId,
+) -> sqlx::Result<Vec<Stored>> {
     let rows = sqlx::query_as!(
         Row,
         "select value, object, items from xcom
-         where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value' order by map_index",
+         where run_key = $1 and run_day = $3 and task_id = $2 and map_index >= 0 and key = 'return_value'
+         order by map_index",
         run.0,
-        task.as_str()
+        task.as_str(),
+        day
     );
     Ok(rows.fetch_all(conn).await?.into_iter().map(Stored::from).collect())
 }
@@ -68,17 +78,19 @@ pub async fn return_values(conn: &mut PgConnection, run: RunKey, task: &TaskId) 
 pub async fn nth_return_value(
     conn: &mut PgConnection,
     run: RunKey,
+    day: NaiveDate,
     task: &TaskId,
     position: i32,
 ) -> sqlx::Result<Option<Stored>> {
     let row = sqlx::query_as!(
         Row,
         "select value, object, items from xcom
-         where run_key = $1 and task_id = $2 and map_index >= 0 and key = 'return_value'
+         where run_key = $1 and run_day = $4 and task_id = $2 and map_index >= 0 and key = 'return_value'
          order by map_index limit 1 offset $3",
         run.0,
         task.as_str(),
-        i64::from(position)
+        i64::from(position),
+        day
     );
     Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
@@ -87,15 +99,22 @@ pub async fn nth_return_value(
 ///
 /// # Errors
 /// The database is down.
-pub async fn item(conn: &mut PgConnection, run: RunKey, task: &TaskId, index: i32) -> sqlx::Result<Option<Stored>> {
+pub async fn item(
+    conn: &mut PgConnection,
+    run: RunKey,
+    day: NaiveDate,
+    task: &TaskId,
+    index: i32,
+) -> sqlx::Result<Option<Stored>> {
     let row = sqlx::query_as!(
         Row,
         r#"select coalesce(value -> $3::int, 'null') as "value!", object, items from xcom
-           where run_key = $1 and task_id = $2 and map_index = -1 and key = 'return_value'
+           where run_key = $1 and run_day = $4 and task_id = $2 and map_index = -1 and key = 'return_value'
              and (object is not null or value -> $3::int is not null)"#,
         run.0,
         task.as_str(),
-        index
+        index,
+        day
     );
     Ok(row.fetch_optional(conn).await?.map(Stored::from))
 }
@@ -149,9 +168,9 @@ pub async fn keep(conn: &mut PgConnection, kept: &[Kept<'_>]) -> sqlx::Result<()
 pub async fn delete(conn: &mut PgConnection, instances: &[InstanceKey]) -> sqlx::Result<()> {
     let instances: Vec<_> = instances.iter().map(|instance| instance.0).collect();
     sqlx::query!(
-        "delete from xcom x using task_instance t
-         where t.instance_key = any($1) and x.run_key = t.run_key and x.task_id = t.task_id
-           and x.map_index = t.map_index",
+        "delete from xcom x using task_instance t, dag_run r
+         where t.instance_key = any($1) and r.run_key = t.run_key and x.run_day = r.run_day
+           and x.run_key = t.run_key and x.task_id = t.task_id and x.map_index = t.map_index",
         &instances
     )
     .execute(conn)

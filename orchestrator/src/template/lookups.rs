@@ -8,7 +8,7 @@ use std::{
 
 use minijinja::Value;
 
-use crate::ids::TaskId;
+use crate::ids::{DagId, RunId, TaskId};
 
 /// Something that a try must ask for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Lookup {
     PreviousSuccess,
     /// The updates of assets that made the run.
     AssetEvents,
+    /// When the run is that made one of these updates, and why.
+    SourceRun(DagId, RunId),
 }
 
 impl fmt::Display for Lookup {
@@ -34,6 +36,7 @@ impl fmt::Display for Lookup {
             Self::Run => out.write_str("run"),
             Self::PreviousSuccess => out.write_str("run before it"),
             Self::AssetEvents => out.write_str("update of an asset"),
+            Self::SourceRun(dag, run) => write!(out, "run {run} of the dag {dag} (any more)"),
         }
     }
 }

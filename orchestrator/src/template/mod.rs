@@ -53,7 +53,7 @@ pub(crate) async fn render(context: &Context, source: &str) -> TaskResult<String
             return rendered.map_err(|error| explain(&error, &lookups));
         }
         for lookup in wanted {
-            let found = fetch(context, &lookup).await?;
+            let found = fetch(context, &lookup, &lookups).await?;
             lookups.put(lookup, found);
         }
     }
@@ -65,7 +65,7 @@ fn explain(error: &minijinja::Error, lookups: &Lookups) -> anyhow::Error {
     anyhow!("a template cannot be rendered: {error}{missing}")
 }
 
-async fn fetch(context: &Context, lookup: &Lookup) -> TaskResult<Option<Value>> {
+async fn fetch(context: &Context, lookup: &Lookup, lookups: &Arc<Lookups>) -> TaskResult<Option<Value>> {
     Ok(match lookup {
         Lookup::Variable(key) => context.find_variable(key).await?.map(Value::from),
         Lookup::Connection(id) => context.find_connection(id).await?.map(|found| scope::connection(&found)),
@@ -75,7 +75,8 @@ async fn fetch(context: &Context, lookup: &Lookup) -> TaskResult<Option<Value>> 
         Lookup::PreviousSuccess => {
             Some(context.previous_success().await?.map_or(Value::from(()), |dates| scope::dates(&dates)))
         }
-        Lookup::AssetEvents => Some(scope::asset_events(context.asset_events().await?)),
+        Lookup::AssetEvents => Some(scope::asset_events(context.asset_events().await?, lookups)),
+        Lookup::SourceRun(dag, run) => context.run_dates_of(dag, run).await?.map(|dates| scope::dates(&dates)),
     })
 }
 

@@ -237,11 +237,13 @@ pub(super) fn json(value: impl Serialize) -> Value {
     Value::from(Serde(value))
 }
 
-/// When a run was, by the names of Airflow's `dag_run`.
+/// When a run was, and why, by the names of Airflow's `dag_run`.
 pub(super) fn dates(run: &RunDates) -> Value {
     let time = |instant: Option<DateTime<Utc>>| instant.map_or(Value::from(()), Time::value);
     Value::from_pairs([
         ("run_type", Value::from(run.run_type.as_str())),
+        ("run_id", Value::from(run.run_id.as_str())),
+        ("logical_date", time(run.logical_date)),
         ("run_after", Time::value(run.run_after)),
         ("start_date", time(run.start_date)),
         ("end_date", time(run.end_date)),
@@ -251,20 +253,40 @@ pub(super) fn dates(run: &RunDates) -> Value {
 }
 
 /// The updates of each asset, in their order.
-pub(super) fn asset_events(events: Vec<AssetEvent>) -> Value {
+pub(super) fn asset_events(events: Vec<AssetEvent>, lookups: &Arc<Lookups>) -> Value {
     let mut by_asset: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for event in events {
-        let of = by_asset.entry(event.asset).or_default();
-        of.push(Value::from_pairs([
-            ("timestamp", Time::value(event.happened_at)),
-            ("extra", json(&event.extra)),
-            ("source_dag_id", Value::from(event.source_dag_id.as_ref().map(DagId::as_str))),
-            ("source_run_id", Value::from(event.source_run_id.as_ref().map(RunId::as_str))),
-            ("source_task_id", Value::from(event.source_task_id.as_ref().map(TaskId::as_str))),
-            ("source_map_index", Value::from(event.source_map_index)),
-        ]));
+        let of = by_asset.entry(event.asset.clone()).or_default();
+        of.push(Value::from_object(Update { event, lookups: Arc::clone(lookups) }));
     }
     Value::from_pairs(by_asset.into_iter().map(|(asset, events)| (asset, Value::from(events))))
+}
+
+/// An update of an asset: Airflow's `AssetEvent`.
+#[derive(Debug)]
+struct Update {
+    event: AssetEvent,
+    lookups: Arc<Lookups>,
+}
+
+impl Object for Update {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let event = &self.event;
+        match key.as_str()? {
+            "timestamp" => Some(Time::value(event.happened_at)),
+            "extra" => Some(json(&event.extra)),
+            "source_dag_id" => Some(Value::from(event.source_dag_id.as_ref().map(DagId::as_str))),
+            "source_run_id" => Some(Value::from(event.source_run_id.as_ref().map(RunId::as_str))),
+            "source_task_id" => Some(Value::from(event.source_task_id.as_ref().map(TaskId::as_str))),
+            "source_map_index" => Some(Value::from(event.source_map_index)),
+            "source_dag_run" => match (&event.source_dag_id, &event.source_run_id) {
+                (Some(dag), Some(run)) => self.lookups.get(Lookup::SourceRun(dag.clone(), run.clone())),
+                // Something outside updated it.
+                _ => Some(Value::from(())),
+            },
+            _ => None,
+        }
+    }
 }
 
 /// A connection by the names of its fields; `extra_dejson` is what else it has.

@@ -42,7 +42,7 @@ impl Reads for Shelf {
             event_id,
             asset: asset.to_owned(),
             source_dag_id: Some("extract".into()),
-            source_run_id: None,
+            source_run_id: (event_id > 1).then(|| RunId::from(format!("slot__{event_id}"))),
             source_task_id: None,
             source_map_index: None,
             extra: json!({ "rows": event_id }),
@@ -55,12 +55,18 @@ impl Reads for Shelf {
         Ok(Some(RunDates {
             run_id: RunId::from("manual__1"),
             run_type: RunType::Manual,
+            logical_date: at("2024-02-29T03:04:05Z"),
             run_after: at("2024-02-29T00:00:00Z").unwrap_or_default(),
             start_date: at("2024-02-29T00:00:01Z"),
             end_date: None,
             data_interval_start: at("2024-02-28T00:00:00Z").filter(|_| !self.0.contains_key("about_no_time")),
             data_interval_end: at("2024-02-29T00:00:00Z").filter(|_| !self.0.contains_key("about_no_time")),
         }))
+    }
+
+    async fn run_dates_of(&self, dag: &DagId, run: &RunId) -> anyhow::Result<Option<RunDates>> {
+        let is_there = (dag.as_str(), run.as_str()) == ("extract", "slot__2");
+        Ok(self.run_dates().await?.filter(|_| is_there))
     }
 
     async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {
@@ -138,6 +144,12 @@ async fn airflows_variables_filters_and_macros_mean_the_same_here() {
             "{% for asset, events in triggering_asset_events.items() %}{{ asset }}: {{ events[-1].extra.rows }} of {{ events | length }}, {% endfor %}",
             "orders: 3 of 2, views: 2 of 1, ",
         ),
+        // Airflow's own example, but for the asset.
+        (
+            "{{ (triggering_asset_events.values() | last | first).source_dag_run.data_interval_start | ds }}",
+            "2024-02-28",
+        ),
+        ("{{ triggering_asset_events.orders[0].source_dag_run is none }}", "True"),
         ("{{ macros.ds_format(ds, '%Y-%m-%d', '%z') }}", "+0000"),
         ("{{ macros.ds_add(ds, -1) }} {{ macros.ds_format(ds, '%Y-%m-%d', '%m/%d/%y') }}", "2024-02-28 02/29/24"),
         ("{{ dag.dag_id }}.{{ task.task_id }} {{ run_id }} {{ ti.try_number }}", "shop.load manual__1 2"),
@@ -189,6 +201,10 @@ async fn what_is_not_there_is_told_by_name() {
         ("{{ conn.nowhere.host }}", "there is no connection nowhere"),
         ("{{ var.json.broken.rows }}", "the variable broken"),
         ("{{ ti.xcom_pull('list', key='other') }}", "tasks have one result"),
+        (
+            "{{ triggering_asset_events.orders[1].source_dag_run.run_type }}",
+            "there is no run slot__3 of the dag extract (any more)",
+        ),
         ("{{ macros.ds_add('yesterday', 1) }}", "\"yesterday\" is not a %Y-%m-%d"),
         ("{{ macros.ds_add('2024-01-01', 999999999999) }}", "the date is out of range"),
         ("{{ ", "syntax error"),

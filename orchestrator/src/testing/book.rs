@@ -13,7 +13,7 @@ use crate::{
     context::Reads,
     dag::{Graph, Mapped, Over},
     engine::{At, Lengths, Steps, advance},
-    ids::{DagId, Node, TaskId},
+    ids::{DagId, Node, RunId, TaskId},
     lookup::{self, Connection},
     readiness::Counts,
     state::{RunState, TaskState},
@@ -185,6 +185,10 @@ impl Reads for ReadsBook {
 
     async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
         Ok(Some(self.dates.clone()))
+    }
+
+    async fn run_dates_of(&self, _: &DagId, _: &RunId) -> anyhow::Result<Option<RunDates>> {
+        Ok(None)
     }
 
     async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {

@@ -92,6 +92,7 @@ fn dates_of(at: DateTime<Utc>) -> RunDates {
     RunDates {
         run_id: RunId::from(format!("test__{}", at.to_rfc3339())),
         run_type: RunType::Manual,
+        logical_date: Some(at),
         run_after: at,
         start_date: Some(Utc::now()),
         end_date: None,

@@ -73,11 +73,16 @@ pub(super) async fn run(setting: &Setting, claim: &Claim, sink: &LogSink) -> End
         let missing = format!("this binary has no task {} in the dag {}", claim.task_id, claim.dag_id);
         return Err(anyhow::anyhow!(missing).into());
     };
-    let body = body(context(setting, claim));
-    match task_log::scope(sink.clone(), AssertUnwindSafe(body).catch_unwind()).await {
-        Ok(result) => Ok(result?),
-        Err(panic) => Err(Failure::Panicked(panic_message(&*panic))),
-    }
+    let context = context(setting, claim);
+    // Made where it is polled: a closure may panic before it has made its future.
+    let body = async { Ok(body(context).await?) };
+    task_log::scope(sink.clone(), caught(body)).await
+}
+
+/// A panic on the way, also of what is dropped there, is a failure.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let panicked = |panic: Box<dyn Any + Send>| Err(Failure::Panicked(panic_message(&*panic)));
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 fn context(setting: &Setting, claim: &Claim) -> Context {
@@ -98,6 +103,7 @@ fn context(setting: &Setting, claim: &Claim) -> Context {
     let reads = ReadsPostgres {
         pool: setting.pool.clone(),
         run: claim.run_key,
+        day: claim.run_day,
         node: claim.node,
         map_index: claim.map_index,
         graph,

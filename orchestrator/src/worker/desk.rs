@@ -184,7 +184,8 @@ impl Desk<'_> {
         };
         let queues = &self.worker.settings.queues;
         let claimant = Claimant { worker: self.id, abilities: &self.abilities, queues, free };
-        let settled = settle(&mut conn, &self.worker.graphs, batch, Some(claimant)).await?;
+        let settling = settle(&mut conn, &self.worker.graphs, batch, Some(claimant));
+        let settled = store::in_time(self.worker.settings.patience, settling).await?;
         self.conn = Some(conn);
         Ok(settled)
     }

@@ -40,7 +40,8 @@ pub async fn execute(attempt: Attempt, claim: Claim, sink: LogSink) -> Outcome {
     let spec = spec(&attempt, &claim);
     let began = Instant::now();
     let mut process = None;
-    let end = watch(&attempt, &spec, run(&attempt, &claim, &spec, &sink, &mut process)).await;
+    // What a body that is stopped leaves behind may panic when it is dropped.
+    let end = body::caught(watch(&attempt, &spec, run(&attempt, &claim, &spec, &sink, &mut process))).await;
     // Before the end is told: nothing of this try goes on beside the next one.
     if let Some(process) = process {
         process.stop(&sink).await;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub keys: Keys,
     /// How long it waits for its tasks when it is to stop; what still runs then is handed back.
     pub drain: Duration,
+    /// How long the database may take to answer a settle; then its connection is taken for dead.
+    pub patience: Duration,
     /// How a body gets a process of its own; without it, tasks with isolation fail.
     pub body_process: Option<BodyProcess>,
     /// Where results go that are too big for the database; without it, they fail their tries.
@@ -72,6 +74,7 @@ impl Default for Settings {
             lease: Lease::default(),
             keys: Keys::default(),
             drain: Duration::from_secs(30),
+            patience: Duration::from_secs(60),
             body_process: None,
             overflow: None,
             figures: Figures::default(),

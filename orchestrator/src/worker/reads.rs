@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
 
 use crate::{
     context::Reads,
     dag::{Graph, Mapped, Over},
-    ids::{DagId, Node, RunKey, TaskId},
+    ids::{DagId, Node, RunId, RunKey, TaskId},
     lookup::{self, Connection},
     overflow::{Overflow, Stored},
     secrets::Keys,
@@ -30,6 +30,8 @@ use crate::{
 pub(super) struct ReadsPostgres {
     pub(super) pool: PgPool,
     pub(super) run: RunKey,
+    /// The day of its history.
+    pub(super) day: NaiveDate,
     /// Who reads.
     pub(super) node: Node,
     pub(super) map_index: i32,
@@ -51,29 +53,42 @@ enum Wanted<'t> {
     Nth(&'t TaskId),
 }
 
-/// How long to wait when the database is away while a task wants its input.
+/// How long to wait when the database is away while a task wants to know something.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
+/// A database that is away is no fault of the task: it waits, until it has the answer or is stopped.
+macro_rules! patiently {
+    ($reads:ident, |$conn:ident| $read:expr) => {
+        loop {
+            let answer: anyhow::Result<_> = async {
+                let $conn = &mut *$reads.pool.acquire().await?;
+                let answer = $read.await?;
+                Ok(answer)
+            }
+            .await;
+            match answer {
+                Err(error) if error.downcast_ref().is_some_and(store::is_transient) => {
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+                answer => break answer,
+            }
+        }
+    };
+}
+
 impl ReadsPostgres {
-    async fn read(&self, wanted: &Wanted<'_>) -> sqlx::Result<Vec<Stored>> {
-        let conn = &mut *self.pool.acquire().await?;
+    async fn read(&self, conn: &mut PgConnection, wanted: &Wanted<'_>) -> sqlx::Result<Vec<Stored>> {
         let found = match wanted {
-            Wanted::One(task, map_index) => xcom::return_value(conn, self.run, task, *map_index).await?,
-            Wanted::All(task) => return xcom::return_values(conn, self.run, task).await,
-            Wanted::Item(task) => xcom::item(conn, self.run, task, self.map_index).await?,
-            Wanted::Nth(task) => xcom::nth_return_value(conn, self.run, task, self.map_index).await?,
+            Wanted::One(task, map_index) => xcom::return_value(conn, self.run, self.day, task, *map_index).await?,
+            Wanted::All(task) => return xcom::return_values(conn, self.run, self.day, task).await,
+            Wanted::Item(task) => xcom::item(conn, self.run, self.day, task, self.map_index).await?,
+            Wanted::Nth(task) => xcom::nth_return_value(conn, self.run, self.day, task, self.map_index).await?,
         };
         Ok(found.into_iter().collect())
     }
 
-    /// A database that is away is no fault of the task: it waits, until it has the value or is stopped.
     async fn wait_for(&self, wanted: Wanted<'_>) -> anyhow::Result<Option<Value>> {
-        let found = loop {
-            match self.read(&wanted).await {
-                Err(error) if store::is_transient(&error) => tokio::time::sleep(READ_AGAIN).await,
-                result => break result?,
-            }
-        };
+        let found = patiently!(self, |conn| self.read(conn, &wanted))?;
         let mut values = Vec::with_capacity(found.len());
         for result in found {
             values.push(match (result, &wanted) {
@@ -141,34 +156,38 @@ impl Reads for ReadsPostgres {
     }
 
     async fn variable(&self, key: &str) -> anyhow::Result<Option<String>> {
-        lookup::variable(&mut *self.pool.acquire().await?, &self.keys, key).await
+        patiently!(self, |conn| lookup::variable(conn, &self.keys, key))
     }
 
     async fn asset_events(&self) -> anyhow::Result<Vec<AssetEvent>> {
-        Ok(assets::events_of_run(&mut *self.pool.acquire().await?, self.run).await?)
+        patiently!(self, |conn| assets::events_of_run(conn, self.run))
     }
 
     async fn run_dates(&self) -> anyhow::Result<Option<RunDates>> {
-        Ok(run_dates::of(&mut *self.pool.acquire().await?, self.run).await?)
+        patiently!(self, |conn| run_dates::of(conn, self.run))
+    }
+
+    async fn run_dates_of(&self, dag: &DagId, run: &RunId) -> anyhow::Result<Option<RunDates>> {
+        patiently!(self, |conn| run_dates::by_id(conn, dag, run))
     }
 
     async fn previous_success(&self) -> anyhow::Result<Option<RunDates>> {
-        Ok(run_dates::of_previous_success(&mut *self.pool.acquire().await?, self.run).await?)
+        patiently!(self, |conn| run_dates::of_previous_success(conn, self.run))
     }
 
     async fn signal(&self, key: &str) -> anyhow::Result<Option<Value>> {
-        Ok(signals::get(&mut *self.pool.acquire().await?, key).await?)
+        patiently!(self, |conn| signals::get(conn, key))
     }
 
     async fn states(&self, dag: &DagId, task: &TaskId, date: DateTime<Utc>) -> anyhow::Result<Vec<TaskState>> {
-        Ok(rechecks::states_at(&mut *self.pool.acquire().await?, dag, task, date).await?)
+        patiently!(self, |conn| rechecks::states_at(conn, dag, task, date))
     }
 
     async fn run_state(&self, dag: &DagId, date: DateTime<Utc>) -> anyhow::Result<Option<RunState>> {
-        Ok(runs::state_at(&mut *self.pool.acquire().await?, dag, date).await?)
+        patiently!(self, |conn| runs::state_at(conn, dag, date))
     }
 
     async fn connection(&self, conn_id: &str) -> anyhow::Result<Option<Connection>> {
-        lookup::connection(&mut *self.pool.acquire().await?, &self.keys, conn_id).await
+        patiently!(self, |conn| lookup::connection(conn, &self.keys, conn_id))
     }
 }

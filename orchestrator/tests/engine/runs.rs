@@ -113,6 +113,32 @@ async fn a_task_is_tried_again_until_it_succeeds_or_must_not_be(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_panic_where_no_body_runs_is_a_failed_try_too(pool: PgPool) {
+    struct Fragile;
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("it broke");
+        }
+    }
+    let dag = Dag::new("d");
+    dag.task("at_once", |_: Context| -> std::future::Ready<TaskResult<()>> { panic!("no body yet") });
+    dag.task("stopped", async |_: Context| {
+        let _fragile = Fragile;
+        std::future::pending::<TaskResult<()>>().await
+    })
+    .execution_timeout(Duration::from_millis(20));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    assert_eq!(world.finished("d", &run).await, RunState::Failed);
+    let failed = |cause: &str| [(TaskState::Failed, Some(cause.to_owned()))];
+    assert_eq!(world.tries("d", &run, "at_once").await, failed("the task panicked: no body yet"));
+    assert_eq!(world.tries("d", &run, "stopped").await, failed("the task panicked: it broke"));
+    worker.stop().await;
+    world.assert_counts().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_skip_runs_downstream_and_the_run_succeeds(pool: PgPool) {
     let dag = Dag::new("d");
     let skips = dag.task("skips", async |_: Context| -> TaskResult<()> { Err(Skip("nothing new".into()).into()) });
