@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -120,6 +121,20 @@ impl Heard {
     }
 }
 
+/// The database's clock beside this machine's, which never jumps. A lease is an interval of the former: when that was set
+/// forward, all leases are over at once, and nobody is lost.
+#[derive(Debug, Default)]
+pub struct Clock(Option<(DateTime<Utc>, Instant)>);
+
+impl Clock {
+    /// Looks at it; says whether it has jumped since the last look, by so much that it matters to a lease.
+    pub fn has_jumped(&mut self, lease: Lease, now: DateTime<Utc>, here: Instant) -> bool {
+        let Some((then, then_here)) = self.0.replace((now, here)) else { return false };
+        let (went, passed) = ((now - then).as_seconds_f64(), (here - then_here).as_secs_f64());
+        (went - passed).abs() > lease.gap().as_secs_f64()
+    }
+}
+
 /// Keeps a scheduler or web process registered until `stop`; registers anew when it was marked lost. (A worker does
 /// this itself, because it holds claims.)
 pub async fn stay_registered(
@@ -174,6 +189,32 @@ pub fn hostname() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_jumps_and_one_that_goes_late_does_not() {
+        let lease = Lease::of(Duration::from_secs(12));
+        let mut clock = Clock::default();
+        let (mut now, mut here) = (DateTime::<Utc>::UNIX_EPOCH, Instant::now());
+        let mut look = |went: i64, passed: u64| {
+            now += chrono::TimeDelta::seconds(went);
+            here += Duration::from_secs(passed);
+            clock.has_jumped(lease, now, here)
+        };
+        for (went, passed, has_jumped) in [
+            (0, 0, false),
+            (1, 1, false),
+            // Both stood still, or nobody looked.
+            (900, 900, false),
+            (3, 1, false),
+            (16, 1, true),
+            (1, 1, false),
+            (-15, 1, true),
+            // This machine slept, and its clock with it.
+            (300, 1, true),
+        ] {
+            assert_eq!(look(went, passed), has_jumped, "{went} s in {passed} s");
+        }
+    }
 
     #[test]
     fn a_standstill_ends_what_lasted() {

@@ -62,7 +62,6 @@ struct Walker {
     task_gate: Option<Gate>,
     pool: Gate,
     pool_slots: i32,
-    queue: String,
     /// Whether it stood in line before this transaction.
     was_in_line: bool,
 }
@@ -73,7 +72,7 @@ struct Walker {
 /// The database is down.
 pub(super) async fn admit(conn: &mut PgConnection, runs: &Runs, agenda: Agenda) -> anyhow::Result<i64> {
     let Agenda { ready, runs: counts, ended, freed, lines, .. } = agenda;
-    let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new(), queues: BTreeSet::new() };
+    let mut walk = Walk { runs, freed, lines, moves: Vec::new(), deltas: Vec::new() };
     let mut walkers = Vec::new();
     for (run, counts) in &counts {
         let ready = ready.iter().filter(|place| place.run_key == *run).copied();
@@ -103,7 +102,6 @@ struct Walk<'r> {
     lines: Option<Lines>,
     moves: Vec<Move>,
     deltas: Vec<(RunKey, RunDelta)>,
-    queues: BTreeSet<String>,
 }
 
 impl Walk<'_> {
@@ -219,27 +217,21 @@ impl Walk<'_> {
     }
 
     fn stay(&mut self, walkers: Vec<Walker>, gate: &Gate) {
-        self.moves.extend(walkers.into_iter().map(|walker| {
-            self.queues.insert(walker.queue);
-            Move { place: walker.place, waits_for: Some(gate.clone()) }
-        }));
+        let waits_for = |walker: Walker| Move { place: walker.place, waits_for: Some(gate.clone()) };
+        self.moves.extend(walkers.into_iter().map(waits_for));
     }
 
     async fn carry_out(mut self, conn: &mut PgConnection) -> anyhow::Result<i64> {
         if self.moves.is_empty() && self.deltas.is_empty() {
             return Ok(0);
         }
-        let queues: Vec<_> = self.queues.iter().cloned().collect();
         // Tickets are given in this order: who got further comes first.
         self.moves.sort_by_key(|to| to.waits_for.as_ref().map_or(0, Gate::distance));
-        Ok(admission::advance(conn, &self.moves, &self.deltas, &queues).await?)
+        Ok(admission::advance(conn, &self.moves, &self.deltas).await?)
     }
 
     fn finish(&mut self, walkers: Vec<Walker>) {
-        self.moves.extend(walkers.into_iter().map(|walker| {
-            self.queues.insert(walker.queue);
-            Move { place: walker.place, waits_for: None }
-        }));
+        self.moves.extend(walkers.into_iter().map(|walker| Move { place: walker.place, waits_for: None }));
     }
 }
 
@@ -282,7 +274,6 @@ fn walker_in_line(waiting: InLine) -> Walker {
         task_gate: None,
         pool: Gate::pool(&waiting.pool),
         pool_slots: waiting.pool_slots,
-        queue: waiting.queue,
         was_in_line: true,
     }
 }
@@ -295,7 +286,6 @@ fn walker(graph: &Graph, place: Place) -> Option<Walker> {
         task_gate: Gate::task(graph.dag_id(), task),
         pool: Gate::pool(&task.pool),
         pool_slots: task.pool_slots,
-        queue: task.queue.clone(),
         was_in_line: false,
     })
 }

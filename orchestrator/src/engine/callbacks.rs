@@ -24,7 +24,9 @@ pub(super) async fn about_tasks(
     outcomes: &[Outcome],
     recorded: &Recorded,
 ) -> anyhow::Result<()> {
-    let ended: HashMap<_, _> = recorded.ended.iter().map(|ended| (ended.instance_key, ended.state)).collect();
+    // What was cleared while it ran has not failed.
+    let ended = recorded.ended.iter().filter(|ended| ended.before == TaskState::Running);
+    let ended: HashMap<_, _> = ended.map(|ended| (ended.instance_key, ended.state)).collect();
     let mut happened = Vec::new();
     for outcome in outcomes {
         let graph = runs.graph(outcome.run_key)?;

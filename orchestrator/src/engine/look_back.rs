@@ -40,6 +40,12 @@ pub(super) async fn hold_back(conn: &mut PgConnection, runs: &Runs, ready: &mut 
     Ok(())
 }
 
+/// Whether a task of the next run may wait for this one.
+pub(super) fn is_owed(graph: &Graph, node: Node) -> bool {
+    let upstream = graph.upstream(node);
+    past(graph, node) != Past::Ignored || upstream.iter().any(|before| past(graph, *before) == Past::WithDownstream)
+}
+
 fn past(graph: &Graph, node: Node) -> Past {
     graph.task(node).map(|task| task.past).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use super::{
     graphs::Graphs,
     held::{Runs, hold},
     hop::hops,
-    look_back::hold_back,
+    look_back::{hold_back, is_owed},
     move_on::{cascade, decides_by_counts, finish, write_rechecks},
     outcome::Outcome,
 };
@@ -96,7 +96,7 @@ pub async fn settle(
         }
     }
     settled.finished = finish(&mut tx, &runs, &drained).await?;
-    let changed: BTreeSet<_> = recorded.runs.iter().map(|counts| counts.run_key).collect();
+    let changed = owed(&runs, &recorded)?.union(&agenda.skipped_in).copied().collect();
     settled.rechecks = write_rechecks(&mut tx, &runs, &changed, &settled.finished).await? + waiting as usize;
     hold_back(&mut tx, &runs, &mut agenda.ready).await?;
     let queued = admit(&mut tx, &runs, agenda).await?;
@@ -163,6 +163,17 @@ fn agenda(runs: &Runs, recorded: &Recorded) -> anyhow::Result<Agenda> {
 fn stale(outcomes: Vec<Outcome>, recorded: &Recorded) -> Vec<Outcome> {
     let ended: std::collections::HashSet<_> = recorded.ended.iter().map(|ended| ended.instance_key).collect();
     outcomes.into_iter().filter(|outcome| !ended.contains(&outcome.instance)).collect()
+}
+
+/// The runs in which something ended well for which a task of the next one may wait.
+fn owed(runs: &Runs, recorded: &Recorded) -> anyhow::Result<BTreeSet<RunKey>> {
+    let mut owed = BTreeSet::new();
+    for ended in recorded.ended.iter().filter(|ended| matches!(ended.state, TaskState::Success | TaskState::Skipped)) {
+        if is_owed(runs.graph(ended.run_key)?, ended.node) {
+            owed.insert(ended.run_key);
+        }
+    }
+    Ok(owed)
 }
 
 /// What decides over trigger rules: the choices of branches, and the first failure of a run that is to fail fast.

@@ -45,7 +45,7 @@ async fn recount_slots(conn: &mut PgConnection) -> anyhow::Result<()> {
 
 async fn look_again(conn: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow::Result<()> {
     let mut tx = conn.begin().await?;
-    if let Some(run) = run_locks::lock_waiting(&mut tx, run).await? {
+    if let Some(run) = run_locks::lock_soon(&mut tx, run).await? {
         let settled = move_on(&mut tx, graphs, &[run], Freed::default()).await?;
         if settled.queued > 0 || !settled.finished.is_empty() {
             tracing::warn!(run = %run.run_key, queued = settled.queued, "nothing had told it to go on");

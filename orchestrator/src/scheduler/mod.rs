@@ -36,6 +36,9 @@ use crate::{
 /// How long to wait after a pass that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// How long one pass may take; what it has done by then is done.
+const PASS_PATIENCE: Duration = Duration::from_secs(300);
+
 /// Makes runs when they are due, starts them when they may, repeats what failed, and rescues what was lost.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
@@ -120,7 +123,7 @@ impl Scheduler {
         let mut registered = false;
         let mut rounds = Rounds::default();
         while !stop.is_cancelled() {
-            let pause = match self.pass(&mut registered, &mut rounds).await {
+            let pause = match store::in_time(PASS_PATIENCE, self.pass(&mut registered, &mut rounds)).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "scheduler pass failed; trying again");

@@ -25,33 +25,39 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs) -> anyhow
         last = recheck_id;
         // It stays written down (a newer binary may have made a graph that this one cannot read), and must keep neither
         // what was written after it nor the other duties from being done.
-        if let Err(error) = recheck(&mut tx, graphs, run).await {
-            tracing::error!(%run, error = format!("{error:#}"), "cannot look at the runs after it");
-            tx.rollback().await?;
-            continue;
+        match recheck(&mut tx, graphs, run).await {
+            Ok(true) => {
+                tx.commit().await?;
+                rechecked += 1;
+            }
+            Ok(false) => tx.rollback().await?,
+            Err(error) => {
+                tracing::error!(%run, error = format!("{error:#}"), "cannot look at the runs after it");
+                tx.rollback().await?;
+            }
         }
-        tx.commit().await?;
-        rechecked += 1;
     }
     Ok(rechecked)
 }
 
-async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow::Result<()> {
+/// False if somebody holds one of the runs after it: the next pass looks again.
+async fn recheck(tx: &mut PgConnection, graphs: &Graphs, run: RunKey) -> anyhow::Result<bool> {
     // Retention may have deleted it.
-    let Some(cause) = rechecks::cause(tx, run).await? else { return Ok(()) };
+    let Some(cause) = rechecks::cause(tx, run).await? else { return Ok(true) };
     // A paused DAG's runs are looked at when it goes on.
     if cause.state == RunState::Failed && pause_if_too_many_failed(tx, graphs, &cause.dag_id).await? {
-        return Ok(());
+        return Ok(true);
     }
-    let Some(after) = cause.logical_date else { return Ok(()) };
+    let Some(after) = cause.logical_date else { return Ok(true) };
     let mut keys = rechecks::next_active(tx, &cause.dag_id, after, NEXT).await?;
     keys.sort_unstable();
     let mut next = Vec::new();
     for run in keys {
-        next.extend(run_locks::lock_waiting(tx, run).await?);
+        let Some(locked) = run_locks::lock_soon(tx, run).await? else { return Ok(false) };
+        next.push(locked);
     }
     move_on(tx, graphs, &next, Freed::default()).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Says whether it is paused now.

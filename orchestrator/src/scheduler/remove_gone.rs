@@ -16,7 +16,7 @@ use crate::{
     ids::{Node, RunKey},
     state::{RunState, TaskState},
     store::{
-        self, nodes,
+        self, assets, nodes,
         overrides::{self, Chosen, Verdict},
         processes, run_locks, runs,
     },
@@ -41,6 +41,9 @@ pub async fn remove_gone(conn: &mut PgConnection, registry: &Registry, graphs: &
     }
     let others_since = store::now(conn).await? - OTHERS_MAY_COME_BACK;
     let is_alone = processes::all_have_been_of(conn, &registry.fingerprint(), others_since).await?;
+    if is_alone {
+        assets::forget_gone(conn, &registry.dag_ids()).await?;
+    }
     let mut removed = 0;
     for older in runs::older_versions(conn, &registry.dag_ids()).await? {
         let definition = registry.get(&older.dag_id);
@@ -80,7 +83,7 @@ async fn end_without_worker(
     end: TaskState,
 ) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await?.filter(|run| run.state == RunState::Running) else {
+    let Some(locked) = run_locks::lock_soon(&mut tx, run).await?.filter(|run| run.state == RunState::Running) else {
         return Ok(0);
     };
     let mut instances = overrides::lock_of_run(&mut tx, run).await?;

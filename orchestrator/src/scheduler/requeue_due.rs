@@ -27,7 +27,7 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: Date
 /// Under the run's lock: a sibling that ends at this moment must find what is due waiting.
 async fn requeue(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let mut tx = conn.begin().await?;
-    let locked = run_locks::lock_waiting(&mut tx, run).await?;
+    let locked = run_locks::lock_soon(&mut tx, run).await?;
     let Some(run) = locked.filter(|run| run.state == RunState::Running) else { return Ok(0) };
     let due = repeat_due(&mut tx, graphs, run, now).await?;
     tx.commit().await?;

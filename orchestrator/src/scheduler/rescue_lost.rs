@@ -1,13 +1,16 @@
 //! Duty: take the tasks of workers that are gone, to their next try or to failure, with the cause in their log. It goes on
 //! beside the others: neither a pass that takes long nor one that fails every time may keep a killed worker's tasks waiting.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{Ending, Graphs, Outcome, settle},
-    process::{Lease, Steadiness},
+    process::{Clock, Lease, Steadiness},
     retry::{self, FailedTry, delay_before_next_try},
     store::{
         self, logs, processes,
@@ -19,6 +22,9 @@ use crate::{
 
 /// Attempts in one pass; the rest is the next pass's.
 const BATCH: i64 = 500;
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What it needs.
 pub(super) struct Rescue {
@@ -32,8 +38,9 @@ pub(super) struct Rescue {
 impl Rescue {
     /// Rescues until `stop`.
     pub(super) async fn run(self, stop: &CancellationToken) {
+        let mut clock = Clock::default();
         while !stop.is_cancelled() {
-            match self.look().await {
+            match store::in_time(PATIENCE, self.look(&mut clock)).await {
                 Ok(0) => {}
                 Ok(_) => self.wake.everybody(),
                 Err(error) => {
@@ -50,11 +57,16 @@ impl Rescue {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<u64> {
+    async fn look(&self, clock: &mut Clock) -> anyhow::Result<u64> {
         let mut conn = self.pool.acquire().await?;
-        // After a time in which nobody could renew a lease, everybody first gets the time to do so.
+        let now = store::now(&mut conn).await?;
+        // After a time in which nobody could renew a lease, everybody first gets the time to do so; also when the
+        // database's clock was set, and leases are over of which nothing has passed.
+        if clock.has_jumped(self.lease, now, Instant::now()) {
+            tracing::warn!("the clock of the database has jumped: nobody is lost for that");
+            self.steadiness.interrupt();
+        }
         if self.steadiness.has_lasted(self.lease) {
-            let now = store::now(&mut conn).await?;
             mark_lost(&mut conn, now).await?;
         }
         run_once(&mut conn, &self.graphs).await

@@ -31,7 +31,7 @@ pub(super) async fn run_once(conn: &mut PgConnection, graphs: &Graphs, now: Date
 
 async fn time_out(conn: &mut PgConnection, graphs: &Graphs, run: RunKey, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let mut tx = conn.begin().await?;
-    let Some(locked) = run_locks::lock_waiting(&mut tx, run).await? else { return Ok(false) };
+    let Some(locked) = run_locks::lock_soon(&mut tx, run).await? else { return Ok(false) };
     // It may have ended, or been cleared and started anew, while we waited.
     if !run_states::timed_out_now(&mut tx, run, now).await? {
         return Ok(false);

@@ -32,8 +32,6 @@ pub struct InLine {
     pub pool: String,
     /// How many slots of the pool it takes.
     pub pool_slots: i32,
-    /// Its worker queue.
-    pub queue: String,
 }
 
 /// The first that stand in line at a gate and take no more than so many slots of their pool, and locks them; what somebody else holds is left out.
@@ -42,7 +40,7 @@ pub struct InLine {
 /// The database is down.
 pub async fn line(conn: &mut PgConnection, gate: &Gate, pool_slots_max: i32, limit: i64) -> sqlx::Result<Vec<InLine>> {
     let rows = sqlx::query!(
-        r#"select run_key as "run_key: RunKey", node as "node: Node", map_index, priority, pool, pool_slots, queue
+        r#"select run_key as "run_key: RunKey", node as "node: Node", map_index, priority, pool, pool_slots
            from task_instance
            where state = 'scheduled' and waits_for <> 'run' and waits_for = $1 and pool_slots <= $3
            order by priority desc, ticket limit $2
@@ -60,7 +58,6 @@ pub async fn line(conn: &mut PgConnection, gate: &Gate, pool_slots_max: i32, lim
             priority: row.priority,
             pool: row.pool,
             pool_slots: row.pool_slots,
-            queue: row.queue,
         })
         .collect())
 }
@@ -71,7 +68,7 @@ pub async fn line(conn: &mut PgConnection, gate: &Gate, pool_slots_max: i32, lim
 /// The database is down.
 pub async fn line_of_run(conn: &mut PgConnection, run: RunKey, limit: i64) -> sqlx::Result<Vec<InLine>> {
     let rows = sqlx::query!(
-        r#"select node as "node: Node", map_index, priority, pool, pool_slots, queue
+        r#"select node as "node: Node", map_index, priority, pool, pool_slots
            from task_instance
            where run_key = $1 and state = 'scheduled' and waits_for = 'run'
            order by priority desc, ticket limit $2"#,
@@ -87,7 +84,6 @@ pub async fn line_of_run(conn: &mut PgConnection, run: RunKey, limit: i64) -> sq
             priority: row.priority,
             pool: row.pool,
             pool_slots: row.pool_slots,
-            queue: row.queue,
         })
         .collect())
 }
@@ -104,7 +100,7 @@ pub async fn line_of_run_within(
 ) -> sqlx::Result<Vec<InLine>> {
     let (nodes, rooms): (Vec<_>, Vec<_>) = rooms.iter().map(|(node, room)| (node.0, *room)).unzip();
     let rows = sqlx::query!(
-        r#"select node as "node: Node", map_index, t.priority, pool, pool_slots, queue
+        r#"select node as "node: Node", map_index, t.priority, pool, pool_slots
            from (select *, row_number() over (partition by node order by priority desc, ticket) as place
                  from task_instance where run_key = $1 and state = 'scheduled' and waits_for = 'run') t
            left join unnest($3::int[], $4::int[]) as l(node, room) using (node)
@@ -124,7 +120,6 @@ pub async fn line_of_run_within(
             priority: row.priority,
             pool: row.pool,
             pool_slots: row.pool_slots,
-            queue: row.queue,
         })
         .collect())
 }
@@ -197,19 +192,14 @@ pub struct RunDelta {
 }
 
 /// Moves task instances to where they wait next; those that wait for nothing are queued. One that comes from `none`
-/// begins a new try and gets a ticket: start-time fair queueing, from the head of its worker queue or of the line at its pool
-/// (or now, if there is nobody), never before the run's last one, apart by the number of active runs of its DAG. Says how many are queued
-/// now. Hold the runs' locks.
+/// begins a new try and gets a ticket: start-time fair queueing among those of its priority, from the head of its worker
+/// queue or of the line at its pool (or now, if there is nobody), never before the run's last one, apart by the number of
+/// active runs of its DAG. Says how many are queued now. Hold the runs' locks.
 ///
 /// # Errors
 /// The database is down.
 #[expect(clippy::too_many_lines, reason = "one statement, in the order of its story")]
-pub async fn advance(
-    conn: &mut PgConnection,
-    moves: &[Move],
-    deltas: &[(RunKey, RunDelta)],
-    queues: &[String],
-) -> sqlx::Result<i64> {
+pub async fn advance(conn: &mut PgConnection, moves: &[Move], deltas: &[(RunKey, RunDelta)]) -> sqlx::Result<i64> {
     let runs: Vec<_> = moves.iter().map(|to| to.place.run_key.0).collect();
     let nodes: Vec<_> = moves.iter().map(|to| to.place.node.0).collect();
     let map_indexes: Vec<_> = moves.iter().map(|to| to.place.map_index).collect();
@@ -218,37 +208,42 @@ pub async fn advance(
     let active: Vec<_> = deltas.iter().map(|(_, delta)| delta.active).collect();
     let in_line: Vec<_> = deltas.iter().map(|(_, delta)| delta.in_line).collect();
     sqlx::query_scalar!(
-        r#"with head as materialized (
-               select q.queue, (select ticket from task_instance where state = 'queued' and queue = q.queue
-                                order by priority desc, ticket limit 1) as ticket
-               from unnest($5::text[]) as q(queue)
+        r#"with moving as materialized (
+               select t.instance_key, t.run_key, t.state as before, t.queue, t.pool, t.priority, m.waits_for, m.ordinal
+               from unnest($1::bigint[], $2::int[], $3::int[], $4::text[])
+                        with ordinality as m(run_key, node, map_index, waits_for, ordinal)
+               join task_instance t using (run_key, node, map_index)
+               where t.state in ('none', 'scheduled')
+           ), head as materialized (
+               select q.queue, q.priority,
+                      (select ticket from task_instance
+                       where state = 'queued' and queue = q.queue and priority = q.priority
+                       order by ticket limit 1) as ticket
+               from (select distinct queue, priority from moving) q
            ), line as materialized (
                -- Who stands at the pool has its turn before whoever comes: where the pool is what is short, nobody is queued.
                -- What is too big for the pool never has its turn.
-               select p.pool, (select ticket from task_instance
-                               where state = 'scheduled' and waits_for <> 'run' and waits_for = 'pool:' || p.pool
-                                 and exists (select from slots s where s.gate = 'pool:' || p.pool
-                                             and (s.total < 0 or task_instance.pool_slots <= s.total))
-                               order by priority desc, ticket limit 1) as ticket
-               from (select distinct t.pool
-                     from unnest($1::bigint[], $2::int[], $3::int[]) as m(run_key, node, map_index)
-                     join task_instance t using (run_key, node, map_index)) p
+               select p.pool, p.priority,
+                      (select ticket from task_instance
+                       where state = 'scheduled' and waits_for <> 'run' and waits_for = 'pool:' || p.pool
+                         and priority = p.priority
+                         and exists (select from slots s where s.gate = 'pool:' || p.pool
+                                     and (s.total < 0 or task_instance.pool_slots <= s.total))
+                       order by ticket limit 1) as ticket
+               from (select distinct pool, priority from moving) p
            ), share as materialized (
                select r.run_key, r.last_ticket, (select count(*) from dag_run a where a.dag_id = r.dag_id
                                                  and a.state = 'running') as active_runs
                from dag_run r where r.run_key = any($1)
            ), asked as materialized (
-               select t.instance_key, t.state as before, m.waits_for,
+               select m.instance_key, m.before, m.waits_for,
                       greatest(s.last_ticket, coalesce(least(h.ticket, l.ticket),
                                                        (extract(epoch from statement_timestamp()) * 1e6)::bigint))
-                          + row_number() over (partition by t.run_key order by m.ordinal) * s.active_runs as ticket
-               from unnest($1::bigint[], $2::int[], $3::int[], $4::text[])
-                        with ordinality as m(run_key, node, map_index, waits_for, ordinal)
-               join task_instance t using (run_key, node, map_index)
+                          + row_number() over (partition by m.run_key order by m.ordinal) * s.active_runs as ticket
+               from moving m
                join share s using (run_key)
-               join head h on h.queue = t.queue
-               join line l on l.pool = t.pool
-               where t.state in ('none', 'scheduled')
+               join head h on h.queue = m.queue and h.priority = m.priority
+               join line l on l.pool = m.pool and l.priority = m.priority
            ), moved as (
                update task_instance t
                set state = case when a.waits_for is null then 'queued'::task_state else 'scheduled' end,
@@ -265,7 +260,7 @@ pub async fn advance(
                set active = greatest(r.active + d.active, 0), in_line = greatest(r.in_line + d.in_line, 0),
                    last_ticket = greatest(r.last_ticket, coalesce(
                        (select max(m.ticket) from moved m where m.run_key = r.run_key), 0))
-               from unnest($6::bigint[], $7::int[], $8::int[]) as d(run_key, active, in_line)
+               from unnest($5::bigint[], $6::int[], $7::int[]) as d(run_key, active, in_line)
                where r.run_key = d.run_key
            )
            select count(*) filter (where state = 'queued') as "queued!" from moved"#,
@@ -273,7 +268,6 @@ pub async fn advance(
         &nodes,
         &map_indexes,
         &gates as &[Option<&str>],
-        queues,
         &changed,
         &active,
         &in_line

@@ -85,7 +85,18 @@ pub async fn updated_outside(conn: &mut PgConnection, asset: &str, extra: &Value
 /// # Errors
 /// The database is down.
 pub async fn dags_with_updates(conn: &mut PgConnection) -> sqlx::Result<Vec<DagId>> {
-    sqlx::query_scalar!(r#"select distinct dag_id as "dag_id: DagId" from asset_queue"#).fetch_all(conn).await
+    // From one to the next by the key: what is queued may be much, for few.
+    sqlx::query_scalar!(
+        r#"with recursive waiting (dag_id) as (
+               (select dag_id from asset_queue order by dag_id limit 1)
+               union all
+               select (select q.dag_id from asset_queue q where q.dag_id > w.dag_id order by q.dag_id limit 1)
+               from waiting w where w.dag_id is not null
+           )
+           select dag_id as "dag_id!: DagId" from waiting where dag_id is not null"#
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The assets that have been updated since a DAG ran for them last. Hold the DAG's lock.
@@ -93,7 +104,13 @@ pub async fn dags_with_updates(conn: &mut PgConnection) -> sqlx::Result<Vec<DagI
 /// # Errors
 /// The database is down.
 pub async fn queued(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!("select distinct asset from asset_queue where dag_id = $1", dag.as_str()).fetch_all(conn).await
+    sqlx::query_scalar!(
+        "select asset from dag_asset w where w.dag_id = $1
+           and exists (select from asset_queue q where q.dag_id = w.dag_id and q.asset = w.asset)",
+        dag.as_str()
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Takes what is queued for a DAG as what made a run. Hold the DAG's lock.
@@ -118,6 +135,22 @@ pub async fn take(conn: &mut PgConnection, dag: &DagId, run: RunKey) -> sqlx::Re
 /// The database is down.
 pub async fn forget(conn: &mut PgConnection, dag: &DagId) -> sqlx::Result<()> {
     sqlx::query!("delete from asset_queue where dag_id = $1", dag.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what DAGs wait for that nobody has any more, and what is queued for them. One that comes back is registered anew.
+///
+/// # Errors
+/// The database is down.
+pub async fn forget_gone(conn: &mut PgConnection, deployed: &[DagId]) -> sqlx::Result<()> {
+    let deployed: Vec<_> = deployed.iter().map(|dag| dag.as_str().to_owned()).collect();
+    sqlx::query!(
+        "with gone as (delete from dag_asset where dag_id <> all($1) returning dag_id)
+         delete from asset_queue where dag_id in (select dag_id from gone)",
+        &deployed
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -51,6 +51,8 @@ pub struct Ended {
     pub node: Node,
     /// Where it is now.
     pub state: TaskState,
+    /// Where it was: `running`, or `restarting` if it was cleared meanwhile.
+    pub before: TaskState,
     /// Whether it keeps the slots of its pool: it was deferred, and they count there.
     pub keeps_slots: bool,
 }
@@ -124,8 +126,9 @@ pub async fn record_if_current(
     let edges = EdgeColumns::of(edges.iter().map(|(_, edge)| edge));
     let row = sqlx::query!(
         r#"with outcome as (
-               select * from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
-                                    $6::text[], $7::date[], $12::text[])
+               select o.*, (select t.state from task_instance t where t.instance_key = o.instance_key) as before
+               from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::task_state[], $5::float8[],
+                           $6::text[], $7::date[], $12::text[])
                    as o(instance_key, attempt, worker_id, state, delay_secs, cause, run_day, awaits)
            ), ended as (
                update task_instance t
@@ -151,8 +154,7 @@ pub async fn record_if_current(
                  and t.state::text in ('running', 'restarting')
                returning t.instance_key, t.run_key, t.node, t.map_index, t.try_number, t.start_date, t.end_date, t.state,
                          t.state in ('success', 'failed', 'skipped') as finished, t.waits_for is not null as keeps_slots,
-                         o.attempt, o.worker_id, o.cause,
-                         o.run_day
+                         o.attempt, o.worker_id, o.cause, o.run_day, o.before
            ), tried as (
                insert into task_try (run_day, instance_key, try_number, attempt, state, start_date, end_date,
                                      worker_id, cause)
@@ -221,7 +223,7 @@ pub async fn record_if_current(
            )
            select (select coalesce(jsonb_agg(jsonb_build_object(
                       'instance_key', instance_key, 'run_key', run_key, 'node', node, 'state', state,
-                      'keeps_slots', keeps_slots)), '[]')
+                      'before', before, 'keeps_slots', keeps_slots)), '[]')
                    from ended) as "ended!: Json<Vec<Ended>>",
                   (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from counted c
                    where exists (select from task_instance t

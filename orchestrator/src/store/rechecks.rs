@@ -18,16 +18,22 @@ pub async fn insert(conn: &mut PgConnection, runs: &[RunKey]) -> sqlx::Result<()
     Ok(())
 }
 
-/// Takes the first that was written down after `after`, and says which it was and of which run; somebody else's is left
-/// out.
+/// Takes the first that was written down after `after`, with what else was about the same run, and says which it was and of
+/// which run; somebody else's is left out.
 ///
 /// # Errors
 /// The database is down.
 pub async fn take_one(conn: &mut PgConnection, after: i64) -> sqlx::Result<Option<(i64, RunKey)>> {
     let row = sqlx::query!(
-        r#"delete from recheck where recheck_id = (
-               select recheck_id from recheck where recheck_id > $1 order by recheck_id limit 1 for update skip locked)
-           returning recheck_id, run_key as "run_key: RunKey""#,
+        r#"with first as materialized (
+               select recheck_id, run_key from recheck where recheck_id > $1 order by recheck_id limit 1
+               for update skip locked
+           ), same as materialized (
+               select recheck_id from recheck where run_key = (select run_key from first) for update skip locked
+           ), taken as (
+               delete from recheck where recheck_id in (select recheck_id from same)
+           )
+           select recheck_id, run_key as "run_key: RunKey" from first"#,
         after
     )
     .fetch_optional(conn)

@@ -65,6 +65,29 @@ pub async fn lock_waiting(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<
     .await
 }
 
+/// How long [`lock_soon`] waits.
+const SOON: &str = "100ms";
+
+/// Locks the run, but does not wait long for whoever holds it: others are due, too. None if it is held longer, or gone; then
+/// the transaction can do nothing more.
+///
+/// # Errors
+/// The database is down.
+pub async fn lock_soon(conn: &mut PgConnection, run: RunKey) -> sqlx::Result<Option<LockedRun>> {
+    sqlx::query!("select set_config('lock_timeout', $1, true) as \"set!\"", SOON).fetch_one(&mut *conn).await?;
+    let locked = match lock_waiting(conn, run).await {
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE) => {
+            return Ok(None);
+        }
+        locked => locked?,
+    };
+    sqlx::query("set local lock_timeout to default").execute(conn).await?;
+    Ok(locked)
+}
+
+/// Postgres's `lock_not_available`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// Takes the queued runs of the DAG that may start, oldest first, those of backfills that go on left out, and locks them. Lock the DAG
 /// first.
 ///

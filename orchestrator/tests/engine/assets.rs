@@ -1,15 +1,20 @@
 //! Assets: a task updates them, DAGs run for them, and no update is lost or counted twice.
 
+use std::sync::Arc;
+
 use orchestrator::{
     commands::{self, By, Refused},
+    dag::Registry,
     prelude::*,
+    scheduler::{register, remove_gone},
     state::{RunState, TaskState},
-    worker::Settings,
+    worker::{Settings, Worker},
 };
 use serde_json::json;
 use sqlx::{PgPool, Row};
+use tokio_util::sync::CancellationToken;
 
-use super::world::World;
+use super::world::{PATIENCE, World};
 
 async fn nothing(_: Context) -> TaskResult<()> {
     Ok(())
@@ -100,6 +105,41 @@ async fn a_paused_dag_misses_updates_and_two_schedulers_make_one_run(pool: PgPoo
     assert_eq!(four_passes(&world).await, 1);
     assert_eq!(runs(&world, "any").await.len(), 1);
     assert_eq!(world.count("any", TaskState::Success).await, 0);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nothing_is_kept_for_a_dag_that_nobody_has_any_more(pool: PgPool) {
+    let world = World::new(pool, dags()).await;
+    for dag in ["any", "all"] {
+        world.unpause(dag).await;
+    }
+    update(&world, "customers").await.unwrap();
+    let after = Registry::build(dags().into_iter().filter(|dag| dag.dag_id().as_str() != "all").collect()).unwrap();
+    let (pool, graphs, wake) = (world.pool.clone(), world.graphs.clone(), world.wake.clone());
+    let after = Arc::new(after);
+    let stop = CancellationToken::new();
+    let worker = Worker::new(pool, Arc::clone(&after), graphs, wake, Settings::default());
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    let queued = async || {
+        let rows = sqlx::query("select dag_id, asset from asset_queue order by event_id").fetch_all(&world.pool);
+        rows.await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(String, String)>>()
+    };
+    assert_eq!(queued().await, [("all".to_owned(), "customers".to_owned())]);
+    let mut conn = world.pool.acquire().await.unwrap();
+    let gone = tokio::time::timeout(PATIENCE, async {
+        while !queued().await.is_empty() {
+            remove_gone(&mut conn, &after, &world.graphs).await.unwrap();
+        }
+    });
+    gone.await.expect("it is kept");
+    update(&world, "orders").await.unwrap();
+    assert_eq!(queued().await, [("any".to_owned(), "orders".to_owned())]);
+    // When it is back, it waits again.
+    register(&mut conn, &world.registry).await.unwrap();
+    update(&world, "customers").await.unwrap();
+    assert_eq!(queued().await.last(), Some(&("all".to_owned(), "customers".to_owned())));
+    stop.cancel();
+    worker.await.unwrap();
 }
 
 /// How many runs four passes at once make.

@@ -15,13 +15,16 @@ use orchestrator::{
     notify::Event,
     prelude::*,
     scheduler::{deliver_one, register},
-    state::RunState,
+    state::{RunState, TaskState},
     worker::Settings,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{PATIENCE, World};
+use super::{
+    gate::Gate,
+    world::{PATIENCE, World},
+};
 
 /// What was told.
 type Told = Arc<Mutex<Vec<String>>>;
@@ -73,6 +76,30 @@ async fn what_happens_to_tasks_and_runs_is_told(pool: PgPool) {
             "d.idle was skipped in r: nothing to do",
         ]
     );
+}
+
+/// A clear is no failure.
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_cleared_while_it_runs_is_told_when_it_has_ended(pool: PgPool) {
+    let (told, gate) = (Told::default(), Gate::closed());
+    let dag = Dag::new("d");
+    let slow = gate.task(&dag, "slow").retries(1).retry_delay(Duration::ZERO);
+    slow.on_retry(hear(&told)).on_failure(hear(&told)).on_success(hear(&told));
+    let world = World::new(pool, vec![dag]).await;
+    let worker = world.worker(Settings::default());
+    let run = world.start("d").await;
+    gate.begun().await;
+    let choice = Choice { dag_id: "d".into(), runs: RunChoice::one(run.clone()), tasks: TaskChoice::default() };
+    let mut conn = world.pool.acquire().await.unwrap();
+    commands::clear(&mut conn, &world.graphs, &Clear::of(choice), &By::test()).await.unwrap();
+    world.reaches("d", &run, "slow", TaskState::UpForRetry).await;
+    gate.opens_for(1);
+    assert_eq!(world.finished("d", &run).await, RunState::Success);
+    worker.stop().await;
+    deliver_all(&world).await;
+    assert_eq!(gate.times(), 2);
+    let [ended] = &sorted(&told)[..] else { panic!("{told:?}") };
+    assert!(ended.contains("succe"), "{ended}");
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -205,25 +205,54 @@ async fn a_wide_dag_does_not_starve_another_one_where_the_pool_alone_is_short(po
     share_the_slots(pool, 32).await;
 }
 
-async fn share_the_slots(pool: PgPool, slots: u32) {
-    let began: Arc<Mutex<Vec<&'static str>>> = Arc::default();
-    let dags: Vec<_> = [("wide", 300), ("late", 30)]
-        .into_iter()
-        .map(|(name, tasks)| {
-            let dag = Dag::new(name).max_active_tasks(1_000);
-            for task in 0..tasks {
-                let began = Arc::clone(&began);
-                dag.task(&format!("t{task}"), move |_: Context| {
-                    began.lock().unwrap().push(name);
-                    async {
-                        tokio::time::sleep(Duration::from_millis(2)).await;
-                        Ok(())
-                    }
-                });
+/// Whose tasks began, in their order.
+type Began = Arc<Mutex<Vec<&'static str>>>;
+
+/// A DAG whose tasks tell that they began.
+fn telling(began: &Began, name: &'static str, tasks: usize, priority: i32) -> Dag {
+    let dag = Dag::new(name).max_active_tasks(1_000);
+    for task in 0..tasks {
+        let began = Arc::clone(began);
+        let body = move |_: Context| {
+            began.lock().unwrap().push(name);
+            async {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                Ok(())
             }
-            dag
-        })
-        .collect();
+        };
+        dag.task(&format!("t{task}"), body).priority_weight(priority);
+    }
+    dag
+}
+
+/// A DAG that comes while others of a higher priority are served does not get in line behind as many of its own.
+#[sqlx::test(migrations = "../migrations")]
+async fn what_others_of_a_higher_priority_were_served_is_not_held_against_who_comes(pool: PgPool) {
+    let began = Began::default();
+    let dags = [("wide", 200, 1), ("urgent", 150, 10), ("late", 20, 1)];
+    let world =
+        World::new(pool, dags.map(|(name, tasks, priority)| telling(&began, name, tasks, priority)).into()).await;
+    set_pool(&world, DEFAULT_POOL, 4).await;
+    let (wide, urgent) = (world.start("wide").await, world.start("urgent").await);
+    let worker = world.worker(Settings::default());
+    world.reaches("urgent", &urgent, "t140", TaskState::Success).await;
+    let late = world.start("late").await;
+    let came = began.lock().unwrap().len();
+    for (dag, run) in [("urgent", &urgent), ("late", &late), ("wide", &wide)] {
+        assert_eq!(world.finished(dag, run).await, RunState::Success);
+    }
+    worker.stop().await;
+    let began = began.lock().unwrap().clone();
+    let last = began.iter().rposition(|name| *name == "late").unwrap();
+    let wide = began[came..=last].iter().filter(|name| **name == "wide").count();
+    // By turns they would be 20, and some were admitted before.
+    assert!(wide < 60, "{wide} of the wide dag began before the last one of the late dag");
+    world.assert_counts().await;
+}
+
+async fn share_the_slots(pool: PgPool, slots: u32) {
+    let began = Began::default();
+    let dags = vec![telling(&began, "wide", 300, 1), telling(&began, "late", 30, 1)];
     let world = World::new(pool, dags).await;
     set_pool(&world, DEFAULT_POOL, 4).await;
     let wide = world.start("wide").await;

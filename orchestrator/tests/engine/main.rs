@@ -28,4 +28,5 @@ mod redeploying;
 mod runs;
 mod schedules;
 mod sensors;
+mod silence;
 mod world;
