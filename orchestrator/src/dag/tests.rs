@@ -222,6 +222,8 @@ fn an_operator_has_its_name_and_its_templates_are_read_when_the_dag_is_built() {
     let built = dag.build().unwrap();
     let operators: Vec<_> = built.graph().tasks().iter().map(|task| task.operator.as_str()).collect();
     assert_eq!(operators, ["Echo", "Echo"]);
+    let [once, each] = ["echo", "each"].map(|task| built.graph().mapped(node(built.graph(), task)).is_some());
+    assert!(!once && each);
     let dag = Dag::new("d");
     dag.task("echo", Echo("{{ ds"));
     let told = dag.build().unwrap_err()[0].to_string();
@@ -293,6 +295,15 @@ fn a_teardown_makes_setups_and_leaves_are_what_only_teardowns_come_after() {
     let built = dag.build().unwrap();
     assert_eq!(named(built.graph(), &built.graph().leaves()), ["work", "take"]);
 
+    // Each of several becomes a setup, and nothing else does.
+    let dag = Dag::new("d");
+    let [work, make, fill, take] = ["work", "make", "fill", "take"].map(|task| dag.task(task, nothing));
+    dag.chain((make, fill) >> work);
+    dag.chain(work >> take.as_teardown((make, fill)));
+    let built = dag.build().unwrap();
+    let roles: Vec<_> = built.graph().tasks().iter().map(|task| task.role).collect();
+    assert_eq!(roles, [Role::Work, Role::Setup, Role::Setup, Role::Teardown]);
+
     // A setup that nothing takes away counts for all that comes after it.
     let dag = Dag::new("d");
     let [make, work, end] = ["make", "work", "end"].map(|task| dag.task(task, nothing));
@@ -306,6 +317,24 @@ fn a_teardown_makes_setups_and_leaves_are_what_only_teardowns_come_after() {
     dag.chain(first >> second);
     let built = dag.build().unwrap();
     assert_eq!(named(built.graph(), built.graph().setups(node(built.graph(), "second"))), ["first"]);
+}
+
+#[test]
+fn a_teardown_looks_beyond_what_is_directly_before_it() {
+    let built = with_setup();
+    let graph = built.graph();
+    // For one of these alone: whose setup succeeded; what is between; a setup further up.
+    assert!(graph.looks_beyond(node(graph, "take")));
+    assert!(!graph.looks_beyond(node(graph, "use")) && !graph.looks_beyond(node(graph, "last")));
+    let dag = Dag::new("d");
+    let [make, first, second, take] = ["make", "first", "second", "take"].map(|task| dag.task(task, nothing));
+    dag.chain(make >> first >> second >> take.as_teardown(make).trigger_rule(TriggerRule::AllDone));
+    let built = dag.build().unwrap();
+    let graph = built.graph();
+    assert!(graph.near_setups(node(graph, "take")).next().is_none());
+    assert_eq!(named(graph, graph.scope(node(graph, "take"))), ["first"]);
+    assert!(graph.looks_beyond(node(graph, "take")));
+    assert!(graph.looks_beyond(node(graph, "second")) && !graph.looks_beyond(node(graph, "first")));
 }
 
 #[test]
