@@ -115,6 +115,8 @@ pub(super) async fn cascade(
     let graph = runs.graph(run)?;
     let Expanded { steps, resized } = expand(conn, graph, run).await?;
     if let Some(freed) = resized {
+        // What was removed is waited for no more.
+        agenda.skipped_in.insert(run);
         agenda.freed.merge(freed);
         // Counted anew, without those that have just ended.
         agenda.runs.insert(run, runs::counts(conn, run).await?);
