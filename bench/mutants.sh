@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Do the tests notice when the pure core decides otherwise? cargo-mutants changes one thing at a time in `dag`, `schedule`, `state`,
-# `readiness` and `retry`, and plays their unit tests. Some 750 changes (a third of them does not compile), 5 seconds each on two cores that
-# do nothing else; SHARD=0/4 plays a quarter of them.
+# `readiness` and `retry`, and plays their unit tests. Some 750 changes (a third of them does not compile), 3 to 4 seconds each with
+# `-j2` on two cores that do nothing else; SHARD=0/4 plays a quarter of them.
 # bench/README.md lists what may survive, and why. Needs `cargo install cargo-mutants --locked`.
 set -euo pipefail
 cd "$(dirname "$0")/.."

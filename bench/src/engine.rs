@@ -22,33 +22,33 @@ use crate::{
     under_test::{Engine, OwnPostgres},
 };
 
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Options {
     /// The shape of the DAG.
     #[arg(long, value_enum, default_value = "chain")]
-    shape: Shape,
+    pub(crate) shape: Shape,
     /// How many tasks it has (a fan-out: between the first and the last).
     #[arg(long, default_value_t = 40)]
-    tasks: usize,
+    pub(crate) tasks: usize,
     /// Hops to measure; as many runs are made.
     #[arg(long, default_value_t = 1_000)]
-    hops: usize,
+    pub(crate) hops: usize,
     /// Slots of the worker.
     #[arg(long, default_value_t = 64)]
-    slots: u32,
+    pub(crate) slots: u32,
     /// Slots of the pool.
     #[arg(long, default_value_t = 128)]
-    pool: i32,
+    pub(crate) pool: i32,
     /// Runs at once.
     #[arg(long, default_value_t = 1)]
-    at_once: u32,
+    pub(crate) at_once: u32,
     /// Finished task instances of old runs that the database holds beforehand.
     #[arg(long, default_value_t = 0)]
-    finished: i64,
+    pub(crate) finished: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Shape {
+pub(crate) enum Shape {
     Chain,
     Fanout,
 }
@@ -75,22 +75,22 @@ pub(crate) struct Figures {
     rounds: usize,
     hops: usize,
     wall_s: f64,
-    tasks_per_s: f64,
-    hop_ms_p50: f64,
+    pub(crate) tasks_per_s: f64,
+    pub(crate) hop_ms_p50: f64,
     hop_ms_p95: f64,
-    hop_ms_p99: f64,
+    pub(crate) hop_ms_p99: f64,
     hop_ms_max: f64,
     /// The slowest round.
     wall_max_s: f64,
     commit_ms_p50: f64,
     /// The hop's median over the commit's.
-    ratio_p50: f64,
+    pub(crate) ratio_p50: f64,
     /// Tasks per second over commits per second of one connection.
-    throughput_ratio: f64,
+    pub(crate) throughput_ratio: f64,
     /// Processor seconds of this process and of Postgres for a task.
-    cpu_s_per_task: f64,
+    pub(crate) cpu_s_per_task: f64,
     /// How long it took to make the runs of a round.
-    create_ms_p50: f64,
+    pub(crate) create_ms_p50: f64,
     postgres: Durability,
 }
 

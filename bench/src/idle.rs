@@ -30,13 +30,13 @@ use crate::{
 pub(crate) struct Options {
     /// How many DAGs there are.
     #[arg(long, default_value_t = 1_000)]
-    dags: usize,
+    pub(crate) dags: usize,
     /// How many task instances wait for a signal that never comes.
     #[arg(long, default_value_t = 10_000)]
-    waiting: u32,
+    pub(crate) waiting: u32,
     /// For how many seconds it is watched.
     #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    pub(crate) seconds: u64,
 }
 
 /// What is printed.
@@ -47,13 +47,13 @@ pub(crate) struct Figures {
     /// From the start of the process until it says that it is healthy and all DAGs are in the database, for the first time.
     first_start_s: f64,
     /// The same when it has seen them all before.
-    start_s: f64,
+    pub(crate) start_s: f64,
     /// Of one core, while nothing happens.
-    cpu_percent: f64,
+    pub(crate) cpu_percent: f64,
     /// Of one core, in all processes of Postgres.
     postgres_cpu_percent: f64,
     /// Resident, at the end.
-    resident_mb: f64,
+    pub(crate) resident_mb: f64,
 }
 
 const WAITS: &str = "waits";

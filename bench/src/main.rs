@@ -1,5 +1,6 @@
 //! The benchmarks. Each prints one line of JSON, with the limit measured in the same run. See `bench/README.md`.
 
+mod bars;
 mod cpu;
 mod engine;
 mod faults;
@@ -17,7 +18,9 @@ mod web;
 
 use std::{io::Write, process::ExitCode};
 
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -29,6 +32,8 @@ struct Arguments {
 enum Command {
     /// The engine: how long a hop takes, and how many tasks a second it ends.
     Engine(engine::Options),
+    /// All that the engine must reach; fails if a bar is missed.
+    Bars(bars::Options),
     /// Faults: whether the books are right after processes died and the database went away.
     Faults(faults::Options),
     /// Which share of the slots two DAGs get of which one has thousands of tasks ready.
@@ -60,18 +65,28 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn bench() -> anyhow::Result<()> {
     let line = match Arguments::parse().command {
         Command::Engine(options) => serde_json::to_string(&engine::run(&options).await?)?,
+        Command::Bars(options) => {
+            let figures = bars::run(&options).await?;
+            return hold(&figures, &figures.missed);
+        }
         Command::Faults(options) => serde_json::to_string(&faults::run(&options).await?)?,
         Command::Share(options) => serde_json::to_string(&share::run(&options).await?)?,
         Command::Idle(options) => serde_json::to_string(&idle::run(&options).await?)?,
         Command::Web(options) => {
             let figures = web::run(&options).await?;
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?;
-            return figures.hold();
+            return hold(&figures, &figures.missed);
         }
         Command::Streaming(options) => serde_json::to_string(&streaming::run(&options).await?)?,
         Command::StreamFaults(options) => serde_json::to_string(&Box::pin(stream_faults::run(&options)).await?)?,
-        Command::Node(options) => return faults::node::run(&options).await,
+        Command::Node(options) => return Box::pin(faults::node::run(&options)).await,
     };
     writeln!(std::io::stdout(), "{line}")?;
+    Ok(())
+}
+
+/// Prints figures, and fails if bars were not reached.
+fn hold(figures: &impl Serialize, missed: &[String]) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(figures)?)?;
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())
 }
