@@ -67,7 +67,7 @@ struct Inner {
     http: reqwest::Client,
     trap: Mutex<Option<Trap>>,
     sprung: AtomicU32,
-    requests: AtomicU32,
+    asked: AtomicU32,
     /// The worker's process.
     pid: AtomicI32,
 }
@@ -80,7 +80,7 @@ impl Gate {
             http: reqwest::Client::new(),
             trap: Mutex::default(),
             sprung: AtomicU32::default(),
-            requests: AtomicU32::default(),
+            asked: AtomicU32::default(),
             pid: AtomicI32::default(),
         };
         let gate = Self(Arc::new(inner));
@@ -112,9 +112,9 @@ impl Gate {
         self.0.sprung.load(Ordering::SeqCst)
     }
 
-    /// How many requests came through.
-    pub(crate) fn requests(&self) -> u32 {
-        self.0.requests.load(Ordering::SeqCst)
+    /// How many requests were about commit logs: who has partitions asks for theirs.
+    pub(crate) fn asked_for_logs(&self) -> u32 {
+        self.0.asked.load(Ordering::SeqCst)
     }
 
     fn trap(&self) -> std::sync::MutexGuard<'_, Option<Trap>> {
@@ -158,6 +158,10 @@ struct Request {
 }
 
 impl Request {
+    fn is_about_logs(&self) -> bool {
+        self.uri.path().contains("_commits") || self.uri.query().is_some_and(|query| query.contains("_commits"))
+    }
+
     fn step(&self) -> Option<Step> {
         let path = self.uri.path();
         if path.contains("/moveTo/") {
@@ -193,7 +197,9 @@ impl Request {
 
 async fn pass(State(gate): State<Gate>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let request = Request { method, uri, headers, body };
-    gate.0.requests.fetch_add(1, Ordering::SeqCst);
+    if request.is_about_logs() {
+        gate.0.asked.fetch_add(1, Ordering::SeqCst);
+    }
     match gate.springs(request.step()) {
         None => gate.forward(&request).await,
         Some(Harm::KillBefore) => {

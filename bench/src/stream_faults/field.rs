@@ -207,7 +207,7 @@ impl Worker {
     /// Waits until it asks for the commit logs of the partitions that it was given.
     async fn joined(&self) -> anyhow::Result<()> {
         let joined = async {
-            while self.gate.requests() == 0 {
+            while self.gate.asked_for_logs() == 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
