@@ -1,6 +1,6 @@
 //! Duty: find what should not be, say so, and mend it: a count of slots that has drifted, a run in which nothing goes on.
-//! Nothing in this version leads there; a worker of an older one beside us, a deploy that changes what tasks owe to the
-//! run before, or a hand in the tables may.
+//! Nothing in this version leads there but a deploy (one that changes what tasks owe to the run before, or whether a task has
+//! a limit over all runs); a worker of an older version beside us, or a hand in the tables, may, too.
 
 use std::time::Duration;
 
